@@ -1,0 +1,24 @@
+"""Datasets in memory, augmentation in batches; embedded, torchvision and folder sources."""
+
+from kdlib.data.augment import Augmentation, affine, augment, normalise
+from kdlib.data.dataset import Dataset, Split, check_batch, fingerprint, hold_out, load, subset
+from kdlib.data.sources import SOURCES, Part, Parts, Request, register
+
+__all__ = [
+    "SOURCES",
+    "Augmentation",
+    "Dataset",
+    "Part",
+    "Parts",
+    "Request",
+    "Split",
+    "affine",
+    "augment",
+    "check_batch",
+    "fingerprint",
+    "hold_out",
+    "load",
+    "normalise",
+    "register",
+    "subset",
+]

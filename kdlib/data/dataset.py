@@ -1,0 +1,279 @@
+"""Datasets in memory: three splits of uint8 images, chosen by seed, known by a fingerprint."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from kdlib.data.images import conform
+from kdlib.data.sources import SOURCES, Part, Parts, Request
+from kdlib.errors import UserError
+
+# One stream of random numbers for each use, so that none moves another.
+SUBSET, HOLD_OUT, TEST_SUBSET = 1, 2, 3
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Images, uint8 (N, C, H, W), and labels, int64 (N,)."""
+
+    images: torch.Tensor
+    labels: torch.Tensor
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """A dataset as it is used in training.
+
+    fingerprint: 16 hex digits over classes, shapes, images and labels of the three splits.
+    mean, std: per channel over the training split, in 0..1 units.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    train: Split
+    val: Split
+    test: Split
+    fingerprint: str
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    @property
+    def num_classes(self) -> int:
+        """How many classes there are."""
+        return len(self.classes)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(C, H, W) of an image."""
+        return tuple(self.train.images.shape[1:])
+
+    def describe(self) -> dict:
+        """What a run record says about the dataset; JSON-able."""
+        return {
+            "name": self.name,
+            "classes": list(self.classes),
+            "sizes": {"train": len(self.train), "val": len(self.val), "test": len(self.test)},
+            "shape": list(self.shape),
+            "fingerprint": self.fingerprint,
+            "mean": list(self.mean),
+            "std": list(self.std),
+        }
+
+
+def load(
+    name: str,
+    *,
+    data_root: str | Path | None = None,
+    image_size: int | None = None,
+    grayscale: bool = False,
+    train_size: int | None = None,
+    test_size: int | None = None,
+    val_fraction: float = 0.2,
+    split_seed: int = 0,
+    classes: int | None = None,
+    data_seed: int = 0,
+    download: bool = False,
+) -> Dataset:
+    """Read a dataset into memory.
+
+    name: a key of `SOURCES`. data_root: where its files lie. image_size: side in pixels to resize to (square).
+    train_size: images drawn from the training part, stratified, before validation is held out; test_size likewise
+    from the test part, but always the same ones, whatever the seed (for `shapes10` both say how many are made).
+    val_fraction: share of those held out for validation, stratified (0.2 as in the ResNet-ladder report; 0 leaves
+    validation empty); not used where the source has a validation split of its own.
+    split_seed: chooses what is drawn and what is held out. classes: the first so many only.
+    data_seed: seed of generated images. download: let torchvision fetch what is missing.
+    Raises UserError for all a user can get wrong here.
+    """
+    _check_arguments(name, image_size, train_size, test_size, val_fraction, classes)
+    root = Path(data_root).expanduser() if data_root is not None else None
+    request = Request(root, image_size, grayscale, train_size, test_size, data_seed, download)
+    parts = SOURCES[name](request)
+    chosen = _choose(parts, name, train_size, test_size, val_fraction, split_seed, classes)
+    splits = {}
+    for part, (source, indices) in chosen.items():
+        images = conform(source.read(indices), image_size, grayscale)
+        splits[part] = Split(images, source.labels[indices].clone())
+    _check_shapes(splits)
+    names = parts.classes[:classes]
+    mean, std = _statistics(splits["train"].images)
+    return Dataset(name, names, **splits, fingerprint=fingerprint(names, splits), mean=mean, std=std)
+
+
+def _check_arguments(
+    name: str,
+    image_size: int | None,
+    train_size: int | None,
+    test_size: int | None,
+    val_fraction: float,
+    classes: int | None,
+) -> None:
+    if name not in SOURCES:
+        raise UserError(f"unknown data set '{name}': choose one of {', '.join(sorted(SOURCES))}")
+    if not 0 <= val_fraction < 1:
+        raise UserError(f"val_fraction must lie in 0..1, 1 excluded, not {val_fraction!r}")
+    for what, value, least in (
+        ("image_size", image_size, 1),
+        ("train_size", train_size, 1),
+        ("test_size", test_size, 1),
+        ("classes", classes, 2),
+    ):
+        if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < least):
+            raise UserError(f"{what} must be a whole number, {least} or more, not {value!r}")
+
+
+def _choose(
+    parts: Parts,
+    name: str,
+    train_size: int | None,
+    test_size: int | None,
+    val_fraction: float,
+    split_seed: int,
+    classes: int | None,
+) -> dict[str, tuple[Part, torch.Tensor]]:
+    """Which images of which part make up train, val and test."""
+    if classes is not None and classes > len(parts.classes):
+        raise UserError(f"classes must be at most {len(parts.classes)} for data set '{name}', not {classes}")
+    count = classes or len(parts.classes)
+
+    def of_classes(part: Part) -> torch.Tensor:
+        return (part.labels < count).nonzero().flatten()
+
+    train, test = of_classes(parts.train), of_classes(parts.test)
+    if train_size is not None and train_size != len(train):
+        train = train[subset(parts.train.labels[train], train_size, split_seed, SUBSET, "train_size")]
+    if test_size is not None and test_size != len(test):
+        test = test[subset(parts.test.labels[test], test_size, 0, TEST_SUBSET, "test_size")]
+    if parts.val is not None:
+        val_part, val = parts.val, of_classes(parts.val)
+    else:
+        kept, held = hold_out(parts.train.labels[train], val_fraction, split_seed)
+        val_part, val, train = parts.train, train[held], train[kept]
+    return {"train": (parts.train, train), "val": (val_part, val), "test": (parts.test, test)}
+
+
+def hold_out(labels: torch.Tensor, fraction: float, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Indices (kept, held out), each ascending; every class is held out in its share, at least one image stays.
+
+    labels: int64 (N,). The number held out is N * fraction, rounded half up; remainders go to the classes whose
+    share was cut most. Raises UserError when a fraction above 0 would hold out nothing.
+    """
+    if fraction == 0:
+        return torch.arange(len(labels)), torch.empty(0, dtype=torch.int64)
+    total = int(len(labels) * fraction + 0.5)
+    sizes = torch.bincount(labels).tolist()
+    quota = _apportion(sizes, total, most=[max(size - 1, 0) for size in sizes])
+    held = _draw(labels, quota, seed, HOLD_OUT)
+    if not len(held):
+        raise UserError(
+            f"too few training images to hold {fraction:g} of them out for validation: there are {len(labels)}, "
+            f"of {sum(size > 0 for size in sizes)} classes"
+        )
+    kept = torch.ones(len(labels), dtype=torch.bool)
+    kept[held] = False
+    return kept.nonzero().flatten(), held
+
+
+def subset(labels: torch.Tensor, count: int, seed: int, stream: int = SUBSET, what: str = "size") -> torch.Tensor:
+    """Ascending indices of `count` images, every class in its share and at least once.
+
+    labels: int64 (N,). With classes of equal size, a smaller subset of one seed lies within a larger one.
+    Raises UserError when there are fewer images than asked for, or fewer asked for than classes.
+    """
+    if count > len(labels):
+        raise UserError(f"{what} is {count}, but there are only {len(labels)} images")
+    sizes = torch.bincount(labels).tolist()
+    present = sum(size > 0 for size in sizes)
+    if count < present:
+        raise UserError(f"{what} is {count}, but there are {present} classes: take one image of each at least")
+    spare = [max(size - 1, 0) for size in sizes]
+    quota = _apportion(sizes, count, most=sizes)
+    if any(size and not share for size, share in zip(sizes, quota, strict=True)):
+        quota = [
+            (size > 0) + extra
+            for size, extra in zip(sizes, _apportion(spare, count - present, most=spare), strict=True)
+        ]
+    return _draw(labels, quota, seed, stream)
+
+
+def _apportion(sizes: list[int], total: int, most: list[int]) -> list[int]:
+    """Whole numbers in proportion to sizes that add up to total (largest remainders), none above its `most`."""
+    whole = sum(sizes)
+    if not whole:
+        return [0] * len(sizes)
+    shares = [min(size * total // whole, top) for size, top in zip(sizes, most, strict=True)]
+    by_remainder = sorted(range(len(sizes)), key=lambda i: (-(sizes[i] * total % whole), i))
+    while sum(shares) < total and any(share < top for share, top in zip(shares, most, strict=True)):
+        for i in by_remainder:
+            if sum(shares) < total and shares[i] < most[i]:
+                shares[i] += 1
+    return shares
+
+
+def _draw(labels: torch.Tensor, quota: list[int], seed: int, stream: int) -> torch.Tensor:
+    """Ascending indices of quota[c] images of each class c.
+
+    Raw output of PCG64 is the same in every version of numpy; the order of its 64-bit words is the draw.
+    """
+    bits = np.random.PCG64(np.random.SeedSequence([seed, stream]))
+    keys = bits.random_raw(len(labels)) if len(labels) else np.empty(0, np.uint64)
+    classes = labels.numpy()
+    order = np.lexsort((keys, classes))
+    starts = np.searchsorted(classes[order], np.arange(len(quota)))
+    taken = [order[start : start + share] for start, share in zip(starts, quota, strict=True)]
+    return torch.from_numpy(np.sort(np.concatenate(taken)) if taken else np.empty(0, np.int64))
+
+
+def fingerprint(classes: tuple[str, ...], splits: dict[str, Split]) -> str:
+    """First 16 hex digits of the SHA-256 over class names, shapes, and the bytes of images and labels."""
+    digest = hashlib.sha256(json.dumps(list(classes)).encode())
+    for part in ("train", "val", "test"):
+        split = splits[part]
+        digest.update(json.dumps([part, list(split.images.shape)]).encode())
+        digest.update(split.images.contiguous().numpy())
+        digest.update(split.labels.contiguous().numpy().astype("<i8"))
+    return digest.hexdigest()[:16]
+
+
+def _check_shapes(splits: dict[str, Split]) -> None:
+    shapes = {part: tuple(split.images.shape[1:]) for part, split in splits.items() if len(split)}
+    for part, (_, height, width) in shapes.items():
+        if shapes[part] != shapes["train"]:
+            _, first, second = shapes["train"]
+            raise UserError(
+                f"images differ in size: train is {second}x{first}, {part} is {width}x{height}; "
+                "give image_size (a side in pixels) to resize them"
+            )
+
+
+def _statistics(images: torch.Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation of each channel in 0..1 units, from whole-number sums: the same everywhere.
+
+    A channel without variation gets the deviation of one grey level, so that one can divide by it.
+    """
+    mean, std = [], []
+    for channel in range(images.shape[1]):
+        counts = np.bincount(images[:, channel].reshape(-1).numpy(), minlength=256).tolist()
+        number = sum(counts)
+        first = sum(level * n for level, n in enumerate(counts))
+        second = sum(level * level * n for level, n in enumerate(counts))
+        variance = (number * second - first * first) / (number * number)
+        mean.append(first / number / 255)
+        std.append(max(variance**0.5, 1.0) / 255)
+    return tuple(mean), tuple(std)
+
+
+def check_batch(dataset: Dataset, batch_size: int) -> None:
+    """Raise UserError when the training split has fewer images than one batch."""
+    if len(dataset.train) < batch_size:
+        raise UserError(
+            f"data set '{dataset.name}' has {len(dataset.train)} training images, fewer than one batch of "
+            f"{batch_size}: use a batch size of at most {len(dataset.train)}"
+        )

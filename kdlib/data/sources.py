@@ -1,0 +1,235 @@
+"""Where images come from: a registry of sources, and the ones that read files.
+
+A source says which images there are and what they are called; `kdlib.data.load` chooses among them and only then has
+them read, so that a subset of a large collection costs what the subset costs.
+"""
+
+import json
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+from kdlib.data.images import read_images
+from kdlib.data.shapes import CLASSES as SHAPES, shapes10 as draw_shapes
+from kdlib.errors import UserError
+
+SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"})
+TREE = "train/ [val/] test/, each with one folder a class"
+
+
+@dataclass(frozen=True)
+class Request:
+    """What `load` was asked for, as far as a source may want to know it (see `kdlib.data.load`)."""
+
+    data_root: Path | None = None
+    image_size: int | None = None
+    grayscale: bool = False
+    train_size: int | None = None
+    test_size: int | None = None
+    data_seed: int = 0
+    download: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """The images of one split, not yet read.
+
+    labels: int64 (N,). read: takes int64 indices (n,) and returns those images, uint8 (n, C, H, W).
+    """
+
+    labels: torch.Tensor
+    read: Callable[[torch.Tensor], torch.Tensor]
+
+    @classmethod
+    def in_memory(cls, images: torch.Tensor, labels: torch.Tensor) -> "Part":
+        """A part whose images are there already: uint8 (N, C, H, W) and int64 (N,)."""
+        return cls(labels, lambda chosen: images[chosen])
+
+    @classmethod
+    def files(cls, paths: Sequence[Path], labels: Sequence[int], request: Request, what: str) -> "Part":
+        """A part whose images are decoded from files when they are read; `what` names the progress bar."""
+
+        def read(chosen: torch.Tensor) -> torch.Tensor:
+            wanted = [paths[i] for i in chosen.tolist()]
+            return read_images(wanted, request.image_size, request.grayscale, what)
+
+        return cls(torch.tensor(labels, dtype=torch.int64), read)
+
+
+@dataclass(frozen=True, eq=False)
+class Parts:
+    """What a source returns. Without `val`, validation is held out from the training part."""
+
+    classes: tuple[str, ...]
+    train: Part
+    test: Part
+    val: Part | None = None
+
+
+Source = Callable[[Request], Parts]
+SOURCES: dict[str, Source] = {}
+
+
+def register(name: str) -> Callable[[Source], Source]:
+    """Decorator: make `load(name)` use this function, which takes a `Request` and returns `Parts`."""
+
+    def add(source: Source) -> Source:
+        SOURCES[name] = source
+        return source
+
+    return add
+
+
+@register("shapes10")
+def shapes10(request: Request) -> Parts:
+    """The embedded procedural data set (`kdlib.data.shapes`); 5,000 training and 1,000 test images unless said."""
+    sizes = {"train": request.train_size or 5000, "test": request.test_size or 1000}
+    parts = {part: Part.in_memory(*draw_shapes(size, part, request.data_seed)) for part, size in sizes.items()}
+    return Parts(SHAPES, parts["train"], parts["test"])
+
+
+@register("folder")
+def folder(request: Request) -> Parts:
+    """A tree of `train/`, `test/` and perhaps `val/`, each with one folder of images a class (searched deeply).
+
+    Classes are the folders' names in code-point order, images come in the order of their paths.
+    Raises UserError: no data_root, no such folder, a class without images, splits with different classes.
+    """
+    root = request.data_root
+    if root is None:
+        raise UserError(f"data set 'folder' needs --data-root DIR, a folder that holds {TREE}")
+    if not root.is_dir():
+        raise UserError(f"no such folder: {root} (--data-root must hold {TREE})")
+    names = ["train", "test"] + (["val"] if (root / "val").is_dir() else [])
+    for name in names:
+        if not (root / name).is_dir():
+            raise UserError(f"no such folder: {root / name} (--data-root must hold {TREE})")
+    listings = {name: _list_classes(root / name) for name in names}
+    classes = tuple(sorted(listings["train"]))
+    for name in names[1:]:
+        _check_same_classes(root, classes, name, listings[name])
+    parts = {name: _part_of(listings[name], classes, request, name) for name in names}
+    return Parts(classes, parts["train"], parts["test"], parts.get("val"))
+
+
+def _list_classes(directory: Path) -> dict[str, list[Path]]:
+    """Image files of each class folder, sorted. Raises UserError for no class folder or one without images."""
+    found: dict[str, list[Path]] = {}
+    for entry in sorted(directory.iterdir()):
+        if not entry.is_dir() or entry.name.startswith("."):
+            continue
+        files = sorted(
+            Path(where, name).as_posix()
+            for where, _, names in os.walk(entry, followlinks=True)
+            for name in names
+            if os.path.splitext(name)[1].lower() in SUFFIXES and not name.startswith(".")
+        )
+        if not files:
+            raise UserError(f"class '{entry.name}' has no images: {entry} (put some in, or remove the folder)")
+        found[entry.name] = [Path(file) for file in files]
+    if not found:
+        raise UserError(f"no class folders in {directory} (it must hold one folder of images a class)")
+    return found
+
+
+def _check_same_classes(root: Path, classes: Sequence[str], name: str, listing: dict[str, list[Path]]) -> None:
+    ours, theirs = set(classes), set(listing)
+    if ours == theirs:
+        return
+    only = [
+        f"only in {part}: {_some(sorted(extra))}"
+        for part, extra in (("train", ours - theirs), (name, theirs - ours))
+        if extra
+    ]
+    raise UserError(f"train and {name} classes differ in {root}: {'; '.join(only)}")
+
+
+def _some(names: list[str], most: int = 5) -> str:
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+
+
+def _part_of(listing: dict[str, list[Path]], classes: Sequence[str], request: Request, what: str) -> Part:
+    paths = [path for name in classes for path in listing[name]]
+    labels = [label for label, name in enumerate(classes) for _ in listing[name]]
+    return Part.files(paths, labels, request, what)
+
+
+@register("cifar10")
+def cifar10(request: Request) -> Parts:
+    """CIFAR-10 from torchvision's files (`cifar-10-batches-py`), or from a `folder` tree where data_root is one.
+
+    Raises UserError when neither is there and `download` is off, or the download fails.
+    """
+    root = request.data_root
+    if root is not None and (root / "train").is_dir() and (root / "test").is_dir():
+        return folder(request)
+    root = _torchvision_root(
+        request, "cifar10", "cifar-10-batches-py", "holding cifar-10-batches-py or train/ and test/ folders"
+    )
+    from torchvision.datasets import CIFAR10
+
+    sets = [_fetch(lambda train=train: CIFAR10(root, train, download=request.download), root) for train in (True, False)]
+    parts = []
+    for data in sets:
+        images = torch.from_numpy(data.data).permute(0, 3, 1, 2).contiguous()
+        parts.append(Part.in_memory(images, torch.tensor(data.targets, dtype=torch.int64)))
+    return Parts(tuple(sets[0].classes), parts[0], parts[1])
+
+
+@register("food101")
+def food101(request: Request) -> Parts:
+    """Food-101 in torchvision's layout: data_root holds `food-101/images` and `food-101/meta` (or is that folder).
+
+    Images are resized to image_size, 64 unless said. Raises UserError as `cifar10` does.
+    """
+    if request.image_size is None:
+        request = replace(request, image_size=64)
+    root = request.data_root
+    if root is not None and (root / "meta").is_dir() and (root / "images").is_dir():
+        base = root
+    else:
+        root = _torchvision_root(request, "food101", "food-101", "holding food-101/images and food-101/meta")
+        base = root / "food-101"
+        if request.download:
+            from torchvision.datasets import Food101
+
+            _fetch(lambda: Food101(root, download=True), root)
+    parts = {}
+    for name in ("train", "test"):
+        meta = base / "meta" / f"{name}.json"
+        try:
+            listed = json.loads(meta.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise UserError(f"cannot read {meta} ({_line(error)}): {base} must be Food-101 as torchvision has it") from None
+        classes = tuple(sorted(listed))
+        listing = {label: [base / "images" / f"{image}.jpg" for image in listed[label]] for label in classes}
+        parts[name] = (classes, _part_of(listing, classes, request, name), listing)
+    _check_same_classes(base, parts["train"][0], "test", parts["test"][2])
+    return Parts(parts["train"][0], parts["train"][1], parts["test"][1])
+
+
+def _torchvision_root(request: Request, name: str, holds: str, how: str) -> Path:
+    """The folder that has (or, with download, will have) torchvision's files; the user's cache where none is named."""
+    root = request.data_root
+    if root is None:
+        root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "kdlib"
+    elif not root.is_dir() and not request.download:
+        raise UserError(f"no such folder: {root} (--data-root must be a folder {how})")
+    if not (root / holds).is_dir() and not request.download:
+        raise UserError(f"data set '{name}' is not in {root}: pass --data-root DIR {how}, or --set download=true")
+    return root
+
+
+def _fetch(make: Callable, root: Path):
+    """Call torchvision; what goes wrong there (no network, a damaged file) becomes one line."""
+    try:
+        return make()
+    except (OSError, RuntimeError) as error:
+        raise UserError(f"cannot get the data set in {root} ({_line(error)}): pass --data-root DIR of a complete copy") from None
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__

@@ -1,0 +1,44 @@
+"""One progress bar with an ETA: widgets in JupyterLab, plain text in a terminal or under ``kdlib run``."""
+
+import os
+from types import TracebackType
+
+from tqdm import std
+
+# ``kdlib run`` streams the kernel's stderr to its own terminal and asks for text through this variable.
+TEXT = "KDLIB_TEXT_PROGRESS"
+
+
+class Progress:
+    """A bar over ``total`` units of work; counts whatever ``advance`` is given, shows the share done and the ETA."""
+
+    def __init__(self, total: float, label: str):
+        self._bar = _class()(
+            total=total,
+            desc=label,
+            mininterval=float(os.environ.get(TEXT) or 0.5),
+            bar_format="{desc} {percentage:3.0f}%|{bar:24}| {elapsed} elapsed, {remaining} left {postfix}",
+        )
+
+    def advance(self, amount: float) -> None:
+        """Count ``amount`` more units as done."""
+        # Sums of floating-point shares overshoot the total by an ulp, at which tqdm drops the bar.
+        self._bar.update(min(amount, self._bar.total - self._bar.n))
+
+    def say(self, text: str) -> None:
+        """Show a few words behind the bar."""
+        self._bar.set_postfix_str(text, refresh=False)
+
+    def __enter__(self) -> "Progress":
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._bar.close()
+
+
+def _class() -> type:
+    if os.environ.get(TEXT):
+        return std.tqdm
+    from tqdm.auto import tqdm
+
+    return tqdm

@@ -1,0 +1,89 @@
+"""What every figure shares: the style, panels, colours, number formats on axes, and the line that says where from.
+
+Figures are made through the object API: no pyplot, so nothing stays open and no global state changes.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+
+from kdlib.reporting import numbers
+
+STYLE_FILE = Path(__file__).with_name("style.mplstyle")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+DASHES = ("-", (0, (5, 1.5)), (0, (1, 1)), (0, (5, 1.5, 1, 1.5)), (0, (8, 2)), (0, (3, 1, 1, 1, 1, 1)))
+BLACK, GREY = "#111111", "#6f6f6f"
+
+
+@cache
+def _rc():
+    import matplotlib
+
+    return matplotlib.rc_params_from_file(STYLE_FILE, use_default_template=False)
+
+
+@contextmanager
+def style():
+    """The project's matplotlib style; what was set before is back afterwards."""
+    import matplotlib
+
+    with matplotlib.rc_context(_rc()):
+        yield
+
+
+def panels(rows: int, columns: int, size: tuple[float, float], **options):
+    """A figure of `size` inches with a rows × columns array of axes (always 2-D)."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=size, layout="constrained")
+    return figure, figure.subplots(rows, columns, squeeze=False, **options)
+
+
+@cache
+def colours() -> list:
+    """Seaborn's colour-blind-safe palette; black is kept for baselines."""
+    import seaborn
+
+    return [*seaborn.color_palette("colorblind")]
+
+
+@cache
+def sequence(n: int) -> list:
+    """`n` colours from dark to light that keep their order in grey; the pale end is left out."""
+    import seaborn
+
+    return [*seaborn.color_palette("flare_r" if n <= 2 else "viridis", max(n, 3) + 1)][:n]
+
+
+def titled(figure, title: str, footer: str) -> None:
+    """Title on top left, and below, small and grey, where the numbers come from."""
+    width = figure.get_figwidth()
+    figure.suptitle("\n".join(textwrap.wrap(title, int(width * 11))), x=0.01, ha="left")
+    lines = textwrap.wrap(footer, max(40, int(width * 17.5)))
+    figure.supxlabel("\n".join(lines), x=0.01, ha="left", fontsize=7, color=GREY, linespacing=1.4)
+
+
+def ticks(axis, lang: str, most: int = 2) -> None:
+    """Write an axis' numbers as the language does."""
+    from matplotlib.ticker import FuncFormatter
+
+    axis.set_major_formatter(FuncFormatter(lambda value, _: numbers.short(value, lang, most)))
+
+
+def epochs(axes, last: int) -> None:
+    """Whole epochs on the x axis, from 1."""
+    from matplotlib.ticker import MaxNLocator
+
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=7, integer=True))
+    axes.set_xlim(1 - 0.02 * last, last + 0.02 * last if last > 1 else 1.5)
+
+
+def contrast(colour) -> str:
+    """Black or white, whichever reads on `colour`."""
+    from matplotlib.colors import to_rgb
+
+    red, green, blue = to_rgb(colour)
+    return "white" if 0.299 * red + 0.587 * green + 0.114 * blue < 0.55 else BLACK

@@ -1,0 +1,124 @@
+"""The figures a study asks for: drawn from records, with alt text and caption, saved as SVG and PNG.
+
+matplotlib and seaborn are imported when something is drawn, not before.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import re
+from dataclasses import dataclass
+from functools import cached_property
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+from kdlib.errors import UserError
+from kdlib.reporting import names
+from kdlib.reporting.results import Results
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+PNG_DPI = 150
+
+
+@dataclass
+class Drawing:
+    """A figure with what it says in words. In a notebook it shows itself, alt text and caption included."""
+
+    figure: Figure
+    kind: str
+    title: str
+    alt: str
+    caption: str
+    lang: str
+
+    @cached_property
+    def _laid_out(self) -> Figure:
+        # Laying out costs as much as drawing: do it once for both formats.
+        self.figure.draw_without_rendering()
+        self.figure.set_layout_engine("none")
+        return self.figure
+
+    def png(self) -> bytes:
+        """The figure at 150 dpi, alt text in its Description."""
+        return self._save("png", dpi=PNG_DPI, metadata={"Software": None, "Description": self.alt})
+
+    def svg(self) -> bytes:
+        """The figure as SVG with <title> and <desc>; the same figure gives the same bytes."""
+        raw = self._save("svg", metadata={"Date": None, "Creator": None}).decode("utf-8")
+        words = (
+            f'<title id="title">{escape(self.title)}</title>\n <desc id="desc">{escape(self.alt)}</desc>\n'
+        )
+        opening = f'<svg role="img" aria-labelledby="title desc" lang="{self.lang}" '
+        return re.sub(r"<svg ([^>]*>)\n?", lambda m: opening + m[1] + "\n " + words, raw, count=1).encode(
+            "utf-8"
+        )
+
+    def _save(self, kind: str, **options) -> bytes:
+        from kdlib.reporting.canvas import style
+
+        out = io.BytesIO()
+        with style():
+            self._laid_out.savefig(out, format=kind, **options)
+        return out.getvalue()
+
+    def _repr_html_(self) -> str:
+        data = base64.b64encode(self.png()).decode("ascii")
+        width = round(self.figure.get_figwidth() * 96)
+        return (
+            f'<figure lang="{self.lang}" style="margin:1em 0"><img style="max-width:100%;width:{width}px" '
+            f'alt="{escape(self.alt)}" src="data:image/png;base64,{data}">'
+            f"<figcaption>{escape(self.caption)}</figcaption></figure>"
+        )
+
+
+def draw(results: Results, lang: str) -> dict[str, Drawing]:
+    """Every figure the study names, keyed by file stem; one that has no runs to show is left out.
+
+    A figure that names no model or recipe is drawn for each that has something to show in it. Raises UserError for
+    an unknown kind.
+    """
+    from kdlib.reporting import bars, canvas, charts, curves
+
+    makers = {
+        "curves": curves.curves,
+        "heatmap": charts.heatmap,
+        "temperature": charts.temperature,
+        "bars": bars.bars,
+    }
+    out: dict[str, Drawing] = {}
+    for spec in getattr(results.study, "figures", None) or []:
+        if spec.kind not in makers:
+            raise UserError(f"unknown figure {spec.kind!r}; known: {', '.join(makers)}")
+        with canvas.style():
+            for stem, parts in makers[spec.kind](results, lang, _filters(spec)):
+                out[stem] = Drawing(kind=spec.kind, lang=lang, **parts)
+    return out
+
+
+def _filters(spec: Any) -> dict[str, str]:
+    found = {key: getattr(spec, key, None) for key in ("model", "recipe")}
+    return {key: value for key, value in found.items() if value is not None}
+
+
+def students(results: Results, filters: dict[str, str]) -> list[str]:
+    """Models that appear as students (alone or distilled) among the filtered runs, in the study's order."""
+    arms = [arm for arm, _ in results.select(**filters)]
+    return list(dict.fromkeys(arm.model for arm in arms if arm.role != "teacher"))
+
+
+def each_recipe(results: Results, filters: dict[str, str]) -> list[str]:
+    """The students' recipes among the filtered runs."""
+    wanted = filters.get("recipe")
+    return [recipe for recipe in names.recipes(results) if wanted in (None, recipe)]
+
+
+def stem(results: Results, kind: str, filters: dict[str, str], **extra: str) -> str:
+    """A file stem: the kind, the model and recipe the study names, and those it has several of."""
+    parts = [kind]
+    for key, have in (("model", students(results, {})), ("recipe", names.recipes(results))):
+        if value := filters.get(key) or (extra.get(key) if len(have) > 1 else None):
+            parts.append(value)
+    return "-".join(re.sub(r"[^A-Za-z0-9_]+", "-", part) for part in parts)

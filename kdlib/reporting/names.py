@@ -1,0 +1,111 @@
+"""How a study's things are called in a text: models and recipes, settings, and where the numbers come from."""
+
+from __future__ import annotations
+
+from kdlib.reporting import numbers
+from kdlib.reporting.text import text, word
+
+
+def label(study, key: str, lang: str) -> str:
+    """The display name of a model or recipe; its own name when the study gives none."""
+    labels = getattr(study, "labels", None) or {}
+    return text(labels[key], lang) if key in labels else key
+
+
+def setting(results, where: dict, lang: str) -> str:
+    """A distilled student's T, α and λ, as far as they are set: `T = 2, α = 0.5, λ = 0.5`.
+
+    λ goes unsaid in a study with a convex loss: there it is 1 - α.
+    """
+    symbols = [("T", "T"), ("α", "alpha")] + ([] if results.convex else [("λ", "lam")])
+    # A comma between numbers with a decimal comma would be misread; Turkish separates them by a semicolon.
+    separator = ", " if lang == "en" else "; "
+    return separator.join(
+        f"{symbol} = {numbers.short(where[key], lang)}"
+        for symbol, key in symbols
+        if where.get(key) is not None
+    )
+
+
+def described(results, where: dict, lang: str) -> str:
+    """One setting in full: model, recipe where the study has several, and its role or weights."""
+    study, role = results.study, where["role"]
+    parts = [label(study, where["model"], lang)]
+    if len(recipes(results)) > 1:
+        parts.append(label(study, where["recipe"], lang))
+    parts.append(
+        setting(results, where, lang)
+        if role == "student"
+        else word("teacher" if role == "teacher" else "alone", lang)
+    )
+    return ", ".join(part for part in parts if part)
+
+
+def recipes(results) -> list[str]:
+    """The recipes of the study's students, in its order; the teacher's own recipe does not count."""
+    found = dict.fromkeys(arm.recipe for arm, _ in results.select() if arm.role != "teacher")
+    return list(found) or list(dict.fromkeys(arm.recipe for arm, _ in results.select()))
+
+
+def provenance(results, lang: str) -> str:
+    """One line that says which profile, data, epochs and seeds the numbers come from, all read from the records."""
+    key = "profile_paper" if results.profile == "paper" else "profile_other"
+    parts = [word(key, lang, profile=results.profile)]
+    parts += _datasets(results, lang)
+    if epochs := _epochs(results, lang):
+        parts.append(word("epochs", lang, epochs=epochs))
+    if seeds := sorted({arm.seed for arm, _ in results.select()}):
+        many = "seeds" if len(seeds) > 1 else "seed"
+        parts.append(word(many, lang, seeds=", ".join(map(str, seeds))))
+    if results.missing:
+        parts.append(
+            word("missing_runs", lang, missing=results.missing, all=results.missing + len(results.used))
+        )
+    return "; ".join(parts) + "."
+
+
+def _datasets(results, lang: str) -> list[str]:
+    seen = {}
+    for record in results.used:
+        data = record.run.get("dataset") or {}
+        seen.setdefault(data.get("fingerprint"), data)
+    out = []
+    for data in seen.values():
+        if not (sizes := data.get("sizes")):
+            continue
+        counts = {part: numbers.integer(sizes[part], lang) for part in ("train", "val", "test")}
+        size = "×".join(str(s) for s in data["shape"][1:]) + " px"
+        out.append(word("dataset", lang, name=label(results.study, data["name"], lang), size=size, **counts))
+    return out
+
+
+def _epochs(results, lang: str) -> str:
+    """Epochs asked for: one number when all agree; else the teacher's and the students' range apart."""
+    found: dict[str, set[int]] = {}
+    for arm, record in results.select():
+        epochs = (record.run.get("config", {}).get("recipe") or {}).get("epochs")
+        if epochs is not None:
+            found.setdefault("teacher" if arm.role == "teacher" else "student", set()).add(int(epochs))
+    spans = {role: _span(values) for role, values in found.items()}
+    if len(set(spans.values())) == 1:
+        return next(iter(spans.values()))
+    return ", ".join(
+        f"{word(role, lang).lower()} {spans[role]}" for role in ("teacher", "student") if role in spans
+    )
+
+
+def _span(values: set[int]) -> str:
+    low, high = min(values), max(values)
+    return str(low) if low == high else f"{low}–{high}"
+
+
+def compact(results, wheres: list[dict], lang: str) -> tuple[str, list[str]]:
+    """What settings share, and a short label for each by what tells it from the others.
+
+    A single setting shares nothing: its label says it in full.
+    """
+    keys = [key for key in ("T", "alpha", "lam") if any(w.get(key) is not None for w in wheres)]
+    varying = [key for key in keys if len({w.get(key) for w in wheres}) > 1] or keys
+    shared = {} if varying == keys else {key: wheres[0][key] for key in keys if key not in varying}
+    labels = [setting(results, {key: w[key] for key in varying}, lang) for w in wheres]
+    return setting(results, shared, lang), labels

@@ -1,0 +1,197 @@
+"""What the runs of a study came to: select arms, gather their seeds into cells, and state the spread honestly."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, fields, is_dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from kdlib.errors import UserError
+
+# Two-sided 95 % quantiles of Student's t for 1..30 degrees of freedom (NIST/SEMATECH e-Handbook of Statistical
+# Methods, section 1.3.6.7.2, column 0.975).
+_T975 = (
+    *(12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228),
+    *(2.201, 2.179, 2.160, 2.145, 2.131, 2.120, 2.110, 2.101, 2.093, 2.086),
+    *(2.080, 2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042),
+)
+_Z975 = 1.959964
+
+
+def t_quantile(df: int) -> float:
+    """The 97.5 % quantile of Student's t with `df` >= 1 degrees of freedom, to three decimals.
+
+    Tabled up to 30; beyond that the first two terms of the expansion about the normal quantile (Abramowitz and
+    Stegun, 26.7.5), whose error is below 0.0003 there.
+    """
+    if df < 1:
+        raise ValueError("Student's t needs at least one degree of freedom")
+    if df <= len(_T975):
+        return _T975[df - 1]
+    z = _Z975
+    return z + (z**3 + z) / (4 * df) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * df**2)
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean over seeds with its spread; `sd` (ddof=1) and `interval` (95 % Student t) need two values."""
+
+    mean: float | None
+    sd: float | None
+    n: int
+    values: tuple[float, ...]
+
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """95 % interval of the mean, Student's t: with few seeds a bootstrap would be too narrow."""
+        if self.n < 2:
+            return None
+        half = t_quantile(self.n - 1) * self.sd / math.sqrt(self.n)
+        return self.mean - half, self.mean + half
+
+
+def estimate(values) -> Estimate:
+    """Mean, sd with n-1, and n of `values` (any number of floats, none included)."""
+    values = tuple(float(v) for v in values)
+    n = len(values)
+    mean = math.fsum(values) / n if n else None
+    sd = math.sqrt(math.fsum((v - mean) ** 2 for v in values) / (n - 1)) if n > 1 else None
+    return Estimate(mean, sd, n, values)
+
+
+@dataclass(frozen=True)
+class Diverged:
+    """One run that diverged: it enters no mean and is named wherever its cell is shown."""
+
+    seed: int
+    epoch: int | None
+    reason: str
+
+
+@dataclass(frozen=True)
+class Cell(Estimate):
+    """All runs of one setting: the estimate over those that converged, and those that did not."""
+
+    diverged: tuple[Diverged, ...] = ()
+    seeds: tuple[int, ...] = ()
+
+    @property
+    def runs(self) -> int:
+        """Converged and diverged runs together."""
+        return self.n + len(self.diverged)
+
+    @property
+    def by_seed(self) -> dict[int, float]:
+        """seed -> value of the converged runs."""
+        return dict(zip(self.seeds, self.values, strict=True))
+
+
+def same(value: Any, wanted: Any) -> bool:
+    """Whether an arm's `value` is what a `where` asks for; a list in `where` means any of them."""
+    if isinstance(wanted, (list, tuple)):
+        return any(same(value, w) for w in wanted)
+    if isinstance(value, bool) or isinstance(wanted, bool) or value is None or wanted is None:
+        return value is wanted
+    if isinstance(value, (int, float)) and isinstance(wanted, (int, float)):
+        return math.isclose(value, wanted, rel_tol=1e-9, abs_tol=1e-12)
+    return value == wanted
+
+
+class Results:
+    """The arms of one study and the records they point to.
+
+    `arms` are what the study compares (role, model, recipe, seed, T, alpha, lam, id); `records` maps a run id to its
+    record. An arm whose record is missing has not been run: it counts as absent, never as zero.
+    """
+
+    def __init__(self, study, arms, records, profile: str):
+        self.study, self.arms, self.records, self.profile = study, list(arms), dict(records), profile
+        self._cells: dict = {}
+        self._histories: dict = {}
+
+    def select(self, **where) -> list[tuple[Any, Any]]:
+        """(arm, record) of every arm that matches all of `where` and has a record."""
+        known = _names(self.arms[0]) if self.arms else set(where)
+        if unknown := sorted(set(where) - known):
+            raise UserError(
+                f"where: {', '.join(unknown)} is no property of a run; known: {', '.join(sorted(known))}"
+            )
+        return [
+            (arm, self.records[arm.id])
+            for arm in self.arms
+            if arm.id in self.records and all(same(getattr(arm, key), value) for key, value in where.items())
+        ]
+
+    def cell(self, where: dict, metric: str = "test_accuracy") -> Cell:
+        """The runs that match `where`, over seeds.
+
+        Raises UserError when the match mixes settings (say, two recipes): their mean would mean nothing.
+        """
+        key = (metric, tuple(sorted((k, repr(v)) for k, v in where.items())))
+        if key not in self._cells:
+            self._cells[key] = self._gather(where, metric)
+        return self._cells[key]
+
+    def _gather(self, where: dict, metric: str) -> Cell:
+        found = {}
+        for arm, record in self.select(**where):
+            found.setdefault(record.id, (arm, record))  # arms may share a record: it still counts once
+        settings = {tuple(getattr(arm, k) for k in SETTING) for arm, _ in found.values()}
+        if len(settings) > 1:
+            differ = [k for i, k in enumerate(SETTING) if len({s[i] for s in settings}) > 1]
+            raise UserError(f"where {where} mixes runs that differ in {', '.join(differ)}: add it to `where`")
+        pairs = sorted(found.values(), key=lambda pair: pair[0].seed)
+        good = [(arm.seed, record.metrics.get(metric)) for arm, record in pairs if not record.diverged]
+        good = [(seed, float(v)) for seed, v in good if v is not None and math.isfinite(v)]
+        e = estimate(v for _, v in good)
+        return Cell(e.mean, e.sd, e.n, e.values, tuple(_diverged(pairs)), tuple(seed for seed, _ in good))
+
+    def settings(self, **where) -> list[dict]:
+        """The distinct settings (all but the seed) of matching arms, in the study's order, each usable as a `where`."""
+        seen = {}
+        for arm, _ in self.select(**where):
+            key = {name: getattr(arm, name) for name in SETTING}
+            seen.setdefault(tuple(key.values()), key)
+        return list(seen.values())
+
+    def history(self, record) -> dict[str, np.ndarray]:
+        """A record's columns per epoch as float arrays; read from disk once."""
+        if record.id not in self._histories:
+            columns = record.history()
+            self._histories[record.id] = {k: np.asarray(v, dtype=float) for k, v in columns.items()}
+        return self._histories[record.id]
+
+    @cached_property
+    def convex(self) -> bool:
+        """Whether λ is 1 - α throughout, as a study with a convex loss has it."""
+        weights = {(arm.alpha, arm.lam) for arm in self.arms if arm.alpha is not None and arm.lam is not None}
+        rest = all(math.isclose(lam, 1 - alpha, abs_tol=1e-9) for alpha, lam in weights)
+        return rest and str(getattr(self.study, "loss", "convex")).startswith("convex")
+
+    @cached_property
+    def missing(self) -> int:
+        """How many runs of the study have no record."""
+        return len({arm.id for arm in self.arms} - set(self.records))
+
+    @cached_property
+    def used(self) -> list[Any]:
+        """The records the arms point to, each once, in the study's order."""
+        return [self.records[i] for i in dict.fromkeys(arm.id for arm in self.arms) if i in self.records]
+
+
+SETTING = ("role", "model", "recipe", "T", "alpha", "lam")
+
+
+def _names(arm) -> set[str]:
+    if is_dataclass(arm):
+        return {f.name for f in fields(arm)}
+    return set(vars(arm))
+
+
+def _diverged(pairs):
+    for arm, record in pairs:
+        if record.diverged:
+            yield Diverged(arm.seed, record.diverged.get("epoch"), str(record.diverged.get("reason", "")))

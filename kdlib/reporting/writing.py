@@ -1,0 +1,71 @@
+"""Write everything a study says into its folder, each file whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+from kdlib.reporting import render
+from kdlib.reporting.figures import Drawing, draw
+from kdlib.reporting.findings import findings
+from kdlib.reporting.results import Results
+from kdlib.reporting.tables import tables
+from kdlib.reporting.text import LANGS, finding, text
+
+
+def write(results: Results, out_dir: Path, langs=LANGS) -> list[Path]:
+    """Write tables, figures and findings of a study in each language; return the paths written.
+
+    ``tables/<id>.<lang>.{html,md,tex,csv}``, ``figures/<stem>.<lang>.{svg,png}``, ``figures/figures.json`` (alt text
+    and caption of each figure), ``findings.<lang>.md``. Raises UserError, before anything is written, for a table
+    whose cells mix settings.
+    """
+    out_dir, made, listed = Path(out_dir), tables(results), []
+    paths: list[Path] = []
+    for lang in langs:
+        for table in made:
+            paths += _table(table, out_dir / "tables", lang)
+        for stem, drawing in draw(results, lang).items():
+            paths += _figure(drawing, out_dir / "figures", stem)
+            entry = {"file": f"{stem}.{lang}.svg", "kind": drawing.kind, "lang": lang, "title": drawing.title}
+            listed.append({**entry, "alt": drawing.alt, "caption": drawing.caption})
+        paths.append(_put(out_dir / f"findings.{lang}.md", _findings(results, lang)))
+    sidecar = json.dumps(listed, ensure_ascii=False, indent=1) + "\n"
+    return [*paths, _put(out_dir / "figures" / "figures.json", sidecar)]
+
+
+def _table(table, folder: Path, lang: str) -> list[Path]:
+    name = f"{table.id}.{lang}"
+    return [
+        _put(folder / f"{name}.html", render.page(table, lang)),
+        _put(folder / f"{name}.md", table.markdown(lang)),
+        _put(folder / f"{name}.tex", table.latex(lang)),
+        # Turkish Excel takes a file for UTF-8 only when it begins with the byte order mark.
+        _put(folder / f"{name}.csv", table.csv(lang), "utf-8-sig" if lang == "tr" else "utf-8"),
+    ]
+
+
+def _figure(drawing: Drawing, folder: Path, stem: str) -> list[Path]:
+    name = f"{stem}.{drawing.lang}"
+    return [_put(folder / f"{name}.svg", drawing.svg()), _put(folder / f"{name}.png", drawing.png())]
+
+
+def _findings(results: Results, lang: str) -> str:
+    study = results.study
+    lines = [f"# {finding('title', lang, study=text(study.title, lang))}", ""]
+    if source := text(getattr(study, "source", None), lang):
+        lines += [finding("source", lang, source=source), ""]
+    return "\n".join([*lines, *(f"- {line}" for line in findings(results, lang))]) + "\n"
+
+
+def _put(path: Path, content: str | bytes, encoding: str = "utf-8") -> Path:
+    """Write beside, then rename: a reader never meets half a file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        aside.write_bytes(content if isinstance(content, bytes) else content.encode(encoding))
+        os.replace(aside, path)
+    finally:
+        aside.unlink(missing_ok=True)
+    return path

@@ -1,0 +1,53 @@
+"""What a call will do and cost, before it does it."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+
+from kdlib.studies import records
+from kdlib.studies.plan import Plan, Run
+
+
+@dataclass(frozen=True)
+class Cost:
+    """One run of a plan: whether its record is there, its training FLOPs, and seconds by this machine's records.
+
+    ``seconds`` is None where this machine has no record to judge by.
+    """
+
+    run: Run
+    done: bool
+    flops: int
+    seconds: float | None
+
+
+def estimate(plan: Plan, folder: Path) -> list[Cost]:
+    """Return the cost of every run of a plan."""
+    here = [r for r in records.read_all(folder) if _same_machine(r)]
+    found = []
+    for run in plan.runs.values():
+        record = records.read(folder, run.id)
+        flops = run.train_flops()
+        rate = _rate(r for r in here if r.run["config"]["model"] == run.model) or _rate(here)
+        seconds = record.run["seconds"] if record else flops / rate if rate else None
+        found.append(Cost(run, record is not None, flops, seconds))
+    return found
+
+
+def describe(run: Run) -> str:
+    """Return a run in a few words: model, what it learns from, recipe, seed."""
+    r = run.recipe
+    how = f"T={run.loss.T:g} alpha={run.loss.alpha:g} lam={run.loss.lam:g}" if run.loss else "labels"
+    return f"{run.model:15s} {how:30s} {r.optimizer} lr={r.lr:g} batch={r.batch_size} epochs={r.epochs} seed={run.seed}"
+
+
+def _same_machine(record: records.Record) -> bool:
+    ours = records.hardware()
+    return all(record.run["hardware"].get(key) == ours[key] for key in ("processor", "cores", "gpu"))
+
+
+def _rate(found: Iterable[records.Record]) -> float | None:
+    """Median training FLOP/s."""
+    rates = [r.run["train_flops"] / r.run["seconds"] for r in found if r.run["seconds"] > 0]
+    return median(rates) if rates else None

@@ -1,0 +1,98 @@
+"""The flat parameters of a study: papermill's, ``kdlib run --set``'s and the notebook's, all checked in one place."""
+
+import types
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from kdlib.errors import UserError, did_you_mean
+from kdlib.studies import schema
+
+
+def _listed(value: Any) -> Any:
+    """Take ``0,1,2``, a single value or a list."""
+    if isinstance(value, str):
+        return [part.strip() for part in value.strip("[]() ").split(",") if part.strip()]
+    return value if isinstance(value, (list, tuple)) else [value]
+
+
+def _empty_is_none(value: Any) -> Any:
+    return None if value in ("", None, [], ()) else value
+
+
+Listed = BeforeValidator(lambda value: None if _empty_is_none(value) is None else _listed(value))
+Blank = BeforeValidator(_empty_is_none)
+Positive = Annotated[float, Field(gt=0)]
+Weight = Annotated[float, Field(ge=0)]
+
+
+class Parameters(BaseModel):
+    """What a call asks for; an empty value (None or "") leaves the study's own.
+
+    The first block says what to run and where; the second replaces values of the study, in all of its columns.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    study: str = "tr_kd"
+    profile: Literal["smoke", "quick", "reduced", "paper"] = "quick"
+    lang: Literal["en", "tr"] = "en"
+    seeds: Annotated[list[int] | None, Listed] = None
+    data_root: Annotated[str | None, Blank] = None
+    device: str = "auto"
+    output_dir: str = "outputs"
+
+    teacher: Annotated[str | None, Blank] = None
+    students: Annotated[list[str] | None, Listed] = None
+    columns: Annotated[list[str] | None, Listed] = None
+    T: Annotated[list[Positive] | None, Listed] = None
+    alpha: Annotated[list[Weight] | None, Listed] = None
+    lam: Annotated[Weight | None, Blank] = None
+    loss: Annotated[str | None, Blank] = None
+    epochs: Annotated[int | None, Blank] = Field(None, ge=1)
+    teacher_epochs: Annotated[int | None, Blank] = Field(None, ge=1)
+    batch_size: Annotated[int | None, Blank] = Field(None, ge=1)
+    lr: Annotated[Positive | None, Blank] = None
+    precision: Annotated[Literal["auto", "bf16", "fp32"] | None, Blank] = None
+    dataset: Annotated[str | None, Blank] = None
+    image_size: Annotated[int | None, Blank] = Field(None, ge=8)
+    train_size: Annotated[int | None, Blank] = Field(None, ge=2)
+    test_size: Annotated[int | None, Blank] = Field(None, ge=1)
+    download: bool = False
+
+    @property
+    def root(self) -> Path:
+        """``output_dir/profile``: the runs and the studies' folders lie below it."""
+        return Path(self.output_dir).expanduser() / self.profile
+
+
+def parse(values: dict[str, Any]) -> Parameters:
+    """Check parameters; raises ``UserError`` for a name that is none and for a value out of its range."""
+    for name in values:
+        if name not in Parameters.model_fields:
+            raise UserError(f"unknown parameter {name!r}; {did_you_mean(name, Parameters.model_fields)}")
+    try:
+        found = Parameters.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = first["loc"][0]
+        reason = first["msg"][0].lower() + first["msg"][1:]
+        raise UserError(f"parameter {name}={values.get(name)!r}: {reason}") from None
+    schema.load(found.study)
+    return found
+
+
+def from_notebook(variables: dict[str, Any]) -> Parameters:
+    """Check a notebook's variables, given as ``globals()`` right after its parameters cell.
+
+    papermill only warns of a misspelled ``-p`` and runs the defaults; here the stray variable is an error.
+    """
+    values = {
+        name: value
+        for name, value in variables.items()
+        if not name.startswith("_") and isinstance(value, (str, int, float, bool, list, tuple, dict, types.NoneType))
+        # IPython's own: In, Out and the like
+        and name not in ("In", "Out")
+    }
+    return parse(values)

@@ -1,0 +1,208 @@
+"""The run record: one folder a run, complete or not there at all."""
+
+import csv
+import json
+import os
+import platform
+import shutil
+import subprocess
+from dataclasses import asdict, dataclass
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+
+import kdlib
+from kdlib.errors import UserError
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One thing a study compares, and the run that shows it; several arms may point to one run.
+
+    ``role``: ``teacher``, ``baseline`` (trained alone) or ``student`` (distilled).
+    """
+
+    role: str
+    model: str
+    recipe: str
+    seed: int
+    T: float | None
+    alpha: float | None
+    lam: float | None
+    id: str
+
+
+@dataclass(frozen=True)
+class Record:
+    """A finished run as it lies on disk."""
+
+    id: str
+    path: Path
+    run: dict
+
+    @property
+    def metrics(self) -> dict:
+        """Accuracies (fractions), cross-entropies, the epoch kept, the parameter count."""
+        return self.run["metrics"]
+
+    @property
+    def diverged(self) -> dict | None:
+        """None, or ``{"reason", "epoch"}``."""
+        return self.run["diverged"]
+
+    def history(self) -> dict[str, list[float]]:
+        """Return the columns of history.csv, one value an epoch."""
+        with open(self.path / "history.csv", newline="", encoding="utf-8") as lines:
+            rows = list(csv.DictReader(lines))
+        return {name: [float(row[name]) for row in rows] for name in (rows[0] if rows else {})}
+
+    def correct(self) -> np.ndarray:
+        """Return for each test example whether the run got it right, bool (N,)."""
+        with np.load(self.path / "predictions.npz") as file:
+            top1 = file["top1"] if "top1" in file else file["logits"].argmax(axis=1)
+            return top1 == file["labels"]
+
+    def predictions(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return test logits, float32 (N, K), and labels, int64 (N,); a published record holds no logits."""
+        with np.load(self.path / "predictions.npz") as file:
+            if "logits" not in file:
+                raise UserError(f"record {self.id} was published without its logits; run the study to have them")
+            return file["logits"], file["labels"]
+
+    def weights(self) -> dict:
+        """Return the state dict, tensors on the CPU."""
+        from safetensors.torch import load_file
+
+        file = self.path / "model.safetensors"
+        if not file.is_file():
+            raise UserError(f"record {self.id} was published without its weights; run the study to have them")
+        return load_file(file)
+
+
+def read(runs: Path, id: str) -> Record | None:
+    """Return the record of a run, or None where there is none."""
+    path = runs / id / "run.json"
+    if not path.is_file():
+        return None
+    return Record(id, path.parent, json.loads(path.read_text(encoding="utf-8")))
+
+
+def read_all(runs: Path) -> list[Record]:
+    """Return every record of a folder."""
+    found = (read(runs, path.parent.name) for path in sorted(runs.glob("*/run.json")) if path.parent.name[0] != ".")
+    return [record for record in found if record]
+
+
+def write(runs: Path, id: str, config: dict, outcome, extra: dict) -> Record:
+    """Write an outcome as the record ``id``: aside first, renamed when whole.
+
+    ``outcome`` is a ``kdlib.training.Outcome``; ``extra`` joins run.json (dataset, train_flops, device).
+    """
+    from safetensors.torch import save_file
+
+    runs.mkdir(parents=True, exist_ok=True)
+    aside = runs / f".half-{id}-{os.getpid()}"
+    shutil.rmtree(aside, ignore_errors=True)
+    aside.mkdir()
+    save_file(outcome.state, aside / "model.safetensors")
+    logits, labels = outcome.logits.numpy().astype(np.float32), outcome.labels.numpy()
+    np.savez_compressed(aside / "predictions.npz", logits=logits, labels=labels)
+    with open(aside / "history.csv", "w", newline="", encoding="utf-8") as lines:
+        table = csv.DictWriter(lines, fieldnames=list(outcome.history[0]))
+        table.writeheader()
+        table.writerows(outcome.history)
+    run = {
+        "id": id,
+        "config": config,
+        "metrics": outcome.metrics,
+        "diverged": outcome.diverged,
+        "precision": outcome.precision,
+        "seconds": outcome.seconds,
+        "group": {"size": outcome.group_size, "seconds": outcome.group_seconds},
+        **extra,
+        "hardware": hardware(),
+        "packages": packages(),
+        "code": code(),
+    }
+    write_text(aside / "run.json", json.dumps(run, indent=1, allow_nan=True))
+    try:
+        os.rename(aside, runs / id)
+    except OSError:  # another process finished the same run first; theirs is as good
+        shutil.rmtree(aside)
+    return read(runs, id)
+
+
+def sweep(runs: Path) -> None:
+    """Remove what processes that are no longer alive left half written."""
+    for aside in runs.glob(".half-*"):
+        process = int(aside.name.rsplit("-", 1)[1])
+        if process != os.getpid() and not Path(f"/proc/{process}").exists():
+            shutil.rmtree(aside, ignore_errors=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file whole or not at all."""
+    aside = path.with_name(f".{path.name}.half")
+    aside.write_text(text, encoding="utf-8")
+    os.replace(aside, path)
+
+
+def write_arms(folder: Path, arms: list[Arm], about: dict) -> None:
+    """Write a study's ``runs.json``: the arms it compares, with the ids of their runs."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_text(folder / "runs.json", json.dumps({**about, "arms": [asdict(arm) for arm in arms]}, indent=1))
+
+
+def read_arms(folder: Path) -> tuple[list[Arm], dict]:
+    """Return the arms of a study's folder and what else its ``runs.json`` says."""
+    path = folder / "runs.json"
+    if not path.is_file():
+        raise UserError(f"{folder} holds no runs.json; run the study first")
+    about = json.loads(path.read_text(encoding="utf-8"))
+    return [Arm(**arm) for arm in about.pop("arms")], about
+
+
+@cache
+def hardware() -> dict:
+    """Return what the runs ran on: processor, cores, threads, memory, GPU."""
+    import torch
+
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return {
+        "machine": platform.machine(),
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "memory_gib": round(memory / 2**30, 1),
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+    }
+
+
+def _processor() -> str:
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as lines:
+            return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor()
+
+
+@cache
+def packages() -> dict:
+    """Return the versions that decide a result."""
+    return {"python": platform.python_version(), **{name: version(name) for name in ("torch", "torchvision", "numpy")}}
+
+
+@cache
+def code() -> dict:
+    """Return kdlib's version and, in a git checkout, its commit and whether files were changed since."""
+    root = Path(kdlib.__file__).parent.parent
+    found = {"kdlib": kdlib.__version__, "commit": None, "changed": None}
+    if (root / ".git").exists():
+        git = ["git", "-C", str(root)]
+        commit = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
+        status = subprocess.run([*git, "status", "--porcelain", "kdlib"], capture_output=True, text=True, check=False)
+        if commit.returncode == 0:
+            found |= {"commit": commit.stdout.strip(), "changed": bool(status.stdout.strip())}
+    return found

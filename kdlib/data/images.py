@@ -3,22 +3,24 @@
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
 import torch
 from PIL import Image
-from tqdm.auto import tqdm
 
 from kdlib.errors import UserError
+from kdlib.progress import Progress
 
-CHUNK = 128
+CHUNK = 128  # images a thread takes at a time
+WORTH_A_BAR = 3000  # images, about a second
 
 
 def read_images(paths: Sequence[Path], image_size: int | None, grayscale: bool, what: str) -> torch.Tensor:
     """Decode files into one uint8 tensor (N, C, H, W): C is 3, or 1 when grayscale.
 
-    image_size: side in pixels, the whole picture is resized to a square (bilinear over the area, as Pillow does).
+    image_size: side in pixels; the whole picture is resized to a square, bilinear with antialiasing.
     Without it all images must have one size. what: the progress bar's label.
     Raises UserError for an unreadable image (named) and for sizes that differ without image_size.
     """
@@ -40,14 +42,13 @@ def read_images(paths: Sequence[Path], image_size: int | None, grayscale: bool, 
             out[place] = image
         return len(chunk)
 
-    # `map` hands results, and so the first error, back in the files' order: the same file is named every time.
-    with (
-        ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool,
-        tqdm(total=len(paths), desc=f"reading {what}", unit="image", delay=1.0, leave=False) as bar,
-    ):
+    bar = Progress(len(paths), f"reading {what}") if len(paths) >= WORTH_A_BAR else nullcontext()
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool, bar as shown:
         try:
+            # Results come back in the files' order, and so does an error: it always names the first file.
             for done in pool.map(fill, range(0, len(paths), CHUNK)):
-                bar.update(done)
+                if shown:
+                    shown.advance(done)
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
@@ -74,7 +75,7 @@ def _decode(path: Path, image_size: int | None, grayscale: bool) -> np.ndarray:
     try:
         with Image.open(path) as image:
             if image_size is not None:
-                # A JPEG can be decoded at a half, a quarter or an eighth: photographs load several times faster.
+                # A JPEG can be decoded at a half, a quarter or an eighth: large photographs load much faster.
                 image.draft(None, (2 * image_size, 2 * image_size))
             return _array(image, image_size, grayscale)
     except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:

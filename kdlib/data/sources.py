@@ -1,7 +1,7 @@
 """Where images come from: a registry of sources, and the ones that read files.
 
-A source says which images there are and what they are called; `kdlib.data.load` chooses among them and only then has
-them read, so that a subset of a large collection costs what the subset costs.
+A source says which images there are and of which class; `kdlib.data.load` chooses among them and only then
+has them read, so that a subset of a large collection costs what the subset costs.
 """
 
 import json
@@ -13,7 +13,8 @@ from pathlib import Path
 import torch
 
 from kdlib.data.images import read_images
-from kdlib.data.shapes import CLASSES as SHAPES, shapes10 as draw_shapes
+from kdlib.data.shapes import CLASSES as SHAPES
+from kdlib.data.shapes import shapes10 as draw_shapes
 from kdlib.errors import UserError
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"})
@@ -29,6 +30,7 @@ class Request:
     grayscale: bool = False
     train_size: int | None = None
     test_size: int | None = None
+    classes: int | None = None
     data_seed: int = 0
     download: bool = False
 
@@ -85,15 +87,18 @@ def register(name: str) -> Callable[[Source], Source]:
 
 @register("shapes10")
 def shapes10(request: Request) -> Parts:
-    """The embedded procedural data set (`kdlib.data.shapes`); 5,000 training and 1,000 test images unless said."""
+    """The embedded procedural data set (`kdlib.data.shapes`); 5,000 and 1,000 images unless said."""
     sizes = {"train": request.train_size or 5000, "test": request.test_size or 1000}
+    if request.classes:  # `load` keeps those: make enough for as many as were asked for
+        for part, asked in (("train", request.train_size), ("test", request.test_size)):
+            sizes[part] = -(-asked // request.classes) * len(SHAPES) if asked else sizes[part]
     parts = {part: Part.in_memory(*draw_shapes(size, part, request.data_seed)) for part, size in sizes.items()}
     return Parts(SHAPES, parts["train"], parts["test"])
 
 
 @register("folder")
 def folder(request: Request) -> Parts:
-    """A tree of `train/`, `test/` and perhaps `val/`, each with one folder of images a class (searched deeply).
+    """A tree of `train/`, `test/` and perhaps `val/`, each with a folder a class (searched deeply).
 
     Classes are the folders' names in code-point order, images come in the order of their paths.
     Raises UserError: no data_root, no such folder, a class without images, splits with different classes.
@@ -116,7 +121,7 @@ def folder(request: Request) -> Parts:
 
 
 def _list_classes(directory: Path) -> dict[str, list[Path]]:
-    """Image files of each class folder, sorted. Raises UserError for no class folder or one without images."""
+    """Image files of each class folder, sorted. UserError: no class folder, or one without images."""
     found: dict[str, list[Path]] = {}
     for entry in sorted(directory.iterdir()):
         if not entry.is_dir() or entry.name.startswith("."):
@@ -159,7 +164,7 @@ def _part_of(listing: dict[str, list[Path]], classes: Sequence[str], request: Re
 
 @register("cifar10")
 def cifar10(request: Request) -> Parts:
-    """CIFAR-10 from torchvision's files (`cifar-10-batches-py`), or from a `folder` tree where data_root is one.
+    """CIFAR-10 from torchvision's files (`cifar-10-batches-py`), or a `folder` tree where data_root is one.
 
     Raises UserError when neither is there and `download` is off, or the download fails.
     """
@@ -171,7 +176,9 @@ def cifar10(request: Request) -> Parts:
     )
     from torchvision.datasets import CIFAR10
 
-    sets = [_fetch(lambda train=train: CIFAR10(root, train, download=request.download), root) for train in (True, False)]
+    sets = [
+        _fetch(lambda train=train: CIFAR10(root, train, download=request.download), root) for train in (True, False)
+    ]
     parts = []
     for data in sets:
         images = torch.from_numpy(data.data).permute(0, 3, 1, 2).contiguous()
@@ -181,7 +188,7 @@ def cifar10(request: Request) -> Parts:
 
 @register("food101")
 def food101(request: Request) -> Parts:
-    """Food-101 in torchvision's layout: data_root holds `food-101/images` and `food-101/meta` (or is that folder).
+    """Food-101 in torchvision's layout: data_root holds (or is) `food-101`, with `images` and `meta`.
 
     Images are resized to image_size, 64 unless said. Raises UserError as `cifar10` does.
     """
@@ -203,7 +210,9 @@ def food101(request: Request) -> Parts:
         try:
             listed = json.loads(meta.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
-            raise UserError(f"cannot read {meta} ({_line(error)}): {base} must be Food-101 as torchvision has it") from None
+            raise UserError(
+                f"cannot read {meta} ({_line(error)}): {base} must be Food-101 as torchvision has it"
+            ) from None
         classes = tuple(sorted(listed))
         listing = {label: [base / "images" / f"{image}.jpg" for image in listed[label]] for label in classes}
         parts[name] = (classes, _part_of(listing, classes, request, name), listing)
@@ -212,7 +221,7 @@ def food101(request: Request) -> Parts:
 
 
 def _torchvision_root(request: Request, name: str, holds: str, how: str) -> Path:
-    """The folder that has (or, with download, will have) torchvision's files; the user's cache where none is named."""
+    """The folder that has (or, with download, will have) torchvision's files; the user's cache by default."""
     root = request.data_root
     if root is None:
         root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "kdlib"
@@ -228,7 +237,9 @@ def _fetch(make: Callable, root: Path):
     try:
         return make()
     except (OSError, RuntimeError) as error:
-        raise UserError(f"cannot get the data set in {root} ({_line(error)}): pass --data-root DIR of a complete copy") from None
+        raise UserError(
+            f"cannot get the data set in {root} ({_line(error)}): pass --data-root DIR of a complete copy"
+        ) from None
 
 
 def _line(error: Exception) -> str:

@@ -39,7 +39,8 @@ def check(name: str) -> Builder:
         module, _, attribute = name.partition(":")
         try:
             builder = getattr(importlib.import_module(module), attribute)
-        except (ImportError, AttributeError) as error:
+        # ValueError and TypeError: a path that starts with a colon or a dot.
+        except (ImportError, AttributeError, ValueError, TypeError) as error:
             raise UserError(f"model {name!r} cannot be imported: {error}") from None
         if not callable(builder):
             raise UserError(f"model {name!r} is not callable; name a function that takes num_classes")
@@ -51,13 +52,22 @@ def build(name: str, num_classes: int, in_channels: int = 3) -> nn.Module:
     """Build a freshly initialised model that maps (B, in_channels, H, W) to logits (B, num_classes).
 
     The initialisation draws from torch's global generator. Raises ``UserError`` for an unknown name, or for a
-    builder that cannot take ``in_channels`` other than 3.
+    builder that does not take ``num_classes``, cannot take ``in_channels`` other than 3, or gives no module.
     """
     builder = check(name)
-    parameters = inspect.signature(builder).parameters.values()
-    takes_channels = any(p.name == "in_channels" or p.kind is p.VAR_KEYWORD for p in parameters)
-    if takes_channels:
-        return builder(num_classes=num_classes, in_channels=in_channels)
-    if in_channels != 3:
+    signature = inspect.signature(builder)
+    takes_any = any(p.kind is p.VAR_KEYWORD for p in signature.parameters.values())
+    given = {"num_classes": num_classes}
+    # torchvision's builders take any keyword and refuse this one later: it is passed only where it must be.
+    if "in_channels" in signature.parameters or (takes_any and in_channels != 3):
+        given["in_channels"] = in_channels
+    elif in_channels != 3:
         raise UserError(f"model {name!r} takes 3 channels, the images have {in_channels}; give it an in_channels")
-    return builder(num_classes=num_classes)
+    try:
+        signature.bind(**given)
+    except TypeError as error:
+        raise UserError(f"model {name!r} cannot be called with {', '.join(given)}: {error}") from None
+    model = builder(**given)
+    if not isinstance(model, nn.Module):
+        raise UserError(f"model {name!r} gives a {type(model).__name__}, not a torch.nn.Module")
+    return model

@@ -135,7 +135,7 @@ def resnet18_light(num_classes: int, in_channels: int = 3) -> ResNet:
 
 # The ladder of the ResNet-3..10 report. n counts weighted layers: stem + 3×3 convolutions + classifier; 1×1
 # shortcut projections do not count, as in He et al. The report gives no widths: these make parameters, MACs and
-# accuracy rise from rung to rung, with ResNet-10 some 250 times ResNet-3.
+# accuracy rise from rung to rung; ResNet-10 has some 200 times the parameters of ResNet-3.
 _LADDER = {
     3: (16, [[(SingleBlock, 32, 2)]]),
     4: (16, [[(BasicBlock, 32, 2)]]),

@@ -5,8 +5,21 @@ Importing this is cheap: pandas, Babel, matplotlib and seaborn load when somethi
 
 from kdlib.reporting.figures import Drawing, draw
 from kdlib.reporting.findings import findings
+from kdlib.reporting.reading import read
 from kdlib.reporting.results import Cell, Results
+from kdlib.reporting.samples import contact_sheet
 from kdlib.reporting.tables import ReportTable, tables
 from kdlib.reporting.writing import write
 
-__all__ = ["Cell", "Drawing", "ReportTable", "Results", "draw", "findings", "tables", "write"]
+__all__ = [
+    "Cell",
+    "Drawing",
+    "ReportTable",
+    "Results",
+    "contact_sheet",
+    "draw",
+    "findings",
+    "read",
+    "tables",
+    "write",
+]

@@ -30,18 +30,17 @@ def bars(results, lang: str, filters: dict):
     rows = []
     for recipe in each_recipe(results, filters):
         row = [
-            (m, *_bars(results, {**filters, "model": m, "recipe": recipe}, lang))
-            for m in students(results, filters)
+            (m, *_bars(results, {**filters, "model": m, "recipe": recipe}, lang)) for m in students(results, filters)
         ]
         if any(found for _, found, _ in row):
             rows.append((recipe, row))
     if not rows:
         return
-    figure = _figure(results, lang, rows)
+    figure, handles = _figure(results, lang, rows)
     title = word("bars_title", lang)
     spread = any(bar.cell and bar.cell.n > 1 for _, row in rows for _, found, _ in row for bar in found)
     footer = (word("error_sd", lang) + ". " if spread else "") + names.provenance(results, lang)
-    canvas.titled(figure, title, footer)
+    canvas.titled(figure, title, footer, handles)
     yield (
         stem(results, "bars", filters),
         {
@@ -76,7 +75,7 @@ def _lines(setting: str) -> str:
 
 def _figure(results, lang: str, rows):
     counts = [max(len(row[k][1]) for _, row in rows) for k in range(len(rows[0][1]))]
-    width = min(10.0, max(4.6, 1.0 + 0.62 * (sum(counts) + len(counts))))
+    width = min(10.0, max(5.0, 1.0 + 0.62 * (sum(counts) + len(counts))))
     figure, axes = canvas.panels(
         len(rows),
         len(counts),
@@ -96,10 +95,7 @@ def _figure(results, lang: str, rows):
             if k == 0:
                 ax.set_ylabel(word("test_axis", lang))
                 canvas.ticks(ax.yaxis, lang)
-    handles, labels = next((h for ax in axes.flat if (h := ax.get_legend_handles_labels())[0]), ([], []))
-    if handles:
-        figure.legend(handles, labels, loc="outside upper right")
-    return figure
+    return figure, next((h for ax in axes.flat if (h := ax.get_legend_handles_labels()[0])), [])
 
 
 def _teacher(results, recipe: str) -> float | None:
@@ -115,9 +111,7 @@ def _panel(ax, found: list[Bar], teacher: float | None, per_bar: float, lang: st
     for x, bar in enumerate(found):
         ax.bar(x, 100 * bar.mean, 0.78, color=dark if bar.alone else colour, zorder=2)
         if bar.cell and bar.cell.n > 1:
-            ax.errorbar(
-                x, 100 * bar.mean, 100 * bar.cell.sd, color=canvas.BLACK, capsize=3, linewidth=1.1, zorder=4
-            )
+            ax.errorbar(x, 100 * bar.mean, 100 * bar.cell.sd, color=canvas.BLACK, capsize=3, linewidth=1.1, zorder=4)
             spread = np.linspace(-0.2, 0.2, bar.cell.n)
             dots = {"color": "white", "edgecolor": canvas.BLACK, "linewidth": 0.6, "zorder": 5}
             ax.scatter(x + spread, [100 * v for v in bar.cell.values], s=11, **dots)
@@ -126,9 +120,7 @@ def _panel(ax, found: list[Bar], teacher: float | None, per_bar: float, lang: st
         if base is not None and not bar.alone:
             said += f"\n({numbers.signed(100 * (bar.mean - base), 2, lang)})"
         size = min(8.0, 14.5 * per_bar)
-        ax.text(
-            x, 1.5, said, ha="center", va="bottom", color="white", fontsize=size, zorder=6, linespacing=1.3
-        )
+        ax.text(x, 1.5, said, ha="center", va="bottom", color="white", fontsize=size, zorder=6, linespacing=1.3)
     if teacher is not None:
         ax.axhline(
             100 * teacher,

@@ -1,4 +1,4 @@
-"""What every figure shares: the style, panels, colours, number formats on axes, and the line that says where from.
+"""What every figure shares: style, panels, colours, numbers on axes, and the line that says where from.
 
 Figures are made through the object API: no pyplot, so nothing stays open and no global state changes.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import textwrap
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 from kdlib.reporting import numbers
@@ -55,14 +55,18 @@ def sequence(n: int) -> list:
     """`n` colours from dark to light that keep their order in grey; the pale end is left out."""
     import seaborn
 
-    return [*seaborn.color_palette("flare_r" if n <= 2 else "viridis", max(n, 3) + 1)][:n]
+    return [*seaborn.color_palette("viridis", n + 1)][:n]
 
 
-def titled(figure, title: str, footer: str) -> None:
-    """Title on top left, and below, small and grey, where the numbers come from."""
+def titled(figure, title: str, footer: str, handles=()) -> None:
+    """Title on top left, a one-line legend of `handles` top right, and below, grey, where the numbers come from."""
     width = figure.get_figwidth()
-    figure.suptitle("\n".join(textwrap.wrap(title, int(width * 11))), x=0.01, ha="left")
-    lines = textwrap.wrap(footer, max(40, int(width * 17.5)))
+    room = width - 0.2
+    if handles:
+        figure.legend(handles=handles, loc="outside upper right", ncols=len(handles))
+        room -= sum(0.075 * len(handle.get_label()) + 0.55 for handle in handles)  # inches, at the legend's size
+    figure.suptitle("\n".join(textwrap.wrap(title, max(24, int(room / 0.1)))), x=0.01, ha="left")
+    lines = textwrap.wrap(footer, max(40, int(width * 18.5)))
     figure.supxlabel("\n".join(lines), x=0.01, ha="left", fontsize=7, color=GREY, linespacing=1.4)
 
 
@@ -70,20 +74,9 @@ def ticks(axis, lang: str, most: int = 2) -> None:
     """Write an axis' numbers as the language does."""
     from matplotlib.ticker import FuncFormatter
 
-    axis.set_major_formatter(FuncFormatter(lambda value, _: numbers.short(value, lang, most)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: _tick(value, lang, most)))
 
 
-def epochs(axes, last: int) -> None:
-    """Whole epochs on the x axis, from 1."""
-    from matplotlib.ticker import MaxNLocator
-
-    axes.xaxis.set_major_locator(MaxNLocator(nbins=7, integer=True))
-    axes.set_xlim(1 - 0.02 * last, last + 0.02 * last if last > 1 else 1.5)
-
-
-def contrast(colour) -> str:
-    """Black or white, whichever reads on `colour`."""
-    from matplotlib.colors import to_rgb
-
-    red, green, blue = to_rgb(colour)
-    return "white" if 0.299 * red + 0.587 * green + 0.114 * blue < 0.55 else BLACK
+@lru_cache(maxsize=1024)
+def _tick(value: float, lang: str, most: int) -> str:
+    return numbers.short(value, lang, most)

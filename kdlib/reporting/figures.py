@@ -37,7 +37,10 @@ class Drawing:
     @cached_property
     def _laid_out(self) -> Figure:
         # Laying out costs as much as drawing: do it once for both formats.
-        self.figure.draw_without_rendering()
+        from kdlib.reporting.canvas import style
+
+        with style():
+            self.figure.get_layout_engine().execute(self.figure)
         self.figure.set_layout_engine("none")
         return self.figure
 
@@ -48,13 +51,9 @@ class Drawing:
     def svg(self) -> bytes:
         """The figure as SVG with <title> and <desc>; the same figure gives the same bytes."""
         raw = self._save("svg", metadata={"Date": None, "Creator": None}).decode("utf-8")
-        words = (
-            f'<title id="title">{escape(self.title)}</title>\n <desc id="desc">{escape(self.alt)}</desc>\n'
-        )
+        words = f'<title id="title">{escape(self.title)}</title>\n <desc id="desc">{escape(self.alt)}</desc>\n'
         opening = f'<svg role="img" aria-labelledby="title desc" lang="{self.lang}" '
-        return re.sub(r"<svg ([^>]*>)\n?", lambda m: opening + m[1] + "\n " + words, raw, count=1).encode(
-            "utf-8"
-        )
+        return re.sub(r"<svg ([^>]*>)\n?", lambda m: opening + m[1] + "\n " + words, raw, count=1).encode("utf-8")
 
     def _save(self, kind: str, **options) -> bytes:
         from kdlib.reporting.canvas import style
@@ -80,12 +79,12 @@ def draw(results: Results, lang: str) -> dict[str, Drawing]:
     A figure that names no model or recipe is drawn for each that has something to show in it. Raises UserError for
     an unknown kind.
     """
-    from kdlib.reporting import bars, canvas, charts, curves
+    from kdlib.reporting import bars, canvas, curves, heatmap, temperature
 
     makers = {
         "curves": curves.curves,
-        "heatmap": charts.heatmap,
-        "temperature": charts.temperature,
+        "heatmap": heatmap.heatmap,
+        "temperature": temperature.temperature,
         "bars": bars.bars,
     }
     out: dict[str, Drawing] = {}

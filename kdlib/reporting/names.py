@@ -21,9 +21,7 @@ def setting(results, where: dict, lang: str) -> str:
     # A comma between numbers with a decimal comma would be misread; Turkish separates them by a semicolon.
     separator = ", " if lang == "en" else "; "
     return separator.join(
-        f"{symbol} = {numbers.short(where[key], lang)}"
-        for symbol, key in symbols
-        if where.get(key) is not None
+        f"{symbol} = {numbers.short(where[key], lang)}" for symbol, key in symbols if where.get(key) is not None
     )
 
 
@@ -34,9 +32,7 @@ def described(results, where: dict, lang: str) -> str:
     if len(recipes(results)) > 1:
         parts.append(label(study, where["recipe"], lang))
     parts.append(
-        setting(results, where, lang)
-        if role == "student"
-        else word("teacher" if role == "teacher" else "alone", lang)
+        setting(results, where, lang) if role == "student" else word("teacher" if role == "teacher" else "alone", lang)
     )
     return ", ".join(part for part in parts if part)
 
@@ -58,9 +54,7 @@ def provenance(results, lang: str) -> str:
         many = "seeds" if len(seeds) > 1 else "seed"
         parts.append(word(many, lang, seeds=", ".join(map(str, seeds))))
     if results.missing:
-        parts.append(
-            word("missing_runs", lang, missing=results.missing, all=results.missing + len(results.used))
-        )
+        parts.append(word("missing_runs", lang, missing=results.missing, all=results.missing + len(results.used)))
     return "; ".join(parts) + "."
 
 
@@ -89,9 +83,7 @@ def _epochs(results, lang: str) -> str:
     spans = {role: _span(values) for role, values in found.items()}
     if len(set(spans.values())) == 1:
         return next(iter(spans.values()))
-    return ", ".join(
-        f"{word(role, lang).lower()} {spans[role]}" for role in ("teacher", "student") if role in spans
-    )
+    return ", ".join(f"{word(role, lang).lower()} {spans[role]}" for role in ("teacher", "student") if role in spans)
 
 
 def _span(values: set[int]) -> str:

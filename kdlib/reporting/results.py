@@ -116,9 +116,7 @@ class Results:
         """(arm, record) of every arm that matches all of `where` and has a record."""
         known = _names(self.arms[0]) if self.arms else set(where)
         if unknown := sorted(set(where) - known):
-            raise UserError(
-                f"where: {', '.join(unknown)} is no property of a run; known: {', '.join(sorted(known))}"
-            )
+            raise UserError(f"where: {', '.join(unknown)} is no property of a run; known: {', '.join(sorted(known))}")
         return [
             (arm, self.records[arm.id])
             for arm in self.arms

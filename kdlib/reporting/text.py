@@ -13,12 +13,12 @@ LANGS = ("en", "tr")
 WORDS: dict[str, dict[str, str]] = {
     # provenance
     "profile_paper": {
-        "en": "Profile paper, the report's own settings",
-        "tr": "paper profili, raporun kendi ayarları",
+        "en": "Profile: paper (the report's own settings)",
+        "tr": "Profil: paper (raporun kendi ayarları)",
     },
     "profile_other": {
-        "en": "Profile {profile}, not the report's own settings",
-        "tr": "{profile} profili, raporun kendi ayarları değil",
+        "en": "Profile: {profile} (not the report's own settings)",
+        "tr": "Profil: {profile} (raporun kendi ayarları değil)",
     },
     "dataset": {
         "en": "data: {name} ({train} training, {val} validation, {test} test images, {size})",
@@ -38,13 +38,13 @@ WORDS: dict[str, dict[str, str]] = {
     # tables
     "ours": {"en": "ours", "tr": "bizim"},
     "reported": {"en": "reported", "tr": "rapor"},
-    "ours_top": {"en": "top: ours", "tr": "üstte: bizim sonucumuz"},
+    "ours_top": {"en": "Top: ours", "tr": "Üstte: bizim sonucumuz"},
     "reported_below": {"en": "below, grey: the report's", "tr": "altta, gri: rapordaki"},
     "reported_below_small": {"en": "below, small: the report's", "tr": "altta, küçük: rapordaki"},
     "ours_only": {"en": "ours", "tr": "bizim sonucumuz"},
     "best_bold": {"en": "bold: best", "tr": "kalın: en iyi"},
-    "unit_percent": {"en": "accuracy in %", "tr": "doğruluk, %"},
-    "unit_fraction": {"en": "accuracy as a fraction", "tr": "doğruluk, 0–1 arası"},
+    "unit_percent": {"en": "Accuracy in %", "tr": "Doğruluk, %"},
+    "unit_fraction": {"en": "Accuracy as a fraction", "tr": "Doğruluk, 0–1 arası"},
     "difference": {
         "en": "in brackets: change against “{column}”, in percentage points",
         "tr": "ayraç içinde: “{column}” sütununa göre değişim, yüzde puanı",
@@ -75,7 +75,7 @@ WORDS: dict[str, dict[str, str]] = {
     "distilled": {"en": "distilled", "tr": "damıtılmış"},
     "training": {"en": "training", "tr": "eğitim"},
     "validation": {"en": "validation", "tr": "doğrulama"},
-    "T": {"en": "T", "tr": "T"},
+    "diverged_line": {"en": "diverged", "tr": "ıraksadı"},
     "reason_nan": {"en": "the loss became NaN or infinite", "tr": "kayıp NaN ya da sonsuz oldu"},
     "reason_chance": {"en": "accuracy fell back to chance", "tr": "doğruluk şans düzeyine geri düştü"},
     # axes
@@ -92,15 +92,15 @@ WORDS: dict[str, dict[str, str]] = {
     },
     "best_validation": {"en": "best by validation", "tr": "doğrulamada en iyi"},
     "best_test": {"en": "highest on test", "tr": "testte en yüksek"},
-    "band_t": {"en": "band: 95% t-interval over seeds", "tr": "bant: tohumlar üzerinden %95 t aralığı"},
+    "band_t": {"en": "Band: 95% t-interval over seeds", "tr": "Bant: tohumlar üzerinden %95 t aralığı"},
     "band_range": {
-        "en": "band: range of the seeds (two seeds)",
-        "tr": "bant: tohumların aralığı (iki tohum)",
+        "en": "Band: range of the seeds (two seeds)",
+        "tr": "Bant: tohumların aralığı (iki tohum)",
     },
-    "band_sd": {"en": "band: ± standard deviation over seeds", "tr": "bant: tohumlar arası ± standart sapma"},
+    "band_sd": {"en": "Band: ± standard deviation over seeds", "tr": "Bant: tohumlar arası ± standart sapma"},
     "error_sd": {
-        "en": "error bar: ± standard deviation; dots: seeds",
-        "tr": "hata çubuğu: ± standart sapma; noktalar: tohumlar",
+        "en": "Error bar: ± standard deviation; dots: seeds",
+        "tr": "Hata çubuğu: ± standart sapma; noktalar: tohumlar",
     },
     "mean_all": {"en": "mean of {n} settings", "tr": "{n} ayarın ortalaması"},
 }
@@ -159,10 +159,10 @@ FIGURES: dict[str, dict[str, str]] = {
         "tr": "Tek başına ve damıtılmış öğrenciler",
     },
     "bars_caption": {
-        "en": "Test accuracy of each student trained alone and distilled; the numbers on top are accuracies, in "
+        "en": "Test accuracy of each student trained alone and distilled; the numbers give accuracy, in "
         "brackets the difference to alone (percentage points). Line: the teacher.",
-        "tr": "Her öğrencinin tek başına ve damıtılmış test doğruluğu; çubuk üstünde doğruluk, ayraç içinde tek "
-        "başına eğitime göre fark (yüzde puanı). Çizgi: öğretmen.",
+        "tr": "Her öğrencinin tek başına ve damıtılmış test doğruluğu; sayılar doğruluğu, ayraç içindekiler tek "
+        "başına eğitime göre farkı verir (yüzde puanı). Çizgi: öğretmen.",
     },
     "bars_alt": {
         "en": "Bars of test accuracy. {panels}.",

@@ -1,7 +1,25 @@
-"""Studies: one YAML each; parameters become runs, runs become records."""
+"""Studies: one YAML each; parameters become runs, runs become records.
 
-from kdlib.studies.experiment import Experiment, prepare
-from kdlib.studies.parameters import Parameters, parse
+What needs torch is imported when it is asked for: listing studies and reading records is light.
+"""
+
+from importlib import import_module
+from typing import Any
+
 from kdlib.studies.schema import LANGUAGES, PROFILES, Study, load, names
 
-__all__ = ["LANGUAGES", "PROFILES", "Experiment", "Parameters", "Study", "load", "names", "parse", "prepare"]
+_LAZY = {
+    "Experiment": "kdlib.studies.experiment",
+    "model_table": "kdlib.studies.experiment",
+    "prepare": "kdlib.studies.experiment",
+    "Parameters": "kdlib.studies.parameters",
+    "parse": "kdlib.studies.parameters",
+}
+
+__all__ = ["LANGUAGES", "PROFILES", "Study", "load", "names", *_LAZY]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        return getattr(import_module(_LAZY[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -21,6 +21,22 @@ class Cost:
     flops: int
     seconds: float | None
 
+    def row(self) -> dict[str, str | float]:
+        """Return the run as a row of an overview: its settings, whether it is on record, TFLOP and seconds."""
+        recipe, loss = self.run.recipe, self.run.loss
+        return {
+            "run": self.run.id,
+            "model": self.run.model,
+            "T": f"{loss.T:g}" if loss else "",
+            "alpha": f"{loss.alpha:g}" if loss else "",
+            "lam": f"{loss.lam:g}" if loss else "",
+            "recipe": f"{recipe.optimizer} lr={recipe.lr:g} batch={recipe.batch_size} epochs={recipe.epochs}",
+            "seed": self.run.seed,
+            "TFLOP": f"{self.flops / 1e12:.2f}",
+            "on record": "yes" if self.done else "no",
+            "seconds": "?" if self.seconds is None else f"{self.seconds:.0f}",
+        }
+
 
 def estimate(plan: Plan, folder: Path) -> list[Cost]:
     """Return the cost of every run of a plan."""
@@ -33,13 +49,6 @@ def estimate(plan: Plan, folder: Path) -> list[Cost]:
         seconds = record.run["seconds"] if record else flops / rate if rate else None
         found.append(Cost(run, record is not None, flops, seconds))
     return found
-
-
-def describe(run: Run) -> str:
-    """Return a run in a few words: model, what it learns from, recipe, seed."""
-    r = run.recipe
-    how = f"T={run.loss.T:g} alpha={run.loss.alpha:g} lam={run.loss.lam:g}" if run.loss else "labels"
-    return f"{run.model:15s} {how:30s} {r.optimizer} lr={r.lr:g} batch={r.batch_size} epochs={r.epochs} seed={run.seed}"
 
 
 def _same_machine(record: records.Record) -> bool:

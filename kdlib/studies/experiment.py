@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import kdlib
+from kdlib import models, profiling
 from kdlib.data import Dataset
 from kdlib.errors import UserError
-from kdlib.studies import cost, records, runner
+from kdlib.studies import cost, records, runner, schema
 from kdlib.studies.parameters import Parameters, from_notebook
 from kdlib.studies.plan import Plan, Settings, plan, settle
 
@@ -34,6 +35,16 @@ class Experiment:
         """Where this study's notebook, tables and figures lie."""
         return self.parameters.root / self.settings.study.name
 
+    @property
+    def title(self) -> str:
+        """The study's title in the call's language."""
+        return schema.text(self.settings.study.title, self.parameters.lang)
+
+    @property
+    def source(self) -> str:
+        """The report the study reproduces, in the call's language."""
+        return schema.text(self.settings.study.source, self.parameters.lang)
+
     @cached_property
     def signature(self) -> str:
         """Hash of what decides the study's output: the runs, the language, and kdlib's own files."""
@@ -44,6 +55,13 @@ class Experiment:
         """Return what each run is, whether it is there, and what it takes."""
         return cost.estimate(self.plan, self.runs_folder)
 
+    def overview(self):
+        """Return the runs as a pandas DataFrame: what they are, whether they are on record, what they cost."""
+        import pandas as pd
+
+        rows = [cost.row() for cost in self.costs()]
+        return pd.DataFrame(rows).set_index("run")
+
     def missing(self) -> list:
         """Return the runs that are still to do."""
         return runner.missing(self.plan, self.runs_folder)
@@ -51,14 +69,32 @@ class Experiment:
     def run(self) -> Path:
         """Do the missing runs, write ``runs.json``, and return the study's folder."""
         runner.execute(self.plan, self.runs_folder, self.parameters.device)
+        self._write(self._finished())
+        return self.folder
+
+    def up_to_date(self) -> bool:
+        """Whether the executed notebook shows just this: nothing to train, nothing in kdlib changed since."""
+        return not self.missing() and self._finished().get(self.parameters.lang) == self.signature
+
+    def mark_finished(self) -> None:
+        """Note that the notebook of this language was executed to its end."""
+        self._write({**self._finished(), self.parameters.lang: self.signature})
+
+    def _finished(self) -> dict[str, str]:
+        """Signatures of the executed notebooks by language, as far as they still lie in the folder."""
+        if not (self.folder / "runs.json").is_file():
+            return {}
+        found = records.read_arms(self.folder)[1].get("finished", {})
+        return {lang: sign for lang, sign in found.items() if (self.folder / f"notebook.{lang}.html").is_file()}
+
+    def _write(self, finished: dict[str, str]) -> None:
         about = {
             "study": self.settings.study.name,
             "profile": self.parameters.profile,
             "parameters": self.parameters.model_dump(exclude_none=True, exclude={"data_root", "output_dir", "device"}),
-            "signature": self.signature,
+            "finished": finished,
         }
         records.write_arms(self.folder, self.plan.arms, about)
-        return self.folder
 
 
 def prepare(parameters: Parameters | dict[str, Any]) -> Experiment:
@@ -73,6 +109,18 @@ def prepare(parameters: Parameters | dict[str, Any]) -> Experiment:
     _check_writable(parameters.root)
     dataset = settings.load_data(parameters)
     return Experiment(parameters, settings, dataset, plan(settings, dataset))
+
+
+def model_table(num_classes: int = 10, size: int = 32):
+    """Return every named architecture as a pandas DataFrame: parameters, and MACs of one RGB image."""
+    import pandas as pd
+
+    rows = []
+    for name in models.names():
+        model = models.build(name, num_classes)
+        macs = profiling.forward_macs(model, (3, size, size))
+        rows.append({"model": name, "parameters": profiling.count_parameters(model), "MACs": macs})
+    return pd.DataFrame(rows).sort_values("parameters").set_index("model").map("{:,}".format)
 
 
 def _check_writable(root: Path) -> None:

@@ -1,6 +1,6 @@
 """The flat parameters of a study: papermill's, ``kdlib run --set``'s and the notebook's, all checked in one place."""
 
-import types
+import ast
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -64,7 +64,20 @@ class Parameters(BaseModel):
     @property
     def root(self) -> Path:
         """``output_dir/profile``: the runs and the studies' folders lie below it."""
-        return Path(self.output_dir).expanduser() / self.profile
+        folder = Path(self.output_dir).expanduser()
+        # JupyterLab starts a kernel in the notebook's folder; outputs/ lies beside it.
+        if (
+            not folder.is_absolute()
+            and Path.cwd().name == "notebooks"
+            and (Path.cwd().parent / "pyproject.toml").exists()
+        ):
+            folder = Path.cwd().parent / folder
+        return folder / self.profile
+
+    def flat(self) -> dict[str, Any]:
+        """Return what was set, as papermill parameters: plain values, lists as ``0,1,2``."""
+        values = self.model_dump(exclude_defaults=True) | {"study": self.study, "lang": self.lang}
+        return {name: ",".join(map(str, v)) if isinstance(v, list) else v for name, v in values.items()}
 
 
 def parse(values: dict[str, Any]) -> Parameters:
@@ -84,15 +97,19 @@ def parse(values: dict[str, Any]) -> Parameters:
 
 
 def from_notebook(variables: dict[str, Any]) -> Parameters:
-    """Check a notebook's variables, given as ``globals()`` right after its parameters cell.
+    """Check a notebook's parameters, given as its ``globals()``.
 
-    papermill only warns of a misspelled ``-p`` and runs the defaults; here the stray variable is an error.
+    papermill only warns of a misspelled ``-p`` and runs the defaults; here a name that its injected cell, or the
+    notebook's own parameters cell, sets and that is no parameter is an error. Other variables are the reader's own.
+    A plain dict is taken as parameters, all of it.
     """
-    values = {
-        name: value
-        for name, value in variables.items()
-        if not name.startswith("_") and isinstance(value, (str, int, float, bool, list, tuple, dict, types.NoneType))
-        # IPython's own: In, Out and the like
-        and name not in ("In", "Out")
-    }
-    return parse(values)
+    if "In" not in variables:
+        return parse(variables)
+    cells = [source for source in variables["In"] if source.startswith("# Parameters")]
+    names = {name for source in cells for name in _assigned(source)}
+    return parse({name: variables[name] for name in names if name in variables})
+
+
+def _assigned(source: str) -> list[str]:
+    targets = [t for node in ast.parse(source).body if isinstance(node, ast.Assign) for t in node.targets]
+    return [target.id for target in targets if isinstance(target, ast.Name)]

@@ -52,11 +52,15 @@ class Run:
         return models.build(self.model, self.dataset.num_classes, self.dataset.shape[0])
 
     def train_flops(self) -> int:
-        """Return the arithmetic of the run: 2 FLOPs a MAC, backward twice a forward, the teacher's forward included."""
-        forwards = 3 * _macs(self) * self.recipe.epochs
-        if self.teacher:
-            forwards += _macs(self.teacher) * (self.recipe.epochs if self.recipe.augmentation.active else 1)
-        return 2 * forwards * len(self.dataset.train)
+        """Return the arithmetic of the model's own training: 2 FLOPs a MAC, backward twice a forward."""
+        return 6 * _macs(self) * self.recipe.epochs * len(self.dataset.train)
+
+    def guidance_flops(self) -> int:
+        """Return the arithmetic of the teacher's forward passes, which a group in lockstep shares."""
+        if self.teacher is None:
+            return 0
+        passes = self.recipe.epochs if self.recipe.augmentation.active else 1
+        return 2 * _macs(self.teacher) * passes * len(self.dataset.train)
 
 
 _counted: dict[tuple, int] = {}
@@ -96,9 +100,7 @@ class Settings:
     def load_data(self, parameters: Parameters) -> data.Dataset:
         """Load the images the settings name; raises ``UserError`` for what is not there or not usable."""
         options = self.data.model_dump()
-        return data.load(
-            options.pop("name"), data_root=parameters.data_root, download=parameters.download, **options
-        )
+        return data.load(options.pop("name"), data_root=parameters.data_root, download=parameters.download, **options)
 
 
 def settle(parameters: Parameters) -> Settings:
@@ -202,4 +204,8 @@ def _comparisons(settings: Settings, dataset: data.Dataset) -> Iterator[tuple[st
                         continue
                     for T, alpha, lam in point.settings():
                         loss = losses.preset(settings.loss, T, alpha, lam)
-                        yield "student", column, Run(model, recipe_, seed, **common, loss=loss, teacher=teacher)
+                        yield (
+                            "student",
+                            column,
+                            Run(model, recipe_, seed, **common, loss=loss, teacher=teacher),
+                        )

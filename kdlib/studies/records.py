@@ -191,7 +191,10 @@ def _processor() -> str:
 @cache
 def packages() -> dict:
     """Return the versions that decide a result."""
-    return {"python": platform.python_version(), **{name: version(name) for name in ("torch", "torchvision", "numpy")}}
+    return {
+        "python": platform.python_version(),
+        **{name: version(name) for name in ("torch", "torchvision", "numpy")},
+    }
 
 
 @cache

@@ -20,6 +20,10 @@ class Group:
     runs: list[Run]
     teacher: Run | None
 
+    def flops(self) -> int:
+        """Return the group's arithmetic, the teacher's forward passes counted once."""
+        return sum(run.train_flops() for run in self.runs) + max(run.guidance_flops() for run in self.runs)
+
 
 def missing(plan: Plan, folder: Path) -> list[Run]:
     """Return the runs whose records are not in ``folder``."""
@@ -56,8 +60,7 @@ def execute(plan: Plan, folder: Path, device: str = "auto") -> dict[str, records
     if todo:
         records.sweep(folder)
         work = groups(plan, todo)
-        total = sum(run.train_flops() for run in todo) / 1e12
-        with Progress(total, "training") as bar:
+        with Progress(sum(group.flops() for group in work) / 1e12, "training") as bar:
             for group in work:
                 _do(group, folder, str(place), bar)
     return {id: records.read(folder, id) for id in plan.runs}
@@ -65,7 +68,6 @@ def execute(plan: Plan, folder: Path, device: str = "auto") -> dict[str, records
 
 def _do(group: Group, folder: Path, device: str, bar: Progress) -> None:
     first = group.runs[0]
-    flops = [run.train_flops() for run in group.runs]
     outcomes = train(
         [Job(run.build, run.recipe, run.seed, run.loss, run.model) for run in group.runs],
         first.dataset,
@@ -74,10 +76,10 @@ def _do(group: Group, folder: Path, device: str, bar: Progress) -> None:
         device=device,
         precision=first.precision,
         progress=bar,
-        weight=sum(flops) / 1e12,
+        weight=group.flops() / 1e12,
     )
-    for run, outcome, own in zip(group.runs, outcomes, flops, strict=True):
-        extra = {"dataset": run.dataset.describe(), "train_flops": own, "device": device}
+    for run, outcome in zip(group.runs, outcomes, strict=True):
+        extra = {"dataset": run.dataset.describe(), "train_flops": run.train_flops(), "device": device}
         records.write(folder, run.id, run.config, outcome, extra)
 
 

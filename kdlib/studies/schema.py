@@ -24,6 +24,11 @@ def _both_languages(value: str | dict[str, str]) -> str | dict[str, str]:
 Text = Annotated[str | dict[str, str], AfterValidator(_both_languages)]
 
 
+def text(value: str | dict[str, str], lang: str) -> str:
+    """Return a text in a language; a plain string is the same in both."""
+    return value if isinstance(value, str) else value[lang]
+
+
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 

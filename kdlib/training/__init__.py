@@ -5,4 +5,15 @@ from kdlib.training.loop import check_model, distill, fit, resolve_device, train
 from kdlib.training.precision import PRECISIONS
 from kdlib.training.recipe import Recipe
 
-__all__ = ["PRECISIONS", "Job", "Outcome", "Recipe", "check_model", "derive", "distill", "fit", "resolve_device", "train"]
+__all__ = [
+    "PRECISIONS",
+    "Job",
+    "Outcome",
+    "Recipe",
+    "check_model",
+    "derive",
+    "distill",
+    "fit",
+    "resolve_device",
+    "train",
+]

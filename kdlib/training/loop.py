@@ -56,9 +56,11 @@ def train(
     """
     place = resolve_device(device)
     _check(jobs, dataset)
-    with _frame(place), (contextlib.nullcontext(progress) if progress else Progress(weight, "training")) as bar:
+    with _frame(place), contextlib.nullcontext(progress) if progress else Progress(weight, "training") as bar:
         models = [_built(job, dataset) for job in jobs]
-        choices = [choose(m, dataset.shape, j.recipe.batch_size, place, precision) for m, j in zip(models, jobs, strict=True)]
+        choices = [
+            choose(m, dataset.shape, j.recipe.batch_size, place, precision) for m, j in zip(models, jobs, strict=True)
+        ]
         guide = _Teacher(teacher, dataset, place, precision) if teacher is not None else None
         limit = memory.available(place) if memory_limit is None else memory_limit
         outcomes: list[Outcome] = []
@@ -124,7 +126,10 @@ def _frame(device: torch.device) -> Iterator[None]:
     """Leave the caller's random state and cuDNN settings as they were; inside, cuDNN repeats itself to the bit."""
     cudnn = torch.backends.cudnn
     devices = [device] if device.type == "cuda" else []
-    with torch.random.fork_rng(devices=devices), cudnn.flags(enabled=True, benchmark=False, deterministic=True):
+    with (
+        torch.random.fork_rng(devices=devices),
+        cudnn.flags(enabled=True, benchmark=False, deterministic=True),
+    ):
         yield
 
 
@@ -221,7 +226,8 @@ def _validate(learners: list[Learner], dataset: Dataset, device: torch.device, b
 def _finish(learners: list[Learner], dataset: Dataset, device: torch.device, seconds: float) -> list[Outcome]:
     epochs = [learner.keep() for learner in learners]
     logits = _split_logits(learners, dataset.test, dataset, device)
-    outcomes = [l.finish(e, z, dataset.test.labels) for l, e, z in zip(learners, epochs, logits, strict=True)]
+    finished = zip(learners, epochs, logits, strict=True)
+    outcomes = [learner.finish(epoch, rows, dataset.test.labels) for learner, epoch, rows in finished]
     own = sum(outcome.seconds for outcome in outcomes)
     for outcome in outcomes:
         outcome.diverged = outcome.diverged or _fell_to_chance(outcome.history, dataset.val)

@@ -29,9 +29,7 @@ class Outcome:
     diverged: dict | None = None
 
 
-def record(
-    folder: Path, id: str, outcome: Outcome, *, seed=0, epochs=5, test_size=10000, dataset=DATASET
-) -> Record:
+def record(folder: Path, id: str, outcome: Outcome, *, seed=0, epochs=5, test_size=10000, dataset=DATASET) -> Record:
     """Write one record folder and read it back."""
     path = folder / id
     path.mkdir(parents=True, exist_ok=True)
@@ -105,23 +103,17 @@ def arms_of(study, *, recipes=None, students=None, seeds=(0,), teacher_recipe=No
                     if point.students and model not in point.students:
                         continue
                     for T, alpha, lam in point.settings():
-                        out.append(
-                            _arm("student", model, recipe, seed, T, alpha, 1 - alpha if lam is None else lam)
-                        )
+                        out.append(_arm("student", model, recipe, seed, T, alpha, 1 - alpha if lam is None else lam))
     return list(dict.fromkeys(out))
 
 
 def _arm(role, model, recipe, seed, T=None, alpha=None, lam=None) -> Arm:
     # Alone is alone: a teacher and a baseline of one recipe are one run.
     asked = [model, recipe, seed, T, alpha, lam]
-    return Arm(
-        role, model, recipe, seed, T, alpha, lam, hashlib.sha256(repr(asked).encode()).hexdigest()[:16]
-    )
+    return Arm(role, model, recipe, seed, T, alpha, lam, hashlib.sha256(repr(asked).encode()).hexdigest()[:16])
 
 
-def records_of(
-    arms: list[Arm], folder: Path, outcome: Callable[[Arm], Outcome | float | None], **options
-) -> dict:
+def records_of(arms: list[Arm], folder: Path, outcome: Callable[[Arm], Outcome | float | None], **options) -> dict:
     """Write a record for each arm; None leaves a run out, a float is a test accuracy."""
     out = {}
     for arm in arms:

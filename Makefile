@@ -1,0 +1,44 @@
+# Two commands: make study, make test. Each makes .venv by itself.
+SHELL := /bin/bash
+PYTHON ?= python3
+UV_VERSION := 0.13.8
+BIN := .venv/bin
+# Huge pages spare the CPU some page faults in training; harmless where the C library does not know them.
+export GLIBC_TUNABLES ?= glibc.malloc.hugetlb=1
+
+.PHONY: study test lab lint lock clean
+
+study: .venv/ready
+	$(BIN)/kdlib run --profile quick $(ARGS)
+
+test: .venv/ready
+	$(BIN)/python -m pytest $(ARGS)
+
+lab: .venv/ready
+	$(BIN)/python -m ipykernel install --sys-prefix --name kdlib --display-name "kdlib study" >/dev/null
+	$(BIN)/jupyter lab --notebook-dir=. $(ARGS) notebooks/01_kd_sweep.ipynb
+
+lint: .venv/ready
+	$(BIN)/ruff check . && $(BIN)/ruff format --check .
+
+# The environment: uv from the path, or uv inside the environment; pinned versions, hashes checked.
+.venv/ready: requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "kdlib needs Python 3.11 or newer; say: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)"; exit 2; }
+	@set -e; \
+	if command -v uv >/dev/null; then uv=uv; uv venv -q --allow-existing --python "$$(command -v $(PYTHON))" .venv; \
+	else $(PYTHON) -m venv .venv || { echo "python3 -m venv failed: install python3-venv, or uv"; exit 2; }; \
+	  $(BIN)/python -m pip install -q --disable-pip-version-check "uv==$(UV_VERSION)"; uv=$(BIN)/uv; fi; \
+	echo "installing the pinned packages into .venv (several GB the first time)"; \
+	$$uv pip install -q --python $(BIN)/python --require-hashes -r requirements.lock; \
+	$$uv pip install -q --python $(BIN)/python --no-deps --no-build-isolation -e .
+	@touch $@
+
+# After a change of dependencies in pyproject.toml.
+lock:
+	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes \
+	  --no-header --no-emit-index-url --no-annotate -q -o requirements.lock
+	sed -nE 's/^([a-z0-9._-]+==[^ ]+( ;.*[^ \\])?) *\\?$$/\1/p' requirements.lock > constraints.txt
+
+clean:
+	rm -rf .venv build *.egg-info

@@ -1,0 +1,173 @@
+"""The command line: ``kdlib list``, ``kdlib run``, ``kdlib publish``."""
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from kdlib.errors import UserError
+
+USER_ERROR = 2
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; return 0, 1 for a failed notebook, 2 for a mistake in what was asked."""
+    arguments = _parser().parse_args(argv)
+    try:
+        return arguments.command(arguments)
+    except UserError as error:
+        print(f"kdlib: {error}", file=sys.stderr)
+        return USER_ERROR
+    except KeyboardInterrupt:
+        print(
+            "\nkdlib: interrupted; finished runs are kept, the same command goes on from there",
+            file=sys.stderr,
+        )
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="kdlib", description=__doc__.split(":")[0])
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    listing = commands.add_parser("list", help="show the studies, or one study's profiles and parameters")
+    listing.add_argument("study", nargs="?")
+    listing.set_defaults(command=_list)
+
+    run = commands.add_parser("run", help="execute studies: train what is missing, then the notebook")
+    run.add_argument("studies", nargs="*", metavar="STUDY", help="names as in 'kdlib list'; none means all")
+    run.add_argument("--profile", default="quick", help="smoke, quick (default), reduced or paper")
+    run.add_argument("--lang", default="en", help="en (default) or tr: the language of notebook and figures")
+    run.add_argument("--seeds", help="such as 0,1,2; default: the profile's")
+    run.add_argument("--data-root", help="folder with the images")
+    run.add_argument("--output-dir", default="outputs")
+    run.add_argument("--device", default="auto", help="auto (default), cpu or cuda")
+    run.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="any parameter of the notebook")
+    run.add_argument("--dry-run", action="store_true", help="show what would be done and what it would cost")
+    run.add_argument("--force", action="store_true", help="execute the notebook again even if it is up to date")
+    run.set_defaults(command=_run)
+
+    publish = commands.add_parser("publish", help="copy a study's results, without weights, to a folder for git")
+    publish.add_argument("studies", nargs="+", metavar="STUDY")
+    publish.add_argument("--profile", default="reduced")
+    publish.add_argument("--output-dir", default="outputs")
+    publish.add_argument("--to", default="outputs/published")
+    publish.set_defaults(command=_publish)
+    return parser
+
+
+def _list(arguments: argparse.Namespace) -> int:
+    from kdlib.studies import schema
+
+    if arguments.study:
+        study = schema.load(arguments.study)
+        print(f"{study.name}: {study.title['en']}\n{study.source['en']}\n")
+        print(f"teacher   {study.teacher}\nstudents  {', '.join(study.students)}")
+        print(f"columns   {', '.join(study.recipes)}\nloss      {study.loss}\n")
+        for name, profile in study.profiles.items():
+            recipe = json.dumps(profile.recipe) if profile.recipe else "recipes as reported"
+            print(f"{name:8s}  {profile.data.name}, seeds {profile.seeds}, {recipe}")
+        return 0
+    for name in schema.names():
+        study = schema.load(name)
+        print(f"{name:14s} {study.title['en']}  [{study.notebook}; {', '.join(study.profiles)}]")
+    return 0
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    from kdlib.studies import names, parse, prepare
+
+    asked = [parse({"study": study, **_values(arguments)}) for study in (arguments.studies or names())]
+    finished = []
+    for i, parameters in enumerate(asked, 1):
+        print(f"[{i}/{len(asked)}] {parameters.study}, {parameters.profile}", flush=True)
+        experiment = prepare(parameters)
+        if arguments.dry_run:
+            _show_costs(experiment)
+            continue
+        status = _execute(experiment, arguments.force)
+        if status:
+            return status
+        finished.append(experiment)
+    if finished:
+        _show_results(finished)
+    return 0
+
+
+def _values(arguments: argparse.Namespace) -> dict[str, Any]:
+    values = {
+        "profile": arguments.profile,
+        "lang": arguments.lang,
+        "seeds": arguments.seeds,
+        "data_root": arguments.data_root,
+        "output_dir": arguments.output_dir,
+        "device": arguments.device,
+    }
+    for item in arguments.set:
+        key, equals, value = item.partition("=")
+        if not equals:
+            raise UserError(f"--set {item}: say --set KEY=VALUE")
+        values[key] = value
+    return values
+
+
+def _execute(experiment, force: bool) -> int:
+    from kdlib.studies import notebook
+
+    if not force and experiment.up_to_date():
+        print("      up to date")
+        return 0
+    start = time.perf_counter()
+    # Training here gives the terminal its progress bar; the notebook then finds its runs on record.
+    experiment.run()
+    print("      executing the notebook", flush=True)
+    try:
+        notebook.execute(experiment.settings.study.notebook, experiment.parameters.flat(), experiment.folder)
+    except notebook.NotebookFailed as error:
+        print(f"kdlib: {error}", file=sys.stderr)
+        return 1
+    experiment.mark_finished()
+    print(f"      done in {time.perf_counter() - start:.0f} s")
+    return 0
+
+
+def _show_costs(experiment) -> None:
+    costs = experiment.costs()
+    rows = [cost.row() for cost in costs]
+    widths = {key: max(len(key), *(len(str(row[key])) for row in rows)) for key in rows[0]}
+    for row in ({key: key for key in widths}, *rows):
+        print("  " + "  ".join(str(row[key]).ljust(width) for key, width in widths.items()).rstrip())
+    todo = [cost for cost in costs if not cost.done]
+    seconds = [cost.seconds for cost in todo]
+    if not todo:
+        print(f"  {len(costs)} runs, all on record: nothing to train")
+        return
+    known = "time unknown, this machine has no records yet" if None in seconds else f"about {sum(seconds) / 60:.1f} min"
+    flops = sum(cost.flops for cost in todo) / 1e12
+    print(f"  {len(costs)} runs, {len(costs) - len(todo)} on record, {len(todo)} to train: {flops:.1f} TFLOP, {known}")
+
+
+def _show_results(finished: list) -> None:
+    print("\nResults:")
+    for experiment in finished:
+        folder = experiment.folder
+        print(f"  {experiment.settings.study.name}")
+        print(f"    notebook  {folder / f'notebook.{experiment.parameters.lang}.html'} (and .ipynb)")
+        print(f"    tables    {folder / 'tables'}")
+        print(f"    figures   {folder / 'figures'}")
+
+
+def _publish(arguments: argparse.Namespace) -> int:
+    from kdlib.studies.publish import publish
+
+    for study in arguments.studies:
+        folder, size = publish(study, arguments.profile, Path(arguments.output_dir), Path(arguments.to))
+        print(f"{study}: {folder} ({size / 1e6:.1f} MB)")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

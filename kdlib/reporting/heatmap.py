@@ -1,0 +1,164 @@
+"""The alpha × T heat map: accuracy in each cell, colour by the difference to the student alone."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from kdlib.reporting import canvas, names, numbers
+from kdlib.reporting.choice import best_by_validation
+from kdlib.reporting.figures import each_recipe, stem, students
+from kdlib.reporting.text import word
+
+
+def heatmap(results, lang: str, filters: dict):
+    """Yield (stem, parts): a figure for each student and recipe whose settings make up a grid."""
+    for recipe in each_recipe(results, filters):
+        for model in students(results, {**filters, "recipe": recipe}):
+            here = {"model": model, "recipe": recipe}
+            settings = [w for w in results.settings(role="student", **here) if w["T"] and w["alpha"] is not None]
+            places = {(w["alpha"], w["T"]): w for w in settings}
+            alphas, temperatures = (sorted({place[k] for place in places}) for k in (0, 1))
+            size = len(alphas) * len(temperatures)
+            # A few single points off a line of temperatures are no grid: most of the map would be empty.
+            if len(alphas) > 1 and len(temperatures) > 1 and len(places) >= 0.6 * size:
+                grid = [[places.get((alpha, T)) for T in temperatures] for alpha in alphas]
+                parts = _drawing(results, lang, here, grid, alphas, temperatures)
+                yield stem(results, "heatmap", filters, **here), parts
+
+
+def _drawing(results, lang: str, here: dict, grid, alphas, temperatures) -> dict:
+    alone = results.cell({"role": "baseline", **here}).mean
+    accuracy = np.array([[_mean(results, where) for where in row] for row in grid])
+    settings = [where for row in grid for where in row if where]
+    best = best_by_validation(results, settings)
+    size = (max(5.0, 2.0 + 0.82 * len(temperatures)), 1.8 + 0.62 * len(alphas))
+    figure, ((ax,),) = canvas.panels(1, 1, size)
+    mesh = _map(ax, accuracy, alone, lang)
+    _map_axes(figure, ax, mesh, alphas, temperatures, alone, lang)
+    _special_cells(ax, results, grid, accuracy)
+    handles = _frames(ax, grid, accuracy, best, lang)
+    model = names.label(results.study, here["model"], lang)
+    title = word("heatmap_title", lang, model=model)
+    if len(names.recipes(results)) > 1:
+        title += f" ({names.label(results.study, here['recipe'], lang)})"
+    canvas.titled(figure, title, names.provenance(results, lang), handles)
+    baseline = numbers.percent(alone, 2, lang)
+    caption = word("heatmap_caption", lang, model=model, baseline=baseline)
+    return {
+        "figure": figure,
+        "title": title,
+        "alt": _alt(results, lang, accuracy, alone, alphas, temperatures, best),
+        "caption": f"{caption} {names.provenance(results, lang)}",
+    }
+
+
+def _mean(results, where: dict | None) -> float:
+    mean = results.cell(where).mean if where else None
+    return np.nan if mean is None else mean
+
+
+def _map(ax, accuracy: np.ndarray, alone: float | None, lang: str):
+    """Colours by the difference to the student alone; each cell says its accuracy and the difference."""
+    import seaborn
+
+    shown = 100 * (accuracy if alone is None else accuracy - alone)
+    labels = np.full(accuracy.shape, "", dtype=object)
+    for place in zip(*np.nonzero(np.isfinite(accuracy)), strict=True):
+        labels[place] = numbers.decimal(100 * accuracy[place], 2, lang)
+        if alone is not None:
+            labels[place] += "\n" + numbers.signed(shown[place], 2, lang)
+    options = {"cmap": "viridis"}
+    if alone is not None:
+        # A little beyond the data: the darkest ends would swallow the frames.
+        reach = max(1.25 * np.nanmax(np.abs(shown), initial=0.0), 0.01)
+        options = {"cmap": "RdBu", "vmin": -reach, "vmax": reach}  # blue above the student alone, red below
+    seaborn.heatmap(
+        shown,
+        ax=ax,
+        annot=labels,
+        fmt="",
+        cbar=False,
+        linewidths=1,
+        linecolor="white",
+        annot_kws={"size": 8},
+        **options,
+    )
+    return ax.collections[0]
+
+
+def _map_axes(figure, ax, mesh, alphas, temperatures, alone: float | None, lang: str) -> None:
+    ax.grid(False)
+    ax.tick_params(length=0)
+    ax.set_xticklabels([numbers.short(T, lang) for T in temperatures])
+    ax.set_yticklabels([numbers.short(alpha, lang) for alpha in alphas], rotation=0)
+    ax.set_xlabel(word("temperature_axis", lang))
+    ax.set_ylabel(word("alpha_axis", lang))
+    bar = figure.colorbar(mesh, ax=ax, pad=0.02, aspect=18)
+    bar.outline.set_visible(False)
+    canvas.ticks(bar.ax.yaxis, lang)
+    label = word("test_axis", lang)
+    if alone is not None:
+        label = word("difference_axis", lang, accuracy=numbers.percent(alone, 2, lang))
+        bar.ax.axhline(0, color=canvas.BLACK, linewidth=1)
+    bar.set_label(label)
+
+
+def _special_cells(ax, results, grid, accuracy: np.ndarray) -> None:
+    """A dagger where every seed diverged or some did, a dash where nothing has been run."""
+    for i, row in enumerate(grid):
+        for j, where in enumerate(row):
+            cell = results.cell(where) if where else None
+            if cell and cell.diverged and cell.n:
+                ax.text(j + 0.93, i + 0.24, f"†{len(cell.diverged)}", ha="right", fontsize=7)
+            elif not np.isfinite(accuracy[i, j]):
+                mark = f"†{len(cell.diverged)}/{cell.runs}" if cell and cell.diverged else numbers.DASH
+                ax.text(j + 0.5, i + 0.5, mark, ha="center", va="center", color=canvas.GREY)
+
+
+def _frames(ax, grid, accuracy: np.ndarray, best: dict | None, lang: str) -> list:
+    """Frame what validation chose and, dashed, what came out highest on test; return the legend's handles.
+
+    A white rim keeps the frames visible on dark cells.
+    """
+    from matplotlib.patches import Rectangle
+
+    chosen = [(i, j) for i, row in enumerate(grid) for j, where in enumerate(row) if where and where == best]
+    highest = np.argwhere(accuracy == np.nanmax(accuracy)).tolist() if np.isfinite(accuracy).any() else []
+    looks = (
+        ("best_validation", chosen, 0.03, {"linewidth": 2.0, "linestyle": "-"}),
+        ("best_test", highest, 0.09, {"linewidth": 1.3, "linestyle": (0, (4, 2))}),
+    )
+    handles = []
+    for key, places, inset, look in looks:
+        look = {**look, "fill": False, "edgecolor": canvas.BLACK}
+        rim = {"linewidth": look["linewidth"] + 1.8, "fill": False, "edgecolor": "white"}
+        for i, j in places:
+            at, side = (j + inset, i + inset), 1 - 2 * inset
+            for style in (rim, look):
+                ax.add_patch(Rectangle(at, side, side, **style, zorder=3))
+        if places:
+            handles.append(Rectangle((0, 0), 1, 1, **look, label=word(key, lang)))
+    return handles
+
+
+def _alt(results, lang: str, accuracy, alone, alphas, temperatures, best: dict | None) -> str:
+    values = accuracy[np.isfinite(accuracy)]
+    chosen = results.cell(best).mean if best else None
+    extremes = (values.min(), values.max()) if len(values) else (None, None)
+    return word(
+        "heatmap_alt",
+        lang,
+        count=len(values),
+        alphas=_span(alphas, lang),
+        temperatures=_span(temperatures, lang),
+        low=numbers.percent(extremes[0], 2, lang),
+        high=numbers.percent(extremes[1], 2, lang),
+        baseline=numbers.percent(alone, 2, lang),
+        above=numbers.DASH if alone is None else int((values > alone).sum()),
+        best=names.setting(results, best, lang) if best else numbers.DASH,
+        best_accuracy=numbers.percent(chosen, 2, lang),
+    )
+
+
+def _span(values, lang: str) -> str:
+    return "–".join(numbers.short(v, lang) for v in dict.fromkeys((values[0], values[-1])))

@@ -1,0 +1,152 @@
+"""Test accuracy against the temperature: a line for each weight, with the band of its seeds."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from kdlib.reporting import canvas, names, numbers
+from kdlib.reporting.figures import each_recipe, stem, students
+from kdlib.reporting.text import word
+
+
+def temperature(results, lang: str, filters: dict):
+    """Yield (stem, parts) of one figure: a row of panels for each student, a column for each recipe."""
+    models, recipes = students(results, filters), each_recipe(results, filters)
+    models = [m for m in models if results.settings(role="student", **{**filters, "model": m})]
+    if not models or not recipes:
+        return
+    size = (max(5.6, min(10.0, 3.6 * len(recipes))) + 1.6, 1.1 + 2.5 * len(models))
+    figure, axes = canvas.panels(len(models), len(recipes), size, sharey="row", sharex=True)
+    temperatures = sorted({w["T"] for w in results.settings(role="student", **filters)})
+    looks, said, bands = _looks(results, filters), [], set()
+    for row, model in zip(axes, models, strict=True):
+        for ax, recipe in zip(row, recipes, strict=True):
+            here = {**filters, "model": model, "recipe": recipe}
+            panel = names.label(results.study, model, lang)
+            panel += f", {names.label(results.study, recipe, lang)}" if len(recipes) > 1 else ""
+            ax.set_title(panel)
+            bands |= _panel(ax, results, here, looks, temperatures, lang)
+            said.append(_words(results, here, panel, lang))
+        row[0].set_ylabel(word("test_axis", lang))
+        canvas.ticks(row[0].yaxis, lang)
+    _scale(axes, temperatures, lang)
+    _legend(figure, axes)
+    title = word("temperature_title", lang)
+    bands_said = " ".join(word(f"band_{kind}", lang) + "." for kind in ("t", "range") if kind in bands)
+    footer = f"{bands_said} {names.provenance(results, lang)}".strip()
+    canvas.titled(figure, title, footer)
+    yield (
+        stem(results, "temperature", filters),
+        {
+            "figure": figure,
+            "title": title,
+            "alt": word("temperature_alt", lang, panels="; ".join(filter(None, said))),
+            "caption": f"{word('temperature_caption', lang)} {footer}",
+        },
+    )
+
+
+def _panel(ax, results, here: dict, looks: dict, temperatures: list[float], lang: str) -> set[str]:
+    """Draw one panel; return which kinds of band it has (t interval, or the range of two seeds)."""
+    bands = set()
+    alone = results.cell({"role": "baseline", **here})
+    if alone.mean is not None:
+        ax.axhline(
+            100 * alone.mean,
+            color=canvas.BLACK,
+            linewidth=1.4,
+            linestyle=(0, (6, 2)),
+            label=word("alone", lang),
+        )
+        if band := _band(alone):
+            bands.add(band[0])
+            ax.axhspan(100 * band[1], 100 * band[2], color=canvas.BLACK, alpha=0.10, linewidth=0)
+    singles = 0
+    for (alpha, lam), (colour, marker, dash) in looks.items():
+        found = results.settings(role="student", **here, alpha=alpha, lam=lam)
+        cells = [(w["T"], results.cell(w)) for w in sorted(found, key=lambda w: w["T"])]
+        cells = [(T, cell) for T, cell in cells if cell.mean is not None]
+        if not cells:
+            continue
+        x = [T for T, _ in cells]
+        if len(cells) == 1 and len(looks) > 1:  # single points would lie on one another and on the line
+            x, singles = [_aside(x[0], temperatures, singles)], singles + 1
+        label = names.setting(results, {"alpha": alpha, "lam": lam}, lang)
+        ax.plot(x, [100 * c.mean for _, c in cells], color=colour, marker=marker, linestyle=dash, label=label)
+        banded = [(at, band) for at, (_, cell) in zip(x, cells, strict=True) if (band := _band(cell))]
+        bands |= {band[0] for _, band in banded}
+        at, low, high = [at for at, _ in banded], *([100 * band[k] for _, band in banded] for k in (1, 2))
+        if len(banded) > 1:
+            ax.fill_between(at, low, high, color=colour, alpha=0.15, linewidth=0)
+        else:  # a single temperature has no band to fill
+            ax.vlines(at, low, high, color=colour, linewidth=1.2)
+    return bands
+
+
+def _looks(results, filters: dict) -> dict:
+    """(alpha, lam) -> colour, marker, dashes; the same in every panel."""
+    settings = results.settings(role="student", **filters)
+    weights = list(dict.fromkeys((w["alpha"], w["lam"]) for w in settings))
+    kinds = (canvas.colours(), canvas.MARKERS, canvas.DASHES)
+    return {key: tuple(kind[k % len(kind)] for kind in kinds) for k, key in enumerate(weights)}
+
+
+def _aside(T: float, found: list[float], k: int) -> float:
+    """Where the k-th weight that was tried at one temperature only stands: beside T, right and left in turn."""
+    step = 0.022 * ((k // 2 + 1) * (-1) ** k)
+    if _is_log(found):
+        return T * (found[-1] / found[0]) ** step
+    return T + step * ((found[-1] - found[0]) or 1.0)
+
+
+def _is_log(found: list[float]) -> bool:
+    return found[-1] > 10 * found[0]
+
+
+def _band(cell) -> tuple[str, float, float] | None:
+    """(kind, low, high): a t-interval from three seeds on; two show their range, t would fill the panel."""
+    if cell.n == 2:
+        return "range", min(cell.values), max(cell.values)
+    return ("t", *cell.interval) if cell.n > 2 else None
+
+
+def _words(results, here: dict, panel: str, lang: str) -> str:
+    means = [results.cell(where).mean for where in results.settings(role="student", **here)]
+    means = [mean for mean in means if mean is not None]
+    if not means:
+        return ""
+    alone = results.cell({"role": "baseline", **here}).mean
+    low, high, baseline = (numbers.percent(v, 2, lang) for v in (min(means), max(means), alone))
+    return word("temperature_panel", lang, panel=panel, low=low, high=high, baseline=baseline)
+
+
+def _scale(axes, found: list[float], lang: str) -> None:
+    from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
+
+    log = _is_log(found)
+    place = np.log if log else float
+    span = place(found[-1]) - place(found[0]) or 1.0
+    labels, last = [], None
+    for T in found:  # a label that would touch the one before it is left out; its tick stays
+        if last is None or (place(T) - place(last)) / span > 0.045 * axes.shape[1]:
+            labels.append(numbers.short(T, lang))
+            last = T
+        else:
+            labels.append("")
+    for ax in axes.flat:
+        if log:
+            ax.set_xscale("log")
+        ax.xaxis.set_major_locator(FixedLocator(found))
+        ax.xaxis.set_major_formatter(FixedFormatter(labels))
+        ax.xaxis.set_minor_locator(NullLocator())
+    for ax in axes[-1]:
+        ax.set_xlabel(word("temperature_log_axis" if log else "temperature_axis", lang))
+
+
+def _legend(figure, axes) -> None:
+    """One legend beside the panels; the same label looks the same in each."""
+    handles = {}
+    for ax in axes.flat:
+        for handle, label in zip(*ax.get_legend_handles_labels(), strict=True):
+            handles.setdefault(label, handle)
+    figure.legend(handles.values(), handles.keys(), loc="outside right center")

@@ -1,0 +1,73 @@
+"""Execute a study's notebook through papermill, and keep what fails apart from what is finished."""
+
+import logging
+import os
+from pathlib import Path
+
+import kdlib
+from kdlib.errors import UserError
+from kdlib.studies.records import write_text
+
+_START_TRIES = 3
+
+
+class NotebookFailed(Exception):
+    """A cell failed; the message names it and says where the partial notebook lies."""
+
+
+def find(name: str) -> Path:
+    """Return the path of a notebook of the checkout; raises ``UserError`` where there is none."""
+    for folder in (Path(kdlib.__file__).parent.parent / "notebooks", Path("notebooks")):
+        path = folder / f"{name}.ipynb"
+        if path.is_file():
+            return path
+    raise UserError(f"notebooks/{name}.ipynb is not here; run from a checkout of the project")
+
+
+def execute(name: str, parameters: dict, folder: Path) -> Path:
+    """Execute a notebook into ``folder/notebook.<lang>.ipynb`` and ``.html``; return the notebook's path.
+
+    Raises ``NotebookFailed`` when a cell fails; its partial notebook is kept as ``notebook.<lang>.failed.ipynb``.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    stem = f"notebook.{parameters['lang']}"
+    target, failed = folder / f"{stem}.ipynb", folder / f"{stem}.failed.ipynb"
+    # papermill writes as it goes: a killed or failed run must not lie where a finished one would.
+    aside = folder / f".{stem}.half.ipynb"
+    failed.unlink(missing_ok=True)
+    _execute(find(name), aside, parameters, failed)
+    write_text(target.with_suffix(".html"), _html(aside))
+    os.replace(aside, target)
+    return target
+
+
+def _execute(source: Path, aside: Path, parameters: dict, failed: Path) -> None:
+    import papermill
+    from nbclient.exceptions import CellTimeoutError, DeadKernelError
+
+    logging.getLogger("papermill").setLevel(logging.ERROR)
+    for attempt in range(1, _START_TRIES + 1):
+        try:
+            papermill.execute_notebook(
+                str(source), str(aside), parameters=parameters, progress_bar=False, cwd=str(Path.cwd())
+            )
+            return
+        except papermill.PapermillExecutionError as error:
+            os.replace(aside, failed)
+            first = error.source.strip().splitlines()[0] if error.source.strip() else ""
+            what = f"{error.ename}: {error.evalue}"
+            raise NotebookFailed(f"cell {error.cell_index} ({first!r}) failed: {what}; see {failed}") from None
+        except (DeadKernelError, CellTimeoutError, RuntimeError) as error:
+            # Kernels sometimes die while starting; what they had finished is on record, so starting over is cheap.
+            if attempt == _START_TRIES:
+                if aside.exists():
+                    os.replace(aside, failed)
+                raise NotebookFailed(f"the kernel died {attempt} times: {error}; see {failed}") from None
+
+
+def _html(path: Path) -> str:
+    """Return the notebook as one page, code folded away to what a reader needs: inputs are kept, prompts are not."""
+    from nbconvert import HTMLExporter
+
+    exporter = HTMLExporter(exclude_input_prompt=True, exclude_output_prompt=True, embed_images=True)
+    return exporter.from_filename(str(path))[0]

@@ -1,0 +1,89 @@
+"""shapes10: the same images everywhere, balanced, nested, and told apart by outline only."""
+
+import hashlib
+
+import pytest
+import torch
+
+from kdlib.data import load
+from kdlib.data.shapes import BLOCK, CLASSES, shapes10
+
+
+def digest(images: torch.Tensor) -> str:
+    return hashlib.sha256(images.numpy()).hexdigest()[:16]
+
+
+def test_the_images_are_these_on_every_machine():
+    assert digest(shapes10(300)[0]) == "TRAIN"
+    assert digest(shapes10(300, "test")[0]) == "TEST"
+
+
+def test_shape_type_and_balance():
+    images, labels = shapes10(1000)
+    assert images.shape == (1000, 3, 32, 32)
+    assert images.dtype == torch.uint8
+    assert labels.dtype == torch.int64
+    assert torch.bincount(labels).tolist() == [100] * 10
+    assert len(CLASSES) == 10
+
+
+@pytest.mark.parametrize("count", [1, 10, BLOCK - 1, BLOCK, BLOCK + 1])
+def test_a_smaller_set_is_the_beginning_of_a_larger_one(count):
+    larger, larger_labels = shapes10(2 * BLOCK)
+    images, labels = shapes10(count)
+    assert torch.equal(images, larger[:count])
+    assert torch.equal(labels, larger_labels[:count])
+
+
+def test_no_image_occurs_twice_in_train_and_test():
+    images = torch.cat([shapes10(500, "train")[0], shapes10(500, "test")[0]])
+    assert len({image.numpy().tobytes() for image in images}) == 1000
+
+
+def test_another_seed_gives_other_images():
+    first, second = shapes10(20, seed=0)[0], shapes10(20, seed=1)[0]
+    assert not any(torch.equal(a, b) for a, b in zip(first, second, strict=True))
+
+
+def test_colour_does_not_tell_the_class():
+    # Nearest class mean of the colour means and deviations: chance is 10 %; what a shape's area adds is little.
+    images, labels = shapes10(3000)
+    pixels = images.float().flatten(2)
+    features = torch.cat([pixels.mean(2), pixels.std(2)], 1)
+    features = (features - features.mean(0)) / features.std(0)
+    centres = torch.stack([features[:2000][labels[:2000] == c].mean(0) for c in range(10)])
+    guessed = torch.cdist(features[2000:], centres).argmin(1)
+    assert (guessed == labels[2000:]).float().mean() < 0.25
+
+
+def test_load_makes_as_many_as_asked_for():
+    data = load("shapes10", train_size=200, test_size=50)
+    assert (len(data.train), len(data.val), len(data.test)) == (160, 40, 50)
+    images, labels = shapes10(50, "test")
+    assert torch.equal(data.test.images, images)
+    assert torch.equal(data.test.labels, labels)
+    assert data.classes == CLASSES
+
+
+def test_load_of_the_first_classes_has_the_sizes_asked_for():
+    data = load("shapes10", train_size=100, test_size=20, classes=3)
+    assert (len(data.train), len(data.val), len(data.test)) == (80, 20, 20)
+    assert data.classes == CLASSES[:3]
+    assert sorted(set(data.train.labels.tolist())) == [0, 1, 2]
+
+
+def test_default_sizes():
+    data = load("shapes10")
+    assert (len(data.train), len(data.val), len(data.test)) == (4000, 1000, 1000)
+
+
+def test_data_seed_and_split_seed_are_apart():
+    base = load("shapes10", train_size=100, test_size=20)
+    other_split = load("shapes10", train_size=100, test_size=20, split_seed=1)
+    other_data = load("shapes10", train_size=100, test_size=20, data_seed=1)
+    assert torch.equal(base.test.images, other_split.test.images)
+    assert not torch.equal(base.val.images, other_split.val.images)
+    assert not torch.equal(base.test.images, other_data.test.images)
+    # The same ten images of each class, dealt out differently.
+    pool = {image.numpy().tobytes() for part in (base.train, base.val) for image in part.images}
+    assert pool == {i.numpy().tobytes() for part in (other_split.train, other_split.val) for i in part.images}

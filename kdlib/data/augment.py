@@ -55,6 +55,9 @@ def augment(images: torch.Tensor, aug: Augmentation, generator: torch.Generator)
     if not aug.active:
         return images
     count, device = images.shape[0], images.device
+    height, width = images.shape[-2:]
+    if aug.pad >= min(height, width):
+        raise UserError(f"augmentation: pad {aug.pad} must be smaller than the image ({height}x{width})")
 
     def uniform(amount: float) -> torch.Tensor:
         return ((torch.rand(count, generator=generator) * 2 - 1) * amount).to(device)
@@ -80,12 +83,10 @@ def shift_flip(images: torch.Tensor, rows: torch.Tensor, columns: torch.Tensor, 
     """Each image's window of its own reflection-padded self, mirrored where `flips` says so.
 
     images: (B, C, H, W). rows, columns: (B,) integers, the window's top-left corner relative to the image's
-    (-2 = two reflected pixels come in at the top). flips: (B,) bool, mirrors the window left to right.
+    (-2 = two reflected pixels come in at the top), smaller than the image. flips: (B,) bool, mirrors the window
+    left to right.
     """
     count, channels, height, width = images.shape
-    furthest = max(int(rows.abs().max()), int(columns.abs().max())) if count else 0
-    if furthest >= min(height, width):
-        raise UserError(f"augmentation: pad must be smaller than the image ({height}x{width})")
     y = _reflect(rows[:, None] + torch.arange(height), height)
     x = torch.arange(width).expand(count, width)
     x = _reflect(columns[:, None] + torch.where(flips[:, None], x.flip(1), x), width)

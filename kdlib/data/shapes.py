@@ -7,7 +7,9 @@ sine, no exponential, no sum whose order a library chooses. Images are made in b
 own, so the first n images of a larger set are those of a smaller one; the label of image i is i mod 10.
 """
 
+import os
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import torch
@@ -40,9 +42,13 @@ def shapes10(count: int, part: str = "train", seed: int = 0) -> tuple[torch.Tens
     part: "train" or "test", which never share a stream. seed: 0 or more; another seed, other images.
     """
     images = np.empty((count, 3, SIDE, SIDE), np.uint8)
-    for block, start in enumerate(range(0, count, BLOCK)):
-        made = _block(_stream(seed, ("train", "test").index(part), block))
+
+    def fill(start: int) -> None:
+        made = _block(_stream(seed, ("train", "test").index(part), start // BLOCK))
         images[start : start + BLOCK] = made[: count - start]
+
+    with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
+        list(pool.map(fill, range(0, count, BLOCK)))
     labels = np.arange(count, dtype=np.int64) % len(CLASSES)
     return torch.from_numpy(images), torch.from_numpy(labels)
 

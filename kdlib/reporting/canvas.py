@@ -65,7 +65,7 @@ def titled(figure, title: str, footer: str, handles=()) -> None:
     if handles:
         figure.legend(handles=handles, loc="outside upper right", ncols=len(handles))
         room -= sum(0.075 * len(handle.get_label()) + 0.55 for handle in handles)  # inches, at the legend's size
-    figure.suptitle("\n".join(textwrap.wrap(title, max(24, int(room / 0.1)))), x=0.01, ha="left")
+    figure.suptitle("\n".join(textwrap.wrap(title, max(24, int(room / 0.095)))), x=0.01, ha="left")
     lines = textwrap.wrap(footer, max(40, int(width * 18.5)))
     figure.supxlabel("\n".join(lines), x=0.01, ha="left", fontsize=7, color=GREY, linespacing=1.4)
 

@@ -92,6 +92,8 @@ def _weights(where: dict) -> tuple:
 
 def _looks(results, wheres: list[dict], lang: str) -> tuple[str, dict]:
     """Weights -> (label, colour, marker), the same in every panel; and what all of them share."""
+    order = list(dict.fromkeys((w["alpha"], w["lam"]) for w in wheres))
+    wheres = sorted(wheres, key=lambda w: (order.index((w["alpha"], w["lam"])), w["T"]))
     distinct = {_weights(where): where for where in wheres}
     shared, labels = names.compact(results, list(distinct.values()), lang)
     colours = canvas.colours() * (1 + len(distinct) // len(canvas.colours()))
@@ -189,7 +191,10 @@ def _labels(axes, skip: str = "") -> tuple[list, list[str]] | None:
         for handle, label in zip(*ax.get_legend_handles_labels(), strict=True):
             if label != skip:
                 found.setdefault(label, handle)
-    return (list(found.values()), list(found)) if found else None
+    # Panels may lack some settings; the legend keeps the order of the looks, what has no marker first.
+    rank = {mark: k for k, mark in enumerate(canvas.MARKERS)}
+    labels = sorted(found, key=lambda label: rank.get(found[label].get_marker(), -1))
+    return ([found[label] for label in labels], labels) if found else None
 
 
 def _which_line(lang: str, alone: bool, diverged: bool) -> list:

@@ -44,9 +44,13 @@ class Drawing:
         self.figure.set_layout_engine("none")
         return self.figure
 
+    @cached_property
+    def _png(self) -> bytes:
+        return self._save("png", dpi=PNG_DPI, metadata={"Software": None, "Description": self.alt})
+
     def png(self) -> bytes:
         """The figure at 150 dpi, alt text in its Description."""
-        return self._save("png", dpi=PNG_DPI, metadata={"Software": None, "Description": self.alt})
+        return self._png
 
     def svg(self) -> bytes:
         """The figure as SVG with <title> and <desc>; the same figure gives the same bytes."""
@@ -76,9 +80,15 @@ class Drawing:
 def draw(results: Results, lang: str) -> dict[str, Drawing]:
     """Every figure the study names, keyed by file stem; one that has no runs to show is left out.
 
-    A figure that names no model or recipe is drawn for each that has something to show in it. Raises UserError for
-    an unknown kind.
+    A figure that names no model or recipe is drawn for each that has something to show in it. Drawn once: a second
+    call returns the same drawings. Raises UserError for an unknown kind.
     """
+    if lang not in results.drawings:
+        results.drawings[lang] = _draw(results, lang)
+    return results.drawings[lang]
+
+
+def _draw(results: Results, lang: str) -> dict[str, Drawing]:
     from kdlib.reporting import bars, canvas, curves, heatmap, temperature
 
     makers = {

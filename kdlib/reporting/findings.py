@@ -146,7 +146,7 @@ def _evidence(results, best: dict, here: dict, points: Difference, lang: str) ->
     low, high = points.interval
     verdict = "verdict_up" if low > 0 else "verdict_down" if high < 0 else "verdict_open"
     alone, chosen = results.cell({"role": "baseline", **here}), results.cell(best)
-    return finding(
+    said = finding(
         "spread",
         lang,
         n=points.n,
@@ -156,6 +156,9 @@ def _evidence(results, best: dict, here: dict, points: Difference, lang: str) ->
         sd_distilled=numbers.decimal(None if chosen.sd is None else 100 * chosen.sd, 2, lang),
         verdict=finding(verdict, lang),
     )
+    teachers = {record.run.get("config", {}).get("teacher") for _, record in results.select(**best)}
+    one = len(teachers) == 1 and None not in teachers
+    return f"{said} {finding('one_teacher', lang)}" if one else said
 
 
 def _test_noise(results, best: dict, here: dict, lang: str) -> str:

@@ -31,7 +31,7 @@ def _drawing(results, lang: str, here: dict, grid, alphas, temperatures) -> dict
     accuracy = np.array([[_mean(results, where) for where in row] for row in grid])
     settings = [where for row in grid for where in row if where]
     best = best_by_validation(results, settings)
-    size = (max(5.0, 2.0 + 0.82 * len(temperatures)), 1.8 + 0.62 * len(alphas))
+    size = (max(7.0, 2.0 + 0.82 * len(temperatures)), 1.8 + max(2.2, 0.62 * len(alphas)))
     figure, ((ax,),) = canvas.panels(1, 1, size)
     mesh = _map(ax, accuracy, alone, lang)
     _map_axes(figure, ax, mesh, alphas, temperatures, alone, lang)
@@ -67,10 +67,12 @@ def _map(ax, accuracy: np.ndarray, alone: float | None, lang: str):
         labels[place] = numbers.decimal(100 * accuracy[place], 2, lang)
         if alone is not None:
             labels[place] += "\n" + numbers.signed(shown[place], 2, lang)
-    options = {"cmap": "viridis"}
+    finite = shown[np.isfinite(shown)]
+    low, high = (finite.min(), finite.max()) if finite.size else (0.0, 100.0)  # every run may have diverged
+    options = {"cmap": "viridis", "vmin": low, "vmax": max(high, low + 0.01)}
     if alone is not None:
         # A little beyond the data: the darkest ends would swallow the frames.
-        reach = max(1.25 * np.nanmax(np.abs(shown), initial=0.0), 0.01)
+        reach = max(1.25 * np.max(np.abs(finite), initial=0.0), 0.01)
         options = {"cmap": "RdBu", "vmin": -reach, "vmax": reach}  # blue above the student alone, red below
     seaborn.heatmap(
         shown,
@@ -128,14 +130,16 @@ def _frames(ax, grid, accuracy: np.ndarray, best: dict | None, lang: str) -> lis
         ("best_validation", chosen, 0.03, {"linewidth": 2.0, "linestyle": "-"}),
         ("best_test", highest, 0.09, {"linewidth": 1.3, "linestyle": (0, (4, 2))}),
     )
+    # Cells are wider than high: the same distance from the edge is a smaller share of the width.
+    squeeze = min(1.0, 0.9 * accuracy.shape[1] / accuracy.shape[0] / 1.9)
     handles = []
     for key, places, inset, look in looks:
         look = {**look, "fill": False, "edgecolor": canvas.BLACK}
         rim = {"linewidth": look["linewidth"] + 1.8, "fill": False, "edgecolor": "white"}
         for i, j in places:
-            at, side = (j + inset, i + inset), 1 - 2 * inset
             for style in (rim, look):
-                ax.add_patch(Rectangle(at, side, side, **style, zorder=3))
+                at = (j + inset * squeeze, i + inset)
+                ax.add_patch(Rectangle(at, 1 - 2 * inset * squeeze, 1 - 2 * inset, **style, zorder=3))
         if places:
             handles.append(Rectangle((0, 0), 1, 1, **look, label=word(key, lang)))
     return handles

@@ -45,8 +45,7 @@ def recipes(results) -> list[str]:
 
 def provenance(results, lang: str) -> str:
     """One line that says which profile, data, epochs and seeds the numbers come from, all read from the records."""
-    key = "profile_paper" if results.profile == "paper" else "profile_other"
-    parts = [word(key, lang, profile=results.profile)]
+    parts = [_profile(results, lang)]
     parts += _datasets(results, lang)
     if epochs := _epochs(results, lang):
         parts.append(word("epochs", lang, epochs=epochs))
@@ -56,6 +55,14 @@ def provenance(results, lang: str) -> str:
     if results.missing:
         parts.append(word("missing_runs", lang, missing=results.missing, all=results.missing + len(results.used)))
     return "; ".join(parts) + "."
+
+
+def _profile(results, lang: str) -> str:
+    if results.profile != "paper":
+        return word("profile_other", lang, profile=results.profile)
+    if results.changed:
+        return word("profile_changed", lang, keys=", ".join(results.changed))
+    return word("profile_paper", lang)
 
 
 def _datasets(results, lang: str) -> list[str]:

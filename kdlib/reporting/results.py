@@ -109,6 +109,7 @@ class Results:
 
     def __init__(self, study, arms, records, profile: str):
         self.study, self.arms, self.records, self.profile = study, list(arms), dict(records), profile
+        self.drawings: dict = {}  # what `draw` made, by language
         self._cells: dict = {}
         self._histories: dict = {}
 
@@ -170,6 +171,22 @@ class Results:
         return rest and str(getattr(self.study, "loss", "convex")).startswith("convex")
 
     @cached_property
+    def changed(self) -> list[str]:
+        """What the records have otherwise than the study says for the paper profile: recipe entries, or `data`.
+
+        A caller may run that profile with, say, fewer epochs; then it is not what the report did.
+        """
+        found = {}
+        paper = (getattr(self.study, "profiles", None) or {}).get("paper")
+        for arm, record in self.select():
+            asked = (getattr(self.study, "recipes", None) or {}).get(arm.recipe, {})
+            done = record.run.get("config", {}).get("recipe") or {}
+            found |= {key: True for key in asked if key in done and not _agrees(done[key], asked[key])}
+            if paper and record.run.get("dataset", {}).get("name", paper.data.name) != paper.data.name:
+                found["data"] = True
+        return list(found)
+
+    @cached_property
     def missing(self) -> int:
         """How many runs of the study have no record."""
         return len({arm.id for arm in self.arms} - set(self.records))
@@ -181,6 +198,12 @@ class Results:
 
 
 SETTING = ("role", "model", "recipe", "T", "alpha", "lam")
+
+
+def _agrees(done, asked) -> bool:
+    if isinstance(asked, dict) and isinstance(done, dict):
+        return all(_agrees(done.get(key), value) for key, value in asked.items())
+    return same(done, asked)
 
 
 def _names(arm) -> set[str]:

@@ -6,8 +6,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
+_GAP, _MOST_CLASSES = 2, 20
+_WORDS = {
+    "en": ("Images of each class: {names}", "The first {n} test images of each class."),
+    "tr": ("Her sınıftan görüntüler: {names}", "Her sınıfın ilk {n} test görüntüsü."),
+}
 
-def contact_sheet(images: np.ndarray, labels: np.ndarray, classes: Sequence[str], each: int = 8, lang: str = "en"):
+
+def contact_sheet(images: np.ndarray, labels: np.ndarray, classes: Sequence[str], each: int = 10, lang: str = "en"):
     """The first ``each`` images of every class (at most 20 classes), a row a class, as a Drawing.
 
     ``images``: uint8 (N, C, H, W), grey or RGB; ``labels``: (N,) indices into ``classes``.
@@ -15,20 +21,22 @@ def contact_sheet(images: np.ndarray, labels: np.ndarray, classes: Sequence[str]
     from kdlib.reporting import canvas
     from kdlib.reporting.figures import Drawing
 
-    shown = list(classes)[:20]
+    names = list(classes)[:_MOST_CLASSES]
+    _, _, height, width = images.shape
+    sheet = np.full((len(names) * (height + _GAP), each * (width + _GAP), 3), 255, np.uint8)
+    for k in range(len(names)):
+        for j, i in enumerate(np.flatnonzero(labels == k)[:each]):
+            top, left = k * (height + _GAP), j * (width + _GAP)
+            sheet[top : top + height, left : left + width] = np.moveaxis(images[i], 0, -1)
     with canvas.style():
-        figure, axes = canvas.panels(len(shown), each, (0.72 * each + 1.2, 0.72 * len(shown) + 0.2))
-        for k, name in enumerate(shown):
-            for j, axis in enumerate(axes[k]):
-                axis.set_axis_off()
-                found = np.flatnonzero(labels == k)
-                if j < len(found):
-                    picture = np.moveaxis(images[found[j]], 0, -1)
-                    axis.imshow(picture if picture.shape[-1] == 3 else picture[..., 0], cmap="gray", vmin=0, vmax=255)
-            axes[k][0].text(-0.15, 0.5, name, transform=axes[k][0].transAxes, ha="right", va="center")
-    words = {
-        "en": (f"Images of each class: {', '.join(shown)}", f"The first {each} test images of each class."),
-        "tr": (f"Her sınıftan görüntüler: {', '.join(shown)}", f"Her sınıfın ilk {each} test görüntüsü."),
-    }
-    alt, caption = words[lang]
+        figure, axes = canvas.panels(1, 1, (0.55 * each + 1.2, 0.55 * len(names) * height / width))
+        axis = axes[0][0]
+        axis.imshow(sheet, interpolation="nearest")
+        axis.set_yticks([(k + 0.5) * (height + _GAP) for k in range(len(names))], labels=names)
+        axis.set_xticks([])
+        axis.tick_params(length=0)
+        axis.grid(False)
+        axis.spines[:].set_visible(False)
+    alt, caption = _WORDS[lang]
+    alt, caption = alt.format(names=", ".join(names)), caption.format(n=each)
     return Drawing(figure=figure, kind="samples", title=alt, alt=alt, caption=caption, lang=lang)

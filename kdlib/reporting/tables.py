@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from kdlib.errors import UserError
-from kdlib.reporting import latex, names, numbers, render
+from kdlib.reporting import all_runs, latex, names, numbers, render
 from kdlib.reporting.results import Cell, Results
 from kdlib.reporting.text import reason, text, word
 
@@ -224,8 +224,12 @@ def difference_columns(rule) -> tuple[int, int]:
 
 
 def tables(results: Results) -> list[ReportTable]:
-    """Every table the study's report has, with our numbers; raises UserError for a cell that mixes settings."""
-    return [ReportTable(results, spec) for spec in (getattr(results.study, "tables", None) or [])]
+    """Every table the study's report has, with our numbers, and one of all that was run.
+
+    Raises UserError for a cell that mixes settings.
+    """
+    specs = [*(getattr(results.study, "tables", None) or []), all_runs.spec(results)]
+    return [ReportTable(results, spec) for spec in specs]
 
 
 def _minus(value: float | None, base: float | None) -> float | None:

@@ -11,7 +11,7 @@ from typing import Any
 LANGS = ("en", "tr")
 
 WORDS: dict[str, dict[str, str]] = {
-    # provenance
+    # Where the numbers come from
     "profile_paper": {
         "en": "Profile: paper (the report's own settings)",
         "tr": "Profil: paper (raporun kendi ayarları)",
@@ -19,6 +19,10 @@ WORDS: dict[str, dict[str, str]] = {
     "profile_other": {
         "en": "Profile: {profile} (not the report's own settings)",
         "tr": "Profil: {profile} (raporun kendi ayarları değil)",
+    },
+    "profile_changed": {
+        "en": "Profile: paper (not the report's own settings; changed: {keys})",
+        "tr": "Profil: paper (raporun kendi ayarları değil; değişen: {keys})",
     },
     "dataset": {
         "en": "data: {name} ({train} training, {val} validation, {test} test images, {size})",
@@ -35,7 +39,7 @@ WORDS: dict[str, dict[str, str]] = {
         "en": "{missing} of {all} runs have not been made yet",
         "tr": "{all} koşunun {missing} tanesi henüz yapılmadı",
     },
-    # tables
+    # Tables
     "ours": {"en": "ours", "tr": "bizim"},
     "reported": {"en": "reported", "tr": "rapor"},
     "ours_top": {"en": "Top: ours", "tr": "Üstte: bizim sonucumuz"},
@@ -67,7 +71,7 @@ WORDS: dict[str, dict[str, str]] = {
     "csv_row": {"en": "row", "tr": "satır"},
     "percent": {"en": "percent", "tr": "yüzde"},
     "fraction": {"en": "fraction", "tr": "oran"},
-    # names of things
+    # Names of things
     "teacher": {"en": "Teacher", "tr": "Öğretmen"},
     "student": {"en": "Student", "tr": "Öğrenci"},
     "alone": {"en": "alone", "tr": "tek başına"},
@@ -78,7 +82,7 @@ WORDS: dict[str, dict[str, str]] = {
     "diverged_line": {"en": "diverged", "tr": "ıraksadı"},
     "reason_nan": {"en": "the loss became NaN or infinite", "tr": "kayıp NaN ya da sonsuz oldu"},
     "reason_chance": {"en": "accuracy fell back to chance", "tr": "doğruluk şans düzeyine geri düştü"},
-    # axes
+    # Axes and legends
     "epoch_axis": {"en": "Epoch", "tr": "Epok"},
     "loss_axis": {"en": "Cross-entropy (nats)", "tr": "Çapraz entropi (nat)"},
     "accuracy_axis": {"en": "Accuracy (%)", "tr": "Doğruluk (%)"},
@@ -106,42 +110,34 @@ WORDS: dict[str, dict[str, str]] = {
 }
 
 FIGURES: dict[str, dict[str, str]] = {
-    "curves_title": {
-        "en": "Loss and accuracy over the epochs",
-        "tr": "Epoklar boyunca kayıp ve doğruluk",
-    },
+    "curves_title": {"en": "Loss and accuracy over the epochs", "tr": "Epoklar boyunca kayıp ve doğruluk"},
     "curves_caption": {
         "en": "Cross-entropy with the labels and accuracy per epoch; training dashed, validation solid.",
         "tr": "Epok başına etiketlerle çapraz entropi ve doğruluk; eğitim kesikli, doğrulama düz çizgi.",
     },
     "curves_alt": {
-        "en": "Curves of loss and accuracy per epoch, one row of panels each for: {panels}. Final validation "
-        "accuracy: {finals}.",
-        "tr": "Epok başına kayıp ve doğruluk eğrileri; birer panel satırı: {panels}. Son doğrulama doğruluğu: "
-        "{finals}.",
+        "en": "Curves of loss and accuracy per epoch, one row of panels each for: {panels}. Final "
+        "validation accuracy: {finals}.",
+        "tr": "Epok başına kayıp ve doğruluk eğrileri; birer panel satırı: {panels}. Son doğrulama "
+        "doğruluğu: {finals}.",
     },
-    "heatmap_title": {
-        "en": "{model}: test accuracy (%) over α and T",
-        "tr": "{model}: α ve T değerlerine göre test doğruluğu (%)",
-    },
+    "heatmap_title": {"en": "{model}: test accuracy (%)", "tr": "{model}: test doğruluğu (%)"},
     "heatmap_caption": {
-        "en": "Test accuracy (%) of the distilled {model}; the colour is the difference to the same network trained "
-        "alone ({baseline}). Solid frame: best by validation accuracy; dashed frame: highest on test.",
-        "tr": "Damıtılmış {model} için test doğruluğu (%); renk, tek başına eğitilen aynı ağdan farktır ({baseline}). "
-        "Düz çerçeve: doğrulamada en iyi; kesikli çerçeve: testte en yüksek.",
+        "en": "Test accuracy (%) of the distilled {model}; the colour is the difference to the same "
+        "network trained alone ({baseline}). Solid frame: best by validation accuracy; dashed frame: "
+        "highest on test.",
+        "tr": "Damıtılmış {model} için test doğruluğu (%); renk, tek başına eğitilen aynı ağdan farktır "
+        "({baseline}). Düz çerçeve: doğrulamada en iyi; kesikli çerçeve: testte en yüksek.",
     },
     "heatmap_alt": {
-        "en": "Heat map of {count} cells, α ({alphas}) against T ({temperatures}). Test accuracy runs from {low} to "
-        "{high}; the student alone: {baseline}. {above} of {count} cells lie above it. Best by validation: {best}, "
-        "test accuracy {best_accuracy}.",
-        "tr": "{count} hücreli ısı haritası: α ({alphas}) ve T ({temperatures}). En düşük test doğruluğu {low}, en "
-        "yüksek {high}; tek başına öğrenci: {baseline}. Hücrelerin {above} tanesi bunun üzerinde. Doğrulamada en "
-        "iyi: {best}, test doğruluğu {best_accuracy}.",
+        "en": "Heat map of {count} cells, α ({alphas}) against T ({temperatures}). Test accuracy runs from "
+        "{low} to {high}; the student alone: {baseline}. {above} of {count} cells lie above it. Best "
+        "by validation: {best}, test accuracy {best_accuracy}.",
+        "tr": "{count} hücreli ısı haritası: α ({alphas}) ve T ({temperatures}). En düşük test doğruluğu "
+        "{low}, en yüksek {high}; tek başına öğrenci: {baseline}. Hücrelerin {above} tanesi bunun "
+        "üzerinde. Doğrulamada en iyi: {best}, test doğruluğu {best_accuracy}.",
     },
-    "temperature_title": {
-        "en": "Test accuracy against temperature",
-        "tr": "Sıcaklığa göre test doğruluğu",
-    },
+    "temperature_title": {"en": "Test accuracy against temperature", "tr": "Sıcaklığa göre test doğruluğu"},
     "temperature_caption": {
         "en": "Test accuracy of distilled students against the temperature T; black: the same network trained alone.",
         "tr": "Damıtılmış öğrencilerin T sıcaklığına göre test doğruluğu; siyah: tek başına eğitilen aynı ağ.",
@@ -154,20 +150,14 @@ FIGURES: dict[str, dict[str, str]] = {
         "en": "{panel}: from {low} to {high}, alone {baseline}",
         "tr": "{panel}: en düşük {low}, en yüksek {high}, tek başına {baseline}",
     },
-    "bars_title": {
-        "en": "Students alone and distilled",
-        "tr": "Tek başına ve damıtılmış öğrenciler",
-    },
+    "bars_title": {"en": "Students alone and distilled", "tr": "Tek başına ve damıtılmış öğrenciler"},
     "bars_caption": {
         "en": "Test accuracy of each student trained alone and distilled; the numbers give accuracy, in "
         "brackets the difference to alone (percentage points). Line: the teacher.",
-        "tr": "Her öğrencinin tek başına ve damıtılmış test doğruluğu; sayılar doğruluğu, ayraç içindekiler tek "
-        "başına eğitime göre farkı verir (yüzde puanı). Çizgi: öğretmen.",
+        "tr": "Her öğrencinin tek başına ve damıtılmış test doğruluğu; sayılar doğruluğu, ayraç "
+        "içindekiler tek başına eğitime göre farkı verir (yüzde puanı). Çizgi: öğretmen.",
     },
-    "bars_alt": {
-        "en": "Bars of test accuracy. {panels}.",
-        "tr": "Test doğruluğu çubukları. {panels}.",
-    },
+    "bars_alt": {"en": "Bars of test accuracy. {panels}.", "tr": "Test doğruluğu çubukları. {panels}."},
 }
 
 FINDINGS: dict[str, dict[str, str]] = {
@@ -187,10 +177,10 @@ FINDINGS: dict[str, dict[str, str]] = {
         "tr": "{mean} (standart sapma {sd} puan, {n} tohum)",
     },
     "best_of": {
-        "en": "Best distilled {model}{recipe} by validation accuracy, of {count} settings: {setting} (validation "
-        "{validation}). Its test accuracy is {accuracy}{against}.",
-        "tr": "Doğrulama doğruluğuna göre en iyi damıtılmış {model}{recipe}, {count} ayar içinde: {setting} "
-        "(doğrulama {validation}). Test doğruluğu {accuracy}{against}.",
+        "en": "Best distilled {model}{recipe} by validation accuracy, of {count} settings: {setting} "
+        "(validation {validation}). Its test accuracy is {accuracy}{against}.",
+        "tr": "Doğrulama doğruluğuna göre en iyi damıtılmış {model}{recipe}, {count} ayar içinde: "
+        "{setting} (doğrulama {validation}). Test doğruluğu {accuracy}{against}.",
     },
     "best_one": {
         "en": "Distilled {model}{recipe}, {setting}: test accuracy {accuracy}{against}.",
@@ -213,10 +203,11 @@ FINDINGS: dict[str, dict[str, str]] = {
         "tr": "; karşılaştırmak için aynı ağın tek başına koşusu yok",
     },
     "spread": {
-        "en": "Over {n} seeds the difference is {difference} points with a 95% t-interval of {interval}; the standard "
-        "deviation between seeds is {sd_alone} alone and {sd_distilled} distilled. {verdict}",
-        "tr": "{n} tohum üzerinden fark {difference} puan, %95 t aralığı {interval}; tohumlar arası standart sapma "
-        "tek başına {sd_alone}, damıtılmış {sd_distilled}. {verdict}",
+        "en": "Over {n} seeds the difference is {difference} points with a 95% t-interval of {interval}; "
+        "the standard deviation between seeds is {sd_alone} alone and {sd_distilled} distilled. "
+        "{verdict}",
+        "tr": "{n} tohum üzerinden fark {difference} puan, %95 t aralığı {interval}; tohumlar arası "
+        "standart sapma tek başına {sd_alone}, damıtılmış {sd_distilled}. {verdict}",
     },
     "verdict_up": {
         "en": "The interval lies above zero: distillation helped here beyond the noise between seeds.",
@@ -230,21 +221,25 @@ FINDINGS: dict[str, dict[str, str]] = {
         "en": "The interval holds zero: these seeds do not tell an effect from noise.",
         "tr": "Aralık sıfırı içeriyor: bu tohumlar bir etkiyi gürültüden ayırmaya yetmiyor.",
     },
+    "one_teacher": {
+        "en": "All seeds share one teacher, whose own spread is not in this.",
+        "tr": "Bütün tohumlar aynı öğretmeni kullanıyor; onun kendi yayılımı buna dahil değil.",
+    },
     "one_seed": {
         "en": "One seed cannot tell an effect from the noise between seeds.",
         "tr": "Tek tohumla bir etki, tohumlar arası gürültüden ayırt edilemez.",
     },
     "bootstrap": {
-        "en": "The test images alone ({images} of them) leave a 95% bootstrap interval of {interval} points for this "
-        "difference.",
-        "tr": "Yalnızca test görüntülerinin örneklenmesi ({images} görüntü) bu fark için {interval} puanlık bir %95 "
-        "bootstrap aralığı bırakıyor.",
+        "en": "The test images alone ({images} of them) leave a 95% bootstrap interval of {interval} "
+        "points for this difference.",
+        "tr": "Yalnızca test görüntülerinin örneklenmesi ({images} görüntü) bu fark için {interval} "
+        "puanlık bir %95 bootstrap aralığı bırakıyor.",
     },
     "overall": {
-        "en": "All {count} distilled settings of {model}{recipe}: mean test accuracy {mean}, {difference} points "
-        "against alone; {above} of {count} lie above it.",
-        "tr": "{model}{recipe} için damıtılmış {count} ayarın tümü: ortalama test doğruluğu {mean}, tek başına "
-        "eğitime göre {difference} puan; {count} ayarın {above} tanesi bunun üzerinde.",
+        "en": "All {count} distilled settings of {model}{recipe}: mean test accuracy {mean}, {difference} "
+        "points against alone; {above} of {count} lie above it.",
+        "tr": "{model}{recipe} için damıtılmış {count} ayarın tümü: ortalama test doğruluğu {mean}, tek "
+        "başına eğitime göre {difference} puan; {count} ayarın {above} tanesi bunun üzerinde.",
     },
     "diverged": {
         "en": "Diverged and left out of every mean: {runs}.",

@@ -56,7 +56,7 @@ def execute(plan: Plan, folder: Path, device: str = "auto") -> dict[str, records
     place = resolve_device(device)
     for run in {(run.model, run.recipe.batch_size): run for run in plan.runs.values()}.values():
         check_batch(run.dataset, run.recipe.batch_size)
-        check_model(run.build(), run.dataset, run.model)
+        check_model(run.build(), run.dataset, run.model, run.recipe.batch_size)
     if todo:
         records.sweep(folder)
         work = groups(plan, todo)

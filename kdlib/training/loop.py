@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from kdlib.data import Dataset, Split, augment, check_batch, normalise
 from kdlib.errors import UserError
@@ -55,7 +56,7 @@ def train(
     group it trains in. Raises ``UserError`` for input no training can use, before any training.
     """
     place = resolve_device(device)
-    _check(jobs, dataset)
+    _check(jobs, dataset, teacher)
     with _frame(place), contextlib.nullcontext(progress) if progress else Progress(weight, "training") as bar:
         models = [_built(job, dataset) for job in jobs]
         choices = [
@@ -87,9 +88,13 @@ def resolve_device(name: str) -> torch.device:
     return device
 
 
-def _check(jobs: Sequence[Job], dataset: Dataset) -> None:
+def _check(jobs: Sequence[Job], dataset: Dataset, teacher: nn.Module | None) -> None:
     if not jobs:
         raise UserError("no models to train")
+    if teacher is None and any(job.loss for job in jobs):
+        raise UserError("a job with a distillation loss needs a teacher; use distill(teacher, jobs, dataset)")
+    if not len(dataset.val):
+        raise UserError(f"{dataset.name} has no validation images; load it with a val_fraction above 0")
     if len({job.recipe.stream for job in jobs}) > 1:
         raise UserError("models trained together must agree in batch size, epochs and augmentation")
     check_batch(dataset, jobs[0].recipe.batch_size)
@@ -98,34 +103,43 @@ def _check(jobs: Sequence[Job], dataset: Dataset) -> None:
 def _built(job: Job, dataset: Dataset) -> nn.Module:
     torch.manual_seed(derive(job.seed, "init"))
     model = job.build()
-    check_model(model, dataset, job.name or type(model).__name__)
+    check_model(model, dataset, job.name or type(model).__name__, job.recipe.batch_size)
     return model
 
 
-def check_model(model: nn.Module, dataset: Dataset, name: str) -> None:
-    """Raise ``UserError`` unless the model takes the dataset's images and gives one logit a class."""
+def check_model(model: nn.Module, dataset: Dataset, name: str, batch_size: int = 2) -> None:
+    """Raise ``UserError`` unless the model takes the dataset's images and gives one logit a class.
+
+    With batches of one image batch norm cannot train. The model is left in the modes it came in.
+    """
     device = next(model.parameters()).device
-    was = model.training
+    modes = [(module, module.training) for module in model.modules()]
     try:
         with torch.no_grad():
             logits = model.eval()(torch.zeros(1, *dataset.shape, device=device))
-    except RuntimeError as error:
+    except Exception as error:  # a model of the user's own may raise anything
         size = "×".join(map(str, dataset.shape))
-        reason = str(error).splitlines()[0]
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise UserError(f"{name} cannot take images of {size} (channels×height×width): {reason}") from None
-    model.train(was)
-    if logits.shape != (1, dataset.num_classes):
+    finally:
+        for module, mode in modes:
+            module.training = mode
+    shape = tuple(logits.shape) if isinstance(logits, torch.Tensor) else (1, type(logits).__name__)
+    if shape != (1, dataset.num_classes):
         raise UserError(
-            f"{name} gives outputs of shape {tuple(logits.shape[1:])}, "
-            f"but {dataset.name} has {dataset.num_classes} classes"
+            f"{name} gives outputs of shape {shape[1:]}, but {dataset.name} has {dataset.num_classes} classes"
         )
+    if batch_size == 1 and any(isinstance(module, _BatchNorm) for module, _ in modes):
+        raise UserError(f"{name} has batch norm, which cannot train on single images; use batch_size 2 or more")
 
 
 @contextlib.contextmanager
 def _frame(device: torch.device) -> Iterator[None]:
     """Leave the caller's random state and cuDNN settings as they were; inside, cuDNN repeats itself to the bit."""
     cudnn = torch.backends.cudnn
-    devices = [device] if device.type == "cuda" else []
+    # Seeding the global generator seeds every GPU's, also where training is on the CPU.
+    gpus = device.type == "cuda" or torch.cuda.is_initialized()
+    devices = range(torch.cuda.device_count()) if gpus else []
     with (
         torch.random.fork_rng(devices=devices),
         cudnn.flags(enabled=True, benchmark=False, deterministic=True),

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from numbers import Integral, Real
 
 import torch
 
@@ -37,6 +38,9 @@ class Recipe:
         _choice("optimizer", self.optimizer, ("adam", "sgd"))
         _choice("schedule", self.schedule, ("constant", "cosine"))
         _choice("select", self.select, ("last", "best"))
+        _typed("a whole number", Integral, batch_size=self.batch_size, epochs=self.epochs)
+        _typed("a number", Real, lr=self.lr, momentum=self.momentum)
+        _typed("a number", Real, weight_decay=self.weight_decay, warmup=self.warmup)
         _in_range("lr", self.lr, self.lr > 0, "a positive number")
         _in_range("batch_size", self.batch_size, self.batch_size >= 1, "at least 1")
         _in_range("epochs", self.epochs, self.epochs >= 1, "at least 1")
@@ -75,6 +79,13 @@ class Recipe:
 def _choice(name: str, value: str, known: tuple[str, ...]) -> None:
     if value not in known:
         raise UserError(f"{name} must be one of {', '.join(known)}; got {value!r}")
+
+
+def _typed(rule: str, kind: type, **values: object) -> None:
+    for name, value in values.items():
+        if isinstance(value, bool) or not isinstance(value, kind):
+            # YAML reads 1e-3 as a word, 1.0e-3 as a number.
+            raise UserError(f"{name} must be {rule}, got {value!r}")
 
 
 def _in_range(name: str, value: float, good: bool, rule: str) -> None:

@@ -4,11 +4,13 @@ import csv
 import hashlib
 import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 
+from kdlib.studies import schema
 from kdlib.studies.records import Arm, Record
 
 DATASET = {
@@ -124,6 +126,22 @@ def records_of(arms: list[Arm], folder: Path, outcome: Callable[[Arm], Outcome |
     return out
 
 
-def as_dicts(arms: list[Arm]) -> list[dict]:
-    """What runs.json holds."""
-    return [asdict(arm) for arm in arms]
+def arm(role: str, model: str, *, recipe="r", seed=0, T=None, alpha=None, lam=None, id=None) -> Arm:
+    """One arm; a convex weight on the labels unless told otherwise."""
+    lam = 1 - alpha if lam is None and alpha is not None else lam
+    found = _arm(role, model, recipe, seed, T, alpha, lam)
+    return found if id is None else replace(found, id=id)
+
+
+def study_of(tables=(), figures=(), **more) -> SimpleNamespace:
+    """A study that says only what reporting reads."""
+    said = {"name": "made_up", "title": {"en": "Made up", "tr": "Uydurma"}, "source": {"en": "Nobody", "tr": "Kimse"}}
+    said |= {"labels": {}, "loss": "convex_kl", "recipes": {}, "profiles": {}}
+    return SimpleNamespace(**{**said, "tables": list(tables), "figures": list(figures), **more})
+
+
+def table_of(rows, columns=({"label": "Accuracy"},), head=("Model",), **more):
+    """A table of the schema; `rows` as in a YAML."""
+    return schema.Table.model_validate(
+        {"id": "t", "title": {"en": "Title", "tr": "Başlık"}, "head": head, "columns": columns, "rows": rows, **more}
+    )

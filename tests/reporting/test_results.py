@@ -1,0 +1,118 @@
+"""Cells are honest: seeds once each, diverged runs apart, no mixing of settings."""
+
+import math
+
+import numpy as np
+import pytest
+from report_data import Outcome, arm, record, records_of, study_of
+
+from kdlib.errors import UserError
+from kdlib.reporting.choice import best_by_validation
+from kdlib.reporting.results import Results, estimate, t_quantile
+
+
+def t_cdf(t: float, df: int) -> float:
+    """Student's distribution function, by the trapezoidal rule on its density from 0 to t."""
+    x = np.linspace(0, t, 40001)
+    log_c = math.lgamma((df + 1) / 2) - math.lgamma(df / 2) - 0.5 * math.log(df * math.pi)
+    return 0.5 + np.trapezoid(np.exp(log_c) * (1 + x**2 / df) ** (-(df + 1) / 2), x)
+
+
+@pytest.mark.parametrize("df", [*range(1, 31), 31, 40, 60, 120, 1000])
+def test_t_quantiles_leave_two_and_a_half_percent_above(df):
+    assert t_cdf(t_quantile(df), df) == pytest.approx(0.975, abs=3e-5)
+
+
+def test_t_quantile_needs_a_degree_of_freedom():
+    with pytest.raises(ValueError, match="degree"):
+        t_quantile(0)
+
+
+def test_estimate_by_hand():
+    e = estimate([0.890, 0.892, 0.897])  # mean 0.893; deviations -3, -1, +4 thousandths: 26 / 2 = 13
+    assert e.mean == pytest.approx(0.893)
+    assert e.sd == pytest.approx(math.sqrt(13e-6))
+    half = 4.303 * math.sqrt(13e-6) / math.sqrt(3)
+    assert e.interval == pytest.approx((0.893 - half, 0.893 + half))
+
+
+def test_one_seed_has_no_spread_and_none_has_nothing():
+    assert (estimate([0.5]).sd, estimate([0.5]).interval) == (None, None)
+    assert (estimate([]).mean, estimate([]).n) == (None, 0)
+
+
+def results_of(tmp_path, outcomes: dict, **study) -> Results:
+    """`outcomes`: arm -> outcome."""
+    return Results(study_of(**study), list(outcomes), records_of(list(outcomes), tmp_path, outcomes.get), "quick")
+
+
+def test_diverged_runs_enter_no_mean(tmp_path):
+    bad = Outcome(0.1, diverged={"reason": "accuracy fell back to chance", "epoch": 4})
+    outcomes = {arm("student", "m", seed=s, T=2, alpha=0.5): o for s, o in enumerate([0.90, bad, 0.92])}
+    cell = results_of(tmp_path, outcomes).cell({"role": "student", "T": 2.0})
+    assert cell.mean == pytest.approx(0.91)
+    assert (cell.n, cell.runs, cell.by_seed) == (2, 3, {0: 0.90, 2: 0.92})
+    assert [(d.seed, d.epoch, d.reason) for d in cell.diverged] == [(1, 4, "accuracy fell back to chance")]
+
+
+def test_a_record_that_two_arms_share_counts_once(tmp_path):
+    found = record(tmp_path, "one", Outcome(0.9))
+    arms = [arm("teacher", "m", id="one"), arm("baseline", "m", id="one")]
+    cell = Results(study_of(), arms, {"one": found}, "quick").cell({"model": "m"})
+    assert (cell.n, cell.mean) == (1, 0.9)
+
+
+def test_mixing_settings_is_refused_by_name(tmp_path):
+    outcomes = {arm("student", "m", T=T, alpha=0.5): 0.9 for T in (1, 2)}
+    results = results_of(tmp_path, outcomes)
+    with pytest.raises(UserError, match=r"differ in T: add it"):
+        results.cell({"role": "student"})
+
+
+def test_an_unknown_property_is_refused(tmp_path):
+    results = results_of(tmp_path, {arm("teacher", "m"): 0.9})
+    with pytest.raises(UserError, match="temperature is no property"):
+        results.cell({"temperature": 2})
+
+
+def test_where_takes_lists_and_floats_meet_integers(tmp_path):
+    outcomes = {arm("teacher", "m"): 0.9, arm("student", "m", T=2.0, alpha=0.5): 0.8}
+    results = results_of(tmp_path, outcomes)
+    assert results.cell({"role": ["baseline", "teacher"]}).mean == 0.9
+    assert results.cell({"T": 2, "alpha": 0.5}).mean == 0.8
+    assert results.cell({"T": None}).mean == 0.9
+
+
+def test_runs_not_made_are_absent_not_zero(tmp_path):
+    outcomes = {arm("student", "m", T=1, alpha=0.5): None, arm("teacher", "m"): 0.9}
+    results = results_of(tmp_path, outcomes)
+    assert results.cell({"role": "student"}).mean is None
+    assert results.missing == 1
+
+
+def test_best_is_chosen_by_validation_though_test_disagrees(tmp_path):
+    outcomes = {
+        arm("student", "m", T=1, alpha=0.5): Outcome(test=0.95, val=0.80),
+        arm("student", "m", T=2, alpha=0.5): Outcome(test=0.70, val=0.81),
+    }
+    results = results_of(tmp_path, outcomes)
+    assert best_by_validation(results, results.settings(role="student"))["T"] == 2
+
+
+def test_a_setting_of_which_a_seed_diverged_is_not_best_unless_all_have_one(tmp_path):
+    bad = Outcome(0.1, diverged={"reason": "x", "epoch": 1})
+    shaky = {arm("student", "m", seed=s, T=1, alpha=0.5): o for s, o in enumerate([0.95, bad])}
+    sound = {arm("student", "m", seed=s, T=2, alpha=0.5): 0.90 for s in (0, 1)}
+    results = results_of(tmp_path, {**shaky, **sound})
+    assert best_by_validation(results, results.settings(role="student"))["T"] == 2
+    results = results_of(tmp_path, shaky)
+    assert best_by_validation(results, results.settings(role="student"))["T"] == 1
+
+
+def test_paper_profile_with_other_settings_is_not_the_reports(tmp_path):
+    found = record(tmp_path, "a", Outcome(0.9), epochs=3)
+    study = study_of(recipes={"r": {"epochs": 50, "augmentation": {"pad": 4}}})
+    results = Results(study, [arm("baseline", "m", id="a")], {"a": found}, "paper")
+    assert results.changed == ["epochs"]
+    same = Results(study_of(recipes={"r": {"epochs": 3}}), [arm("baseline", "m", id="a")], {"a": found}, "paper")
+    assert same.changed == []

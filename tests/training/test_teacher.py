@@ -1,0 +1,140 @@
+"""The teacher: frozen, left as it came, asked once where nothing is augmented."""
+
+import dataclasses
+
+import pytest
+import torch
+from small import Pixels, assert_same, batchnorm, dropout, linear, mlp, trained_statistics
+from torch import nn
+
+from kdlib.data import Augmentation
+from kdlib.losses import weighted_kl
+from kdlib.training import Job, Recipe, distill, train
+
+RECIPE = Recipe(lr=0.01, batch_size=16, epochs=2)
+# Active, but it changes no pixel: the amount is far below one grey level.
+NULL = Augmentation(brightness=1e-9)
+LOSS = weighted_kl(2, 0.9)
+
+
+def students(recipe: Recipe, count: int = 2) -> list[Job]:
+    return [Job(mlp, recipe, seed=seed, loss=LOSS) for seed in range(count)]
+
+
+def with_epochs(recipe: Recipe, epochs: int, augmentation: Augmentation) -> Recipe:
+    return dataclasses.replace(recipe, epochs=epochs, augmentation=augmentation)
+
+
+@pytest.mark.parametrize("augmentation", [Augmentation(), Augmentation(flip=True)], ids=["cached", "augmented"])
+@pytest.mark.parametrize("training", [True, False])
+def test_the_callers_teacher_is_left_as_it_was(tiny, augmentation, training):
+    teacher = trained_statistics().train(training)
+    teacher[1].eval()  # a mode of its own inside, as fine-tuners set it
+    teacher[0].weight.requires_grad_(False)
+    before = {name: tensor.clone() for name, tensor in teacher.state_dict().items()}
+    modes = [module.training for module in teacher.modules()]
+    frozen = [p.requires_grad for p in teacher.parameters()]
+    distill(teacher, students(with_epochs(RECIPE, 2, augmentation)), tiny)
+    assert list(before) == list(teacher.state_dict())
+    assert all(torch.equal(tensor, before[name]) for name, tensor in teacher.state_dict().items())
+    assert [module.training for module in teacher.modules()] == modes
+    assert [p.requires_grad for p in teacher.parameters()] == frozen
+    assert all(p.grad is None for p in teacher.parameters())
+    assert all(not module._forward_hooks for module in teacher.modules())
+
+
+@pytest.mark.parametrize("build", [batchnorm, dropout])
+@pytest.mark.parametrize("augmentation", [Augmentation(), Augmentation(flip=True)], ids=["cached", "augmented"])
+def test_a_teacher_handed_over_in_train_mode_teaches_in_eval_mode(tiny, build, augmentation):
+    jobs = students(with_epochs(RECIPE, 2, augmentation), 1)
+    outcomes = [
+        distill(trained_statistics(build).train(training), jobs, tiny, precision="fp32")[0]
+        for training in (True, False)
+    ]
+    assert_same(*outcomes)
+
+
+@pytest.mark.parametrize("epochs", [1, 4])
+def test_without_augmentation_the_teacher_sees_each_image_once(tiny, epochs):
+    teacher = Pixels()
+    Pixels.images = 0
+    distill(teacher, students(with_epochs(RECIPE, epochs, Augmentation())), tiny, precision="fp32")
+    # one image more to check its classes
+    assert Pixels.images == 48 + 1
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_with_augmentation_it_goes_forward_once_a_batch_for_all_students(tiny, count):
+    teacher = Pixels()
+    Pixels.forwards = Pixels.images = 0
+    recipe = with_epochs(RECIPE, 2, Augmentation(flip=True))
+    distill(teacher, students(recipe, count), tiny, precision="fp32")
+    assert Pixels.forwards == 1 + 2 * 3
+    assert Pixels.images == 1 + 2 * 48
+
+
+def test_cached_logits_are_addressed_by_sample(tiny):
+    # the same pixels either way: once from the cache, once from a forward pass of the shuffled batch
+    cached = distill(Pixels(), students(RECIPE), tiny, precision="fp32")
+    fresh = distill(Pixels(), students(with_epochs(RECIPE, 2, NULL)), tiny, precision="fp32")
+    for a, b in zip(cached, fresh, strict=True):
+        assert_same(a, b)
+
+
+def test_each_sample_is_taught_its_own_logits(tiny, monkeypatch):
+    from kdlib.training import learner
+
+    pairs = []
+    monkeypatch.setattr(learner.Learner, "step", lambda self, x, y, z: pairs.append((x.clone(), z.clone())))
+    distill(Pixels(), students(RECIPE, 1), tiny, precision="fp32")
+    assert len(pairs) == 6
+    for images, logits in pairs:
+        assert torch.equal(images[:, 0].flatten(1)[:, :4], logits)
+
+
+def test_with_augmentation_the_teacher_sees_what_the_student_sees(tiny, monkeypatch):
+    from kdlib.training import learner
+
+    pairs = []
+    monkeypatch.setattr(learner.Learner, "step", lambda self, x, y, z: pairs.append((x.clone(), z.clone())))
+    distill(Pixels(), students(with_epochs(RECIPE, 1, Augmentation(pad=3, flip=True)), 1), tiny)
+    for images, logits in pairs:
+        assert torch.equal(images[:, 0].flatten(1)[:, :4], logits)
+
+
+def test_a_group_of_baselines_never_asks_the_teacher(tiny):
+    Pixels.forwards = 0
+    distill(Pixels(), [Job(mlp, RECIPE)], tiny, precision="fp32")
+    assert Pixels.forwards == 1  # its classes were checked
+
+
+def test_a_baseline_among_students_learns_from_the_labels_alone(tiny):
+    alone = train([Job(mlp, RECIPE)], tiny, precision="fp32")[0]
+    beside = distill(Pixels(), [*students(RECIPE), Job(mlp, RECIPE)], tiny, precision="fp32")[2]
+    assert_same(alone, beside)
+
+
+def test_a_student_of_alpha_zero_is_a_baseline(tiny):
+    baseline, student = distill(
+        Pixels(), [Job(mlp, RECIPE), Job(mlp, RECIPE, loss=weighted_kl(4, 0))], tiny, precision="fp32"
+    )
+    assert_same(baseline, student)
+
+
+def test_distillation_takes_the_student_to_its_teacher(tiny):
+    class Fixed(nn.Module):
+        """Says the class after the true one: labels alone would never teach that."""
+
+        def __init__(self):
+            super().__init__()
+            self.weight = nn.Parameter(torch.zeros(1))
+
+        def forward(self, x):
+            rows = x.mean(dim=(1, 3))[:, :4]
+            return 20 * nn.functional.one_hot((rows.argmax(dim=1) + 1) % 4, 4).float()
+
+    recipe = Recipe(lr=0.01, batch_size=16, epochs=20)
+    wrong = distill(Fixed(), [Job(linear, recipe, loss=weighted_kl(1, 1, 0))], tiny, precision="fp32")[0]
+    agree = (wrong.logits.argmax(dim=1) == (wrong.labels + 1) % 4).float().mean()
+    assert agree == 1
+    assert wrong.metrics["test_accuracy"] == 0

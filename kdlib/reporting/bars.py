@@ -115,12 +115,12 @@ def _panel(ax, found: list[Bar], teacher: float | None, per_bar: float, lang: st
             spread = np.linspace(-0.2, 0.2, bar.cell.n)
             dots = {"color": "white", "edgecolor": canvas.BLACK, "linewidth": 0.6, "zorder": 5}
             ax.scatter(x + spread, [100 * v for v in bar.cell.values], s=11, **dots)
-        # At the foot of the bar nothing is in the way: no error bar, no dots, no teacher.
         said = numbers.decimal(100 * bar.mean, 2, lang)
+        if bar.cell and bar.cell.sd is not None:
+            said += f"\n±{numbers.decimal(100 * bar.cell.sd, 2, lang)}"
         if base is not None and not bar.alone:
             said += f"\n({numbers.signed(100 * (bar.mean - base), 2, lang)})"
-        size = min(8.0, 14.5 * per_bar)
-        ax.text(x, 1.5, said, ha="center", va="bottom", color="white", fontsize=size, zorder=6, linespacing=1.3)
+        _say(ax, x, 100 * bar.mean, said, min(8.0, 13.2 * per_bar), 100 * _top(bar, teacher))
     if teacher is not None:
         ax.axhline(
             100 * teacher,
@@ -135,6 +135,22 @@ def _panel(ax, found: list[Bar], teacher: float | None, per_bar: float, lang: st
     ax.grid(False, axis="x")
     ax.set_xlim(-0.6, max(len(found), 2) - 0.4)
     ax.set_ylim(0, 100)
+
+
+def _say(ax, x: int, height: float, said: str, size: float, top: float) -> None:
+    """Write into the foot of the bar, where no error bar, dot or teacher is in the way; above one that is too low."""
+    look = {"ha": "center", "va": "bottom", "fontsize": size, "zorder": 6, "linespacing": 1.3}
+    if height < 32:
+        ax.text(x, top + 3, said, color=canvas.BLACK, **look)
+    else:
+        ax.text(x, 1.5, said, color="white", **look)
+
+
+def _top(bar: Bar, teacher: float | None) -> float:
+    """How high a bar's error bar and dots reach, and the teacher where it runs just above them."""
+    cell = bar.cell
+    top = max([bar.mean + (cell.sd or 0.0), *cell.values]) if cell else bar.mean
+    return teacher if teacher is not None and top < teacher < top + 0.25 else top
 
 
 def _words(results, rows, lang: str) -> str:

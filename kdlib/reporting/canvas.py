@@ -70,7 +70,7 @@ def titled(figure, title: str, footer: str, handles=()) -> None:
     figure.supxlabel("\n".join(lines), x=0.01, ha="left", fontsize=7, color=GREY, linespacing=1.4)
 
 
-def ticks(axis, lang: str, most: int = 2) -> None:
+def ticks(axis, lang: str, most: int = 4) -> None:
     """Write an axis' numbers as the language does."""
     from matplotlib.ticker import FuncFormatter
 

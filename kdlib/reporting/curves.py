@@ -177,7 +177,9 @@ def _limits(ax, last: int) -> None:
     pad = 0.02 * (last - 1) or 0.5
     ax.set_xlim(1 - pad, last + pad)
     lines = [line for line in ax.lines if line.get_gid() != "diverged"] or list(ax.lines)
-    values = np.concatenate([np.asarray(line.get_ydata(), dtype=float) for line in lines] or [np.zeros(1)])
+    heights = [np.asarray(line.get_ydata(), dtype=float) for line in lines]
+    heights += [path.vertices[:, 1] for band in ax.collections for path in band.get_paths()]
+    values = np.concatenate(heights or [np.zeros(1)])
     values = values[np.isfinite(values)]
     if len(values):
         pad = 0.05 * (np.ptp(values) or 1.0)

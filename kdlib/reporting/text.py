@@ -152,9 +152,9 @@ FIGURES: dict[str, dict[str, str]] = {
     },
     "bars_title": {"en": "Students alone and distilled", "tr": "Tek başına ve damıtılmış öğrenciler"},
     "bars_caption": {
-        "en": "Test accuracy of each student trained alone and distilled; the numbers give accuracy, in "
-        "brackets the difference to alone (percentage points). Line: the teacher.",
-        "tr": "Her öğrencinin tek başına ve damıtılmış test doğruluğu; sayılar doğruluğu, ayraç "
+        "en": "Test accuracy of each student trained alone and distilled; the numbers give accuracy, ± standard "
+        "deviation, in brackets the difference to alone (percentage points). Line: the teacher.",
+        "tr": "Her öğrencinin tek başına ve damıtılmış test doğruluğu; sayılar doğruluğu, ± standart sapmayı, ayraç "
         "içindekiler tek başına eğitime göre farkı verir (yüzde puanı). Çizgi: öğretmen.",
     },
     "bars_alt": {"en": "Bars of test accuracy. {panels}.", "tr": "Test doğruluğu çubukları. {panels}."},

@@ -105,11 +105,23 @@ def from_notebook(variables: dict[str, Any]) -> Parameters:
     """
     if "In" not in variables:
         return parse(variables)
-    cells = [source for source in variables["In"] if source.startswith("# Parameters")]
-    names = {name for source in cells for name in _assigned(source)}
-    return parse({name: variables[name] for name in names if name in variables})
+    cells = [_assigned(source) for source in variables["In"] if source.startswith("# Parameters")]
+    if not cells:
+        raise UserError("run the notebook's parameters cell first; its first line begins with '# Parameters'")
+    # A cell that was run again, edited, takes the place of what it was before.
+    known = [names & set(Parameters.model_fields) for names in cells]
+    last = [
+        names for i, names in enumerate(cells) if not any(known[i] and known[i] <= later for later in cells[i + 1 :])
+    ]
+    return parse({name: variables[name] for names in last for name in sorted(names) if name in variables})
 
 
-def _assigned(source: str) -> list[str]:
-    targets = [t for node in ast.parse(source).body if isinstance(node, ast.Assign) for t in node.targets]
-    return [target.id for target in targets if isinstance(target, ast.Name)]
+def _assigned(source: str) -> set[str]:
+    """Return the variables that a cell sets, however it does."""
+    found: list[ast.expr] = []
+    for node in ast.parse(source).body:
+        if isinstance(node, ast.Assign):
+            found += node.targets
+        elif isinstance(node, (ast.AnnAssign, ast.AugAssign)):
+            found.append(node.target)
+    return {name.id for target in found for name in ast.walk(target) if isinstance(name, ast.Name)}

@@ -127,6 +127,8 @@ def write(runs: Path, id: str, config: dict, outcome, extra: dict) -> Record:
         "code": code(),
     }
     write_text(aside / "run.json", json.dumps(run, indent=1, allow_nan=True))
+    if read(runs, id) is None:  # what lies there without a run.json is no record
+        shutil.rmtree(runs / id, ignore_errors=True)
     try:
         os.rename(aside, runs / id)
     except OSError:  # another process finished the same run first; theirs is as good
@@ -202,7 +204,7 @@ def code() -> dict:
     """Return kdlib's version and, in a git checkout, its commit and whether files were changed since."""
     root = Path(kdlib.__file__).parent.parent
     found = {"kdlib": kdlib.__version__, "commit": None, "changed": None}
-    if (root / ".git").exists():
+    if (root / ".git").exists() and shutil.which("git"):
         git = ["git", "-C", str(root)]
         commit = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
         status = subprocess.run([*git, "status", "--porcelain", "kdlib"], capture_output=True, text=True, check=False)

@@ -112,7 +112,9 @@ def check_model(model: nn.Module, dataset: Dataset, name: str, batch_size: int =
 
     With batches of one image batch norm cannot train. The model is left in the modes it came in.
     """
-    device = next(model.parameters()).device
+    device = next((p.device for p in model.parameters()), None)
+    if device is None:
+        raise UserError(f"{name} has no weights, so there is nothing to train; name a network")
     modes = [(module, module.training) for module in model.modules()]
     try:
         with torch.no_grad():

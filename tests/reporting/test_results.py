@@ -15,7 +15,8 @@ def t_cdf(t: float, df: int) -> float:
     """Student's distribution function, by the trapezoidal rule on its density from 0 to t."""
     x = np.linspace(0, t, 40001)
     log_c = math.lgamma((df + 1) / 2) - math.lgamma(df / 2) - 0.5 * math.log(df * math.pi)
-    return 0.5 + np.trapezoid(np.exp(log_c) * (1 + x**2 / df) ** (-(df + 1) / 2), x)
+    density = np.exp(log_c) * (1 + x**2 / df) ** (-(df + 1) / 2)
+    return 0.5 + (density.sum() - density[[0, -1]].sum() / 2) * (x[1] - x[0])
 
 
 @pytest.mark.parametrize("df", [*range(1, 31), 31, 40, 60, 120, 1000])

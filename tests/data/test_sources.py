@@ -154,11 +154,8 @@ def refused(match: str, name: str = "folder", **arguments) -> None:
     assert "\n" not in str(caught.value)
 
 
-def test_no_folder_given():
-    refused("data set 'folder' needs --data-root DIR, a folder that holds train/", data_root=None)
-
-
 def test_no_such_folder(tmp_path):
+    refused("data set 'folder' needs --data-root DIR, a folder that holds train/", data_root=None)
     refused(f"no such folder: {tmp_path}/nowhere ", data_root=tmp_path / "nowhere")
 
 
@@ -195,18 +192,12 @@ def test_classes_differ(tmp_path, part):
     )
 
 
-def test_unreadable_image_is_named(tmp_path):
+def test_unreadable_and_truncated_images_are_named(tmp_path):
     tree(tmp_path)
-    bad = tmp_path / "train" / "dog" / "3.png"
-    bad.write_bytes(b"this is no picture")
-    refused(f"cannot read image {bad} ", data_root=tmp_path)
-
-
-def test_truncated_image_is_named(tmp_path):
-    tree(tmp_path)
-    bad = tmp_path / "test" / "cat" / "2.png"
-    bad.write_bytes(bad.read_bytes()[:-60])
-    refused(f"cannot read image {bad} ", data_root=tmp_path)
+    for bad, content in (("test/cat/2.png", None), ("train/dog/3.png", b"this is no picture")):
+        file = tmp_path / bad
+        file.write_bytes(content or file.read_bytes()[:-60])
+        refused(f"cannot read image {file} ", data_root=tmp_path)
 
 
 def test_the_first_unreadable_image_is_named_whatever_the_threads_do(tmp_path):

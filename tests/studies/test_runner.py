@@ -1,0 +1,249 @@
+"""The runner: what is missing and nothing else, in groups that share their batches."""
+
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from small_study import assert_complete, assert_same_record, shown, small_plan
+
+from kdlib import models
+from kdlib.data import normalise
+from kdlib.errors import UserError
+from kdlib.studies import records, runner
+
+
+@pytest.fixture(scope="module")
+def executed(tiny, tmp_path_factory):
+    """The small study, done."""
+    runs = tmp_path_factory.mktemp("executed") / "runs"
+    runner.execute(small_plan(tiny), runs, "cpu")
+    return runs
+
+
+@pytest.fixture
+def copy(executed, tmp_path):
+    return shutil.copytree(executed, tmp_path / "runs")
+
+
+@pytest.fixture
+def trained(monkeypatch):
+    """The number of models of each call to ``train``."""
+    calls = []
+    inner = runner.train
+
+    def spy(jobs, *words, **options):
+        calls.append(len(jobs))
+        return inner(jobs, *words, **options)
+
+    monkeypatch.setattr(runner, "train", spy)
+    return calls
+
+
+# Execution
+
+
+def test_every_run_becomes_a_whole_record(tiny, executed):
+    found = small_plan(tiny)
+    assert len(found.runs) == 6
+    assert shown(executed) == set(found.runs)
+    assert {path.name for path in executed.iterdir()} == set(found.runs)
+    assert_complete(executed)
+
+
+def test_a_record_says_what_was_asked_for_and_came_out(tiny, executed):
+    for id, run in small_plan(tiny).runs.items():
+        record = records.read(executed, id)
+        assert record.run["config"] == run.config
+        assert record.run["dataset"] == tiny.describe()
+        assert record.run["train_flops"] == run.train_flops()
+        assert (record.run["precision"], record.run["device"], record.diverged) == ("fp32", "cpu", None)
+        assert set(record.metrics) == {
+            "epoch",
+            "params",
+            "test_accuracy",
+            "test_loss",
+            "val_accuracy",
+            "val_loss",
+            "train_accuracy",
+            "train_loss",
+        }
+        assert all(0 <= record.metrics[f"{part}_accuracy"] <= 1 for part in ("train", "val", "test"))
+        assert record.run["seconds"] > 0
+
+
+def test_the_weights_of_a_record_give_its_predictions(tiny, executed):
+    for id, run in small_plan(tiny).runs.items():
+        record = records.read(executed, id)
+        model = models.build(run.model, 4).eval()
+        model.load_state_dict(record.weights())
+        with torch.no_grad():
+            logits = model(normalise(tiny.test.images, tiny.mean, tiny.std)).numpy()
+        stored, labels = record.predictions()
+        assert stored == pytest.approx(logits, abs=1e-5)
+        assert np.array_equal(labels, tiny.test.labels.numpy())
+        assert record.metrics["test_accuracy"] == (stored.argmax(axis=1) == labels).mean()
+
+
+def test_students_trained_in_lockstep_and_teachers_before(tiny, executed):
+    sizes = {}
+    for arm in small_plan(tiny).arms:
+        sizes.setdefault(arm.role, set()).add(records.read(executed, arm.id).run["group"]["size"])
+    # four students and the baseline in one group
+    assert sizes == {"teacher": {1}, "baseline": {5}, "student": {5}}
+
+
+def test_a_second_call_trains_nothing(tiny, copy, trained):
+    before = {path: path.stat().st_mtime_ns for path in copy.rglob("*")}
+    found = runner.execute(small_plan(tiny), copy, "cpu")
+    assert trained == []
+    assert set(found) == set(small_plan(tiny).runs)
+    assert {path: path.stat().st_mtime_ns for path in copy.rglob("*")} == before
+
+
+@pytest.mark.parametrize("role", ["teacher", "baseline", "student"])
+def test_a_record_that_is_gone_is_done_again_alone_and_to_the_bit(tiny, executed, copy, trained, role):
+    found = small_plan(tiny)
+    id = next(arm.id for arm in found.arms if arm.role == role)
+    shutil.rmtree(copy / id)
+    before = {path: path.stat().st_mtime_ns for path in copy.rglob("*.*")}
+    runner.execute(found, copy, "cpu")
+    assert trained == [1]
+    assert_same_record(records.read(copy, id), records.read(executed, id))
+    after = {path: path.stat().st_mtime_ns for path in copy.rglob("*.*") if path.parent.name != id}
+    assert after == before
+
+
+def test_more_settings_train_only_what_is_new(tiny, copy, trained):
+    wider = small_plan(tiny, T="1,10,20")
+    runner.execute(wider, copy, "cpu")
+    assert trained == [2]
+    assert shown(copy) == set(wider.runs)
+
+
+def test_a_damaged_record_is_done_again(tiny, copy, trained):
+    found = small_plan(tiny)
+    id = next(arm.id for arm in found.arms if arm.role == "student")
+    (copy / id / "run.json").unlink()
+    assert runner.execute(found, copy, "cpu")[id].metrics["epoch"] == 2
+    assert trained == [1]
+    assert_complete(copy)
+    trained.clear()
+    runner.execute(found, copy, "cpu")
+    assert trained == []
+
+
+def test_another_seed_is_another_result(tiny, copy):
+    found = small_plan(tiny, seeds=1, T=1, alpha=0.1)
+    runner.execute(found, copy, "cpu")
+    first = {(arm.role, arm.T, arm.alpha): arm.id for arm in small_plan(tiny, T=1, alpha=0.1).arms}
+    teachers = set()
+    for arm in found.arms:
+        if arm.role == "teacher":  # the profile names one seed for it
+            teachers.add(arm.id == first[arm.role, None, None])
+            continue
+        ours = records.read(copy, arm.id).weights()
+        theirs = records.read(copy, first[arm.role, arm.T, arm.alpha]).weights()
+        assert any(not torch.equal(tensor, theirs[name]) for name, tensor in ours.items())
+    assert teachers == {True}
+
+
+def test_a_published_teacher_cannot_teach(tiny, copy):
+    found = small_plan(tiny, T=5)
+    teacher = next(arm.id for arm in found.arms if arm.role == "teacher")
+    (copy / teacher / "model.safetensors").unlink()
+    with pytest.raises(UserError, match="published without its weights"):
+        runner.execute(found, copy, "cpu")
+
+
+@pytest.mark.parametrize(
+    ("values", "says"),
+    [
+        ({"batch_size": 49}, "48 training images, fewer than one batch of 49"),
+        ({"students": "cnn2,resnet18_light", "batch_size": 1}, "resnet18_light has batch norm"),
+        ({"students": "torch.nn:Identity"}, "torch.nn:Identity has no weights"),
+    ],
+)
+def test_what_cannot_be_trained_on_is_refused_before_the_first_run(tiny, tmp_path, trained, values, says):
+    with pytest.raises(UserError, match=says):
+        runner.execute(small_plan(tiny, **values), tmp_path / "runs", "cpu")
+    assert trained == []
+    assert not (tmp_path / "runs").exists()
+
+
+def test_an_unknown_device_is_refused(tiny, tmp_path):
+    with pytest.raises(UserError, match="unknown device 'tpu9'"):
+        runner.execute(small_plan(tiny), tmp_path / "runs", "tpu9")
+    assert not (tmp_path / "runs").exists()
+
+
+# Groups
+
+
+def kinds(plan, group) -> list[str]:
+    roles = {arm.id: arm.role for arm in reversed(plan.arms)}
+    return [roles[run.id] for run in group.runs]
+
+
+def grouped(plan, todo=None):
+    return runner.groups(plan, todo if todo is not None else list(plan.runs.values()))
+
+
+def test_teachers_come_first_and_baselines_join_the_students(tiny):
+    found = small_plan(tiny)
+    first, second = grouped(found)
+    assert kinds(found, first) == ["teacher"]
+    assert first.teacher is None
+    assert sorted(kinds(found, second)) == ["baseline"] + ["student"] * 4
+    assert second.teacher is first.runs[0]
+
+
+def test_a_baseline_left_over_trains_alone(tiny):
+    found = small_plan(tiny)
+    baseline = next(found.runs[arm.id] for arm in found.arms if arm.role == "baseline")
+    (group,) = grouped(found, [baseline])
+    assert (group.runs, group.teacher) == ([baseline], None)
+
+
+def test_seeds_are_groups_of_their_own(tiny):
+    found = small_plan(tiny, seeds="0,1,2")
+    parts = grouped(found)
+    assert [len({run.seed for run in part.runs}) for part in parts] == [1] * len(parts)
+    # one teacher for all (the profile says so), then one group a seed
+    assert [len(part.runs) for part in parts] == [1, 5, 5, 5]
+
+
+def test_a_baseline_that_is_the_teacher_is_one_run(tiny):
+    found = small_plan(tiny, teacher="cnn2")
+    first, second = grouped(found)
+    assert len(found.runs) == 5
+    assert kinds(found, first) == ["teacher"]
+    assert kinds(found, second) == ["student"] * 4
+
+
+def test_columns_that_differ_in_batch_size_are_groups_of_their_own(tiny):
+    from kdlib.studies.parameters import parse
+    from kdlib.studies.plan import plan, settle
+
+    # paper: three columns of two recipes with batches of 128, one with 64; each has its own teacher
+    found = plan(settle(parse({"study": "tr_kd", "profile": "paper"})), tiny)
+    parts = grouped(found)
+    for part in parts:
+        assert len({run.recipe.stream for run in part.runs}) == 1
+        assert len({run.teacher.id for run in part.runs if run.teacher}) <= 1
+        assert part.teacher is None or {run.teacher for run in part.runs if run.teacher} == {part.teacher}
+    teachers = [part for part in parts if "teacher" in kinds(found, part)]
+    # Adam and SGD teachers of batch 128 share their batches
+    assert sorted(len(part.runs) for part in teachers) == [1, 2]
+    assert parts[: len(teachers)] == teachers
+    assert sum(len(part.runs) for part in parts) == len(found.runs)
+
+
+def test_the_arithmetic_of_a_group_counts_the_teacher_once(tiny):
+    found = small_plan(tiny)
+    teachers, students = grouped(found)
+    own = {run.id: run.train_flops() for run in found.runs.values()}
+    assert teachers.flops() == own[teachers.runs[0].id]
+    guidance = next(run.guidance_flops() for run in students.runs if run.teacher)
+    assert guidance > 0
+    assert students.flops() == sum(own[run.id] for run in students.runs) + guidance

@@ -107,6 +107,9 @@ def from_notebook(variables: dict[str, Any]) -> Parameters:
         return parse(variables)
     cells = [_assigned(source) for source in variables["In"] if source.startswith("# Parameters")]
     if not cells:
+        # nbval keeps no history: what the parameters cell set is still there, only strays cannot be told.
+        cells = [set(Parameters.model_fields) & set(variables)]
+    if not any(cells):
         raise UserError("run the notebook's parameters cell first; its first line begins with '# Parameters'")
     # A cell that was run again, edited, takes the place of what it was before.
     known = [names & set(Parameters.model_fields) for names in cells]

@@ -8,6 +8,8 @@ from pathlib import Path
 import nbformat
 import papermill
 import pytest
+from papermill.iorw import load_notebook_node
+from papermill.parameterize import parameterize_notebook
 
 from kdlib import studies
 
@@ -52,10 +54,8 @@ def test_all_cells_run_and_checked_output_holds(tmp_path):
     for i, name in enumerate(studies.names()):
         parameters = {"study": name, "profile": "smoke", "output_dir": str(tmp_path / "outputs")}
         parameters["lang"] = studies.LANGUAGES[i % len(studies.LANGUAGES)]
-        notebook = nbformat.read(ROOT / "notebooks" / f"{studies.load(name).notebook}.ipynb", 4)
-        copy = papermill.parameterize.parameterize_notebook(notebook, parameters)
-        # parameterize_notebook adds its cell, as papermill -p does; nbval wants a plain notebook file.
-        nbformat.write(copy, tmp_path / f"{name}.ipynb")
+        notebook = load_notebook_node(str(ROOT / "notebooks" / f"{studies.load(name).notebook}.ipynb"))
+        nbformat.write(parameterize_notebook(notebook, parameters), tmp_path / f"{name}.ipynb")
     command = [
         sys.executable,
         "-m",

@@ -6,10 +6,10 @@ import pytest
 import torch
 from small import assert_same, batchnorm, cnn2, differ, dropout, linear, mlp, trained_statistics
 
-from kdlib.data import Augmentation
+from kdlib.data import Augmentation, Split
 from kdlib.errors import UserError
 from kdlib.losses import convex_kl, convex_soft_ce, weighted_kl
-from kdlib.training import Job, Recipe, distill, fit, train
+from kdlib.training import Job, Recipe, distill, fit, learner, train
 
 PLAIN = Augmentation()
 ACTIVE = Augmentation(pad=2, flip=True, rotate=10.0, brightness=0.1)
@@ -102,28 +102,38 @@ def test_order_seed_decides_the_batches_and_nothing_else_does(tiny):
     assert differ(a, fit(jobs[0], tiny, precision="fp32", order_seed=1))
 
 
-def test_batches_and_augmentation_change_from_epoch_to_epoch(tiny):
-    one_batch = recipe(augmentation=ACTIVE, batch_size=48, epochs=1)
-    longer = dataclasses.replace(one_batch, epochs=2, lr=1e-12)
-    # at a rate of almost nothing the loss of an epoch tells which images it saw
-    rows = fit(Job(mlp, longer), tiny, precision="fp32").history
-    assert rows[0]["train_loss"] != pytest.approx(rows[1]["train_loss"], rel=1e-6)
-
-
-def test_the_order_of_the_batches_is_independent_of_the_seed_of_initialisation(tiny, monkeypatch):
-    from kdlib.training import learner
-
+@pytest.fixture
+def batches(monkeypatch):
+    """Every batch (images, labels) that a model is stepped on; it learns nothing."""
     seen = []
-    step = learner.Learner.step
+    monkeypatch.setattr(learner.Learner, "step", lambda self, x, y, z: seen.append((x.clone(), y.clone())))
+    return seen
 
-    def spy(self, images, labels, teacher):
-        seen.append(labels.clone())
-        step(self, images, labels, teacher)
 
-    monkeypatch.setattr(learner.Learner, "step", spy)
+def test_each_epoch_has_its_own_order(tiny, batches):
+    fit(Job(mlp, recipe(batch_size=48)), tiny, precision="fp32")
+    first, second = (images for images, _ in batches)
+    assert not torch.equal(first, second)
+    # the same images, each once
+    assert torch.equal(first.flatten(1).sum(1).sort().values, second.flatten(1).sum(1).sort().values)
+
+
+def test_each_epoch_has_its_own_augmentation(tiny, batches):
+    # one image 48 times over: in whatever order it comes, only the augmentation can tell two epochs apart
+    images = tiny.train.images[:1].expand(48, -1, -1, -1).contiguous()
+    alike = dataclasses.replace(tiny, train=Split(images, tiny.train.labels))
+    fit(Job(mlp, recipe(batch_size=48, augmentation=ACTIVE)), alike, precision="fp32")
+    first, second = (images for images, _ in batches)
+    assert not torch.equal(first, second)
+    # nor are the images of a batch augmented alike
+    assert len(first.unique(dim=0)) > 24
+
+
+def test_the_order_of_the_batches_is_independent_of_the_seed_of_initialisation(tiny, batches):
     for seed in (0, 1):
         fit(Job(mlp, recipe(epochs=1), seed=seed), tiny, precision="fp32")
-    first, second = torch.cat(seen[:3]), torch.cat(seen[3:])
+    labels = [labels for _, labels in batches]
+    first, second = torch.cat(labels[:3]), torch.cat(labels[3:])
     assert torch.equal(first, second)
     # an epoch shows every image once
     assert torch.equal(first.bincount(), tiny.train.labels.bincount())

@@ -130,3 +130,9 @@ def test_devices():
 def test_a_device_that_is_not_here(name):
     with refused(f"device '{name}' is not here"):
         resolve_device(name)
+
+
+def test_a_dataset_without_validation_images(tiny):
+    empty = dataclasses.replace(tiny, val=Split(tiny.val.images[:0], tiny.val.labels[:0]))
+    with refused("tiny has no validation images"):
+        fit(Job(mlp, RECIPE), empty)

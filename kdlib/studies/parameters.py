@@ -106,8 +106,8 @@ def from_notebook(variables: dict[str, Any]) -> Parameters:
     if "In" not in variables:
         return parse(variables)
     cells = [_assigned(source) for source in variables["In"] if source.startswith("# Parameters")]
-    if not cells:
-        # nbval keeps no history: what the parameters cell set is still there, only strays cannot be told.
+    if not any(variables["In"]):
+        # nbval's kernel keeps no history: what the parameters cell set is there, only strays cannot be told.
         cells = [set(Parameters.model_fields) & set(variables)]
     if not any(cells):
         raise UserError("run the notebook's parameters cell first; its first line begins with '# Parameters'")

@@ -92,3 +92,4 @@ def test_a_changed_number_fails(tmp_path):
     ]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert "1 failed, 1 passed" in done.stdout
+    assert "11,335,115" in done.stdout

@@ -9,6 +9,8 @@ from kdlib.errors import UserError
 from kdlib.studies.records import write_text
 
 _START_TRIES = 3
+# The kernel's own log would stand between the progress bars; what goes wrong comes back as an exception.
+_QUIET = ["--IPKernelApp.log_level=CRITICAL"]
 
 
 class NotebookFailed(Exception):
@@ -43,13 +45,18 @@ def execute(name: str, parameters: dict, folder: Path) -> Path:
 
 def _execute(source: Path, aside: Path, parameters: dict, failed: Path) -> None:
     import papermill
-    from nbclient.exceptions import CellTimeoutError, DeadKernelError
+    from nbclient.exceptions import DeadKernelError
 
     logging.getLogger("papermill").setLevel(logging.ERROR)
     for attempt in range(1, _START_TRIES + 1):
         try:
             papermill.execute_notebook(
-                str(source), str(aside), parameters=parameters, progress_bar=False, cwd=str(Path.cwd())
+                str(source),
+                str(aside),
+                parameters=parameters,
+                progress_bar=False,
+                cwd=str(Path.cwd()),
+                extra_arguments=_QUIET,
             )
             return
         except papermill.PapermillExecutionError as error:
@@ -57,7 +64,7 @@ def _execute(source: Path, aside: Path, parameters: dict, failed: Path) -> None:
             first = error.source.strip().splitlines()[0] if error.source.strip() else ""
             what = f"{error.ename}: {error.evalue}"
             raise NotebookFailed(f"cell {error.cell_index} ({first!r}) failed: {what}; see {failed}") from None
-        except (DeadKernelError, CellTimeoutError, RuntimeError) as error:
+        except (DeadKernelError, RuntimeError) as error:
             # Kernels sometimes die while starting; what they had finished is on record, so starting over is cheap.
             if attempt == _START_TRIES:
                 if aside.exists():
@@ -66,7 +73,7 @@ def _execute(source: Path, aside: Path, parameters: dict, failed: Path) -> None:
 
 
 def _html(path: Path) -> str:
-    """Return the notebook as one page, code folded away to what a reader needs: inputs are kept, prompts are not."""
+    """Return the notebook as one page, without the numbered prompts."""
     from nbconvert import HTMLExporter
 
     exporter = HTMLExporter(exclude_input_prompt=True, exclude_output_prompt=True, embed_images=True)

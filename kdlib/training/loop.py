@@ -98,8 +98,6 @@ def _check(jobs: Sequence[Job], dataset: Dataset, teacher: nn.Module | None) -> 
     if len({job.recipe.stream for job in jobs}) > 1:
         raise UserError("models trained together must agree in batch size, epochs and augmentation")
     check_batch(dataset, jobs[0].recipe.batch_size)
-    if not len(dataset.val):
-        raise UserError(f"{dataset.name} has no validation images; load it with a val_fraction above 0")
 
 
 def _built(job: Job, dataset: Dataset) -> nn.Module:

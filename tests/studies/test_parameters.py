@@ -227,3 +227,10 @@ def test_a_plain_dict_is_parameters_all_of_it():
     assert from_notebook({"T": 4}).T == [4]
     with refused("unknown parameter 'x'"):
         from_notebook({"T": 4, "x": 1})
+
+
+def test_a_kernel_that_keeps_no_history():
+    # as under nbval: In is there and empty, the variables are set
+    variables = {"In": [""], "Out": {}, "study": "cnn_grid", "T": "1,2", "of_the_readers_own": 3}
+    found = from_notebook(variables)
+    assert (found.study, found.T) == ("cnn_grid", [1, 2])

@@ -148,6 +148,20 @@ def test_another_seed_is_another_result(tiny, copy):
     assert teachers == {True}
 
 
+def test_each_seed_has_its_own_order_of_batches(tiny, tmp_path, monkeypatch):
+    asked = []
+    inner = runner.train
+
+    def spy(jobs, *words, order_seed, **options):
+        asked.append((order_seed, {job.seed for job in jobs}))
+        return inner(jobs, *words, order_seed=order_seed, **options)
+
+    monkeypatch.setattr(runner, "train", spy)
+    runner.execute(small_plan(tiny, seeds="0,5", T=1, alpha=0.5), tmp_path / "runs", "cpu")
+    # the teacher, whose seed the profile names, and a group for each seed
+    assert asked == [(0, {0}), (0, {0}), (5, {5})]
+
+
 def test_a_published_teacher_cannot_teach(tiny, copy):
     found = small_plan(tiny, T=5)
     teacher = next(arm.id for arm in found.arms if arm.role == "teacher")

@@ -16,6 +16,9 @@ USER_ERROR = 2
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; return 0, 1 for a failed notebook, 2 for a mistake in what was asked."""
     arguments = _parser().parse_args(argv)
+    # A dotted path such as mypkg.models:build is looked for here too, as it is in the notebook's kernel.
+    if str(Path.cwd()) not in sys.path:
+        sys.path.insert(0, str(Path.cwd()))
     try:
         return arguments.command(arguments)
     except UserError as error:

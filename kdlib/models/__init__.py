@@ -1,6 +1,18 @@
-"""Named architectures: ``build("resnet18_kd", num_classes=10)``."""
+"""Named architectures: ``build("resnet18_kd", num_classes=10)``; and weights to start them from."""
 
-from kdlib.models import cnn, resnet  # noqa: F401  (importing them registers their models)
+from kdlib.models import backbones, cnn, resnet  # noqa: F401  (importing them registers their models)
+from kdlib.models.pretrained import checkpoint, digest, imagenet, imagenet_name, open_only, start_from
 from kdlib.models.registry import build, check, names, register
 
-__all__ = ["build", "check", "names", "register"]
+__all__ = [
+    "build",
+    "check",
+    "checkpoint",
+    "digest",
+    "imagenet",
+    "imagenet_name",
+    "names",
+    "open_only",
+    "register",
+    "start_from",
+]

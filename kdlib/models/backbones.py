@@ -1,0 +1,138 @@
+"""Models on torchvision's backbones: the transfer-learning ResNet18, and the radiology report's pairs.
+
+The backbones keep torchvision's parameter names, so its ImageNet weights fit them. torchvision is imported when a model
+is built: planning and listing do without.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+
+from kdlib.models.registry import register
+from kdlib.models.resnet import tapered_head
+
+if TYPE_CHECKING:
+    from torchvision.models import DenseNet, MobileNetV2
+
+
+def _first_conv(old: nn.Conv2d, in_channels: int) -> nn.Conv2d:
+    """Return a first convolution for images of other than three channels."""
+    if in_channels == old.in_channels:
+        return old
+    return nn.Conv2d(in_channels, old.out_channels, old.kernel_size, old.stride, old.padding, bias=old.bias is not None)
+
+
+@register("resnet18_transfer")
+def resnet18_transfer(num_classes: int, in_channels: int = 3) -> nn.Module:
+    """Transfer model of the Turkish KD report: torchvision's ResNet18 with the tapered head.
+
+    11,342,794 parameters at 10 classes. Its 7×7 stride-2 stem and max pool take 32×32 images down to 8×8 before the
+    first residual block: a quarter of the arithmetic of ``resnet18_kd``.
+    """
+    from torchvision.models import resnet18
+
+    model = resnet18(weights=None)
+    model.conv1 = _first_conv(model.conv1, in_channels)
+    model.fc = tapered_head(model.fc.in_features, num_classes)
+    return model
+
+
+def _densenet(in_channels: int) -> DenseNet:
+    from torchvision.models import densenet121
+
+    model = densenet121(weights=None)
+    model.features.conv0 = _first_conv(model.features.conv0, in_channels)
+    return model
+
+
+def _mobilenet(in_channels: int) -> MobileNetV2:
+    from torchvision.models import mobilenet_v2
+
+    model = mobilenet_v2(weights=None)
+    model.features[0][0] = _first_conv(model.features[0][0], in_channels)
+    return model
+
+
+@register("densenet121_fc")
+def densenet121_fc(num_classes: int, in_channels: int = 3) -> nn.Module:
+    """Teacher of the radiology report's Model 1: DenseNet121's features and one fully connected layer.
+
+    The report adds "one extra" layer to the pretrained network and does not say behind which; here it takes the place
+    of the 1000-class layer, straight on the 1024 pooled features.
+    """
+    model = _densenet(in_channels)
+    model.classifier = nn.Linear(model.classifier.in_features, num_classes)
+    return model
+
+
+@register("mobilenetv2_fc")
+def mobilenetv2_fc(num_classes: int, in_channels: int = 3) -> nn.Module:
+    """Student of the radiology report's Model 1: MobileNetV2's features and one fully connected layer (1280 in)."""
+    model = _mobilenet(in_channels)
+    model.classifier = nn.Linear(model.last_channel, num_classes)
+    return model
+
+
+class DenseNetXray(nn.Module):
+    """Teacher of the radiology report's Model 2 and final model; (B, C, H, W) to (B, num_classes).
+
+    DenseNet121 features, dropout 0.5, 3×3 convolution to 512 maps (padding 1), ReLU, max pool, Linear(512, 64),
+    Linear(64, num_classes); nothing between the two linear layers, as the report lists none. Its max pool is 7×7 with
+    stride 1, which leaves one position of 224×224 input and cannot be done on less than 7×7 maps. Here the pool is
+    adaptive to one position: at 224×224 the same function, and defined at every input size from 32×32 on.
+    """
+
+    def __init__(self, num_classes: int, in_channels: int = 3):
+        super().__init__()
+        self.features = _densenet(in_channels).features
+        self.dropout = nn.Dropout(0.5)
+        self.conv = nn.Conv2d(1024, 512, 3, padding=1)
+        self.pool = nn.AdaptiveMaxPool2d(1)
+        self.fc1 = nn.Linear(512, 64)
+        self.fc2 = nn.Linear(64, num_classes)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return logits (B, num_classes)."""
+        x = torch.relu(self.conv(self.dropout(self.features(x))))
+        return self.fc2(self.fc1(self.pool(x).flatten(1)))
+
+
+class MobileNetXray(nn.Module):
+    """Student of the radiology report's Model 2; with ``dropout``, of its final model; (B, C, H, W) to (B, K).
+
+    MobileNetV2 features, adaptive average pool to 1×1, Linear(1280, 512), ReLU, [dropout], Linear(512, num_classes).
+    """
+
+    def __init__(self, num_classes: int, in_channels: int = 3, dropout: float = 0.0):
+        super().__init__()
+        self.features = _mobilenet(in_channels).features
+        self.adaptive_pool = nn.AdaptiveAvgPool2d(1)
+        self.fc1 = nn.Linear(1280, 512)
+        self.dropout = nn.Dropout(dropout)
+        self.fc2 = nn.Linear(512, num_classes)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return logits (B, num_classes)."""
+        x = self.adaptive_pool(self.features(x)).flatten(1)
+        return self.fc2(self.dropout(torch.relu(self.fc1(x))))
+
+
+@register("densenet121_xray")
+def densenet121_xray(num_classes: int, in_channels: int = 3) -> DenseNetXray:
+    """Teacher of the radiology report's Model 2 and final model, from random weights."""
+    return DenseNetXray(num_classes, in_channels)
+
+
+@register("mobilenetv2_xray")
+def mobilenetv2_xray(num_classes: int, in_channels: int = 3) -> MobileNetXray:
+    """Student of the radiology report's Model 2, from random weights."""
+    return MobileNetXray(num_classes, in_channels)
+
+
+@register("mobilenetv2_xray_dropout")
+def mobilenetv2_xray_dropout(num_classes: int, in_channels: int = 3) -> MobileNetXray:
+    """Student of the radiology report's final model: the report adds a dropout layer; 0.5 as in its teacher."""
+    return MobileNetXray(num_classes, in_channels, dropout=0.5)

@@ -1,0 +1,144 @@
+"""Start from weights that exist: torchvision's ImageNet ones, a checkpoint file, or a model trained on a source task."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from kdlib.errors import UserError, did_you_mean
+
+# Registered models whose features are a torchvision backbone's, by torchvision's own name for it.
+BACKBONES = {
+    "resnet18_transfer": "resnet18",
+    "densenet121_fc": "densenet121",
+    "mobilenetv2_fc": "mobilenet_v2",
+    "densenet121_xray": "densenet121",
+    "mobilenetv2_xray": "mobilenet_v2",
+    "mobilenetv2_xray_dropout": "mobilenet_v2",
+}
+State = dict[str, torch.Tensor]
+
+
+def imagenet_name(model: str) -> str:
+    """Return which of torchvision's ImageNet weights belong to a model, such as ``ResNet18_Weights.IMAGENET1K_V1``.
+
+    ``model``: a registered name or ``torchvision.models:<builder>``. Raises ``UserError`` for a model without any.
+    """
+    return str(_imagenet(model))
+
+
+def imagenet(model: str) -> State:
+    """Return torchvision's ImageNet weights of a model's backbone, from its cache or the network.
+
+    Raises ``UserError`` where they cannot be had; it names the file and where torchvision looks for it.
+    """
+    from torchvision.models import get_model
+
+    weights = _imagenet(model)
+    folder = Path(torch.hub.get_dir()) / "checkpoints"
+    file = weights.url.rsplit("/", 1)[1]
+    try:
+        # The builder also renames the keys of files older than the present module names.
+        return get_model(_backbone(model), weights=weights, progress=False).state_dict()
+    except (OSError, RuntimeError) as error:  # no network, no such host, a damaged file
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise UserError(
+            f"ImageNet weights {file} cannot be had ({reason}): put the file into {folder}, "
+            "or say weights=source (a source task trained here) or weights=PATH"
+        ) from None
+
+
+def _backbone(model: str) -> str:
+    name = model.removeprefix("torchvision.models:")
+    return BACKBONES.get(model, name if name != model else "")
+
+
+def _imagenet(model: str):
+    from torchvision.models import get_model_weights
+
+    backbone = _backbone(model)
+    try:
+        return get_model_weights(backbone).IMAGENET1K_V1
+    except (ValueError, AttributeError):
+        raise UserError(
+            f"torchvision has no ImageNet weights for model {model!r}; say weights=source or weights=PATH of a checkpoint"
+        ) from None
+
+
+def checkpoint(path: str | Path) -> State:
+    """Return a checkpoint's tensors: a ``.safetensors`` file, or one that ``torch.load(weights_only=True)`` takes.
+
+    A state dict under ``state_dict`` or ``model`` is found too. Raises ``UserError`` for a file that holds none.
+    """
+    path = Path(path).expanduser()
+    if not path.is_file():
+        raise UserError(f"weights: no such file: {path} (say imagenet, source, or the path of a checkpoint)")
+    try:
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            return load_file(path)
+        found = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # unpickling refuses in many ways
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise UserError(f"weights: {path} is no checkpoint of tensors alone: {reason}") from None
+    for key in ("state_dict", "model"):
+        if isinstance(found, dict) and isinstance(found.get(key), dict):
+            found = found[key]
+    if not isinstance(found, dict) or not all(isinstance(value, torch.Tensor) for value in found.values()):
+        raise UserError(f"weights: {path} holds no state dict (a mapping of names to tensors)")
+    return found
+
+
+def digest(path: str | Path) -> str:
+    """Return the first 16 hex digits of a checkpoint file's SHA-256; ``UserError`` where there is no such file."""
+    path = Path(path).expanduser()
+    if not path.is_file():
+        raise UserError(f"weights: no such file: {path} (say imagenet, source, or the path of a checkpoint)")
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+
+
+def start_from(model: nn.Module, state: State, head: str = "") -> list[str]:
+    """Load into the model every tensor that fits by name and shape, but for those below the module ``head``.
+
+    Returns the names that stay as they were, in the model's order. Raises ``UserError`` when no weight fits.
+    """
+    own = model.state_dict()
+    fits = {
+        name: state[name]
+        for name, tensor in own.items()
+        if name in state and state[name].shape == tensor.shape and not _below(name, head)
+    }
+    weights = {name for name, _ in model.named_parameters()}
+    if not weights & set(fits):
+        raise UserError(
+            f"weights: none of the {len(state)} tensors fits {type(model).__name__} by name and shape; "
+            "they belong to another architecture"
+        )
+    model.load_state_dict(fits, strict=False)
+    return [name for name in own if name not in fits]
+
+
+def open_only(model: nn.Module, prefixes: Iterable[str]) -> None:
+    """Freeze every parameter but those of the named modules (``layer4``, ``layer4.1``, ``fc``).
+
+    Batch norms whose weights are frozen keep their statistics in training, too (``kdlib.training`` sees to it). Raises
+    ``UserError`` for a name that leads to no parameter.
+    """
+    prefixes = list(prefixes)
+    names = [name for name, _ in model.named_parameters()]
+    for prefix in prefixes:
+        if not any(_below(name, prefix) for name in names):
+            known = [name for name, module in model.named_children() if any(True for _ in module.parameters())]
+            raise UserError(f"{type(model).__name__} has no layer {prefix!r} to open; {did_you_mean(prefix, known)}")
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(any(_below(name, prefix) for prefix in prefixes))
+
+
+def _below(name: str, prefix: str) -> bool:
+    return bool(prefix) and (name == prefix or name.startswith(f"{prefix}."))

@@ -48,16 +48,22 @@ class ResponseLoss:
         return self.alpha * soft + self.lam * hard
 
     def terms(
-        self, student: torch.Tensor, teacher: torch.Tensor, labels: torch.Tensor
+        self,
+        student: torch.Tensor,
+        teacher: torch.Tensor,
+        labels: torch.Tensor,
+        class_weights: torch.Tensor | None = None,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the soft term, times T² where it is asked for, and the cross-entropy with the labels.
+
+        ``class_weights`` (K,) weigh the labels in the cross-entropy, as ``torch.nn.functional.cross_entropy`` does.
 
         Half-precision logits are computed in fp32, autocast or not: at T = 50 the softmax of ten classes differs
         from uniform by less than bf16 can hold.
         """
         with torch.autocast(student.device.type, enabled=False):
             student, teacher = _full(student), _full(teacher.detach())
-            hard = F.cross_entropy(student, labels)
+            hard = F.cross_entropy(student, labels, class_weights)
             log_student = F.log_softmax(student / self.T, dim=1)
             if self.soft == "kl":
                 log_teacher = F.log_softmax(teacher / self.T, dim=1)

@@ -6,7 +6,8 @@ from pathlib import Path
 from statistics import median
 
 from kdlib.studies import records
-from kdlib.studies.plan import Plan, Run
+from kdlib.studies.plan import Plan
+from kdlib.studies.run import Run
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,7 @@ class Cost:
             "T": f"{loss.T:g}" if loss else "",
             "alpha": f"{loss.alpha:g}" if loss else "",
             "lam": f"{loss.lam:g}" if loss else "",
+            "open": "all" if self.run.open is None else " ".join(self.run.open),
             "recipe": f"{recipe.optimizer} lr={recipe.lr:g} batch={recipe.batch_size} epochs={recipe.epochs}",
             "seed": self.run.seed,
             "TFLOP": f"{self.flops / 1e12:.2f}",

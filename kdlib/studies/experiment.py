@@ -13,7 +13,11 @@ from kdlib.data import Dataset
 from kdlib.errors import UserError
 from kdlib.studies import cost, records, runner, schema
 from kdlib.studies.parameters import Parameters, from_notebook
-from kdlib.studies.plan import Plan, Settings, plan, settle
+from kdlib.studies.plan import Plan, plan
+from kdlib.studies.settings import Settings, settle
+
+
+_PLACES = {"data_root", "source_root", "output_dir", "device"}  # where, not what
 
 
 @dataclass(frozen=True)
@@ -91,7 +95,7 @@ class Experiment:
         about = {
             "study": self.settings.study.name,
             "profile": self.parameters.profile,
-            "parameters": self.parameters.model_dump(exclude_none=True, exclude={"data_root", "output_dir", "device"}),
+            "parameters": self.parameters.model_dump(exclude_none=True, exclude=_PLACES),
             "finished": finished,
         }
         records.write_arms(self.folder, self.plan.arms, about)
@@ -108,7 +112,8 @@ def prepare(parameters: Parameters | dict[str, Any]) -> Experiment:
     settings = settle(parameters)
     _check_writable(parameters.root)
     dataset = settings.load_data(parameters)
-    return Experiment(parameters, settings, dataset, plan(settings, dataset))
+    source = settings.load_source(parameters)
+    return Experiment(parameters, settings, dataset, plan(settings, dataset, source))
 
 
 def model_table(num_classes: int = 10, size: int = 32):

@@ -40,18 +40,22 @@ class Parameters(BaseModel):
     lang: Literal["en", "tr"] = "en"
     seeds: Annotated[list[int] | None, Listed] = None
     data_root: Annotated[str | None, Blank] = None
+    source_root: Annotated[str | None, Blank] = None
     device: str = "auto"
     output_dir: str = "outputs"
 
     teacher: Annotated[str | None, Blank] = None
     students: Annotated[list[str] | None, Listed] = None
     columns: Annotated[list[str] | None, Listed] = None
+    open_layers: Annotated[list[str] | None, Listed] = None
+    weights: Annotated[str | None, Blank] = None
     T: Annotated[list[Positive] | None, Listed] = None
     alpha: Annotated[list[Weight] | None, Listed] = None
     lam: Annotated[Weight | None, Blank] = None
     loss: Annotated[str | None, Blank] = None
     epochs: Annotated[int | None, Blank] = Field(None, ge=1)
     teacher_epochs: Annotated[int | None, Blank] = Field(None, ge=1)
+    source_epochs: Annotated[int | None, Blank] = Field(None, ge=1)
     batch_size: Annotated[int | None, Blank] = Field(None, ge=1)
     lr: Annotated[Positive | None, Blank] = None
     precision: Annotated[Literal["auto", "bf16", "fp32"] | None, Blank] = None

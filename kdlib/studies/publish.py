@@ -1,5 +1,6 @@
 """Copy a study's results to where git keeps them: all but the weights."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -8,12 +9,15 @@ import numpy as np
 from kdlib.errors import UserError
 from kdlib.studies import records, schema
 
+SMALL = 50_000  # logits of a test set; ROC curves and calibration need them
+
 
 def publish(study: str, profile: str, source: Path, target: Path) -> tuple[Path, int]:
     """Copy records, tables, figures and the executed notebook as HTML to ``target/profile``.
 
-    Records leave their weights behind, and their test logits for the predicted class (uint8), which is all that
-    tables, figures and intervals need. Returns the study's folder there and the bytes of study and records.
+    Records leave their weights behind, and test logits beyond ``SMALL`` numbers for the predicted class (uint8), which
+    is all that tables, figures and intervals of accuracy need. Pages name no folder of this machine. Returns the
+    study's folder there and the bytes of study and records.
     """
     schema.load(study)
     folder = source / profile / study
@@ -29,8 +33,20 @@ def publish(study: str, profile: str, source: Path, target: Path) -> tuple[Path,
     shutil.rmtree(copy, ignore_errors=True)
     hidden_or_half = shutil.ignore_patterns(".*", "*.failed.ipynb", "*.ipynb")
     shutil.copytree(folder, copy, ignore=hidden_or_half)
+    for page in copy.glob("notebook.*.html"):
+        _forget_folders(page, folder / f"{page.stem}.ipynb")
     ours = [copy, *(runs / arm.id for arm in arms)]
     return copy, sum(f.stat().st_size for p in set(ours) for f in p.rglob("*") if f.is_file())
+
+
+def _forget_folders(page: Path, notebook: Path) -> None:
+    """Cut the folders that papermill was given, which its page shows, to their last part."""
+    given = json.loads(notebook.read_text(encoding="utf-8"))["metadata"].get("papermill", {}).get("parameters", {})
+    text = page.read_text(encoding="utf-8")
+    for key in ("data_root", "source_root", "output_dir"):
+        if given.get(key):
+            text = text.replace(given[key], Path(given[key]).name)
+    records.write_text(page, text)
 
 
 def _publish_record(record: records.Record, target: Path) -> None:
@@ -38,8 +54,8 @@ def _publish_record(record: records.Record, target: Path) -> None:
     for name in ("run.json", "history.csv"):
         shutil.copyfile(record.path / name, target / name)
     logits, labels = record.predictions()
-    np.savez_compressed(
-        target / "predictions.npz",
-        top1=logits.argmax(axis=1).astype(np.uint8),
-        labels=labels.astype(np.uint8),
-    )
+    kept = {"logits": logits} if logits.size <= SMALL else {"top1": logits.argmax(axis=1).astype(np.uint8)}
+    groups = record.groups()
+    if groups is not None:
+        kept["groups"] = groups.astype(np.int32)
+    np.savez_compressed(target / "predictions.npz", labels=labels.astype(np.uint8), **kept)

@@ -21,7 +21,8 @@ from kdlib.errors import UserError
 class Arm:
     """One thing a study compares, and the run that shows it; several arms may point to one run.
 
-    ``role``: ``teacher``, ``baseline`` (trained alone) or ``student`` (distilled).
+    ``role``: ``teacher``, ``baseline`` (trained alone), ``student`` (distilled), ``source`` (trained on a source task)
+    or ``transfer`` (started from source weights; ``variant`` says which layers were open).
     """
 
     role: str
@@ -32,6 +33,7 @@ class Arm:
     alpha: float | None
     lam: float | None
     id: str
+    variant: str | None = None
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,11 @@ class Record:
                 raise UserError(f"record {self.id} was published without its logits; run the study to have them")
             return file["logits"], file["labels"]
 
+    def groups(self) -> np.ndarray | None:
+        """Return to which group (a patient) each test example belongs, int64 (N,); None where there are no groups."""
+        with np.load(self.path / "predictions.npz") as file:
+            return file["groups"] if "groups" in file else None
+
     def weights(self) -> dict:
         """Return the state dict, tensors on the CPU."""
         from safetensors.torch import load_file
@@ -108,7 +115,8 @@ def write(runs: Path, id: str, config: dict, outcome, extra: dict) -> Record:
     aside.mkdir()
     save_file(outcome.state, aside / "model.safetensors")
     logits, labels = outcome.logits.numpy().astype(np.float32), outcome.labels.numpy()
-    np.savez_compressed(aside / "predictions.npz", logits=logits, labels=labels)
+    groups = {} if outcome.groups is None else {"groups": outcome.groups.numpy()}
+    np.savez_compressed(aside / "predictions.npz", logits=logits, labels=labels, **groups)
     with open(aside / "history.csv", "w", newline="", encoding="utf-8") as lines:
         table = csv.DictWriter(lines, fieldnames=list(outcome.history[0]))
         table.writeheader()

@@ -2,14 +2,17 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from torch import nn
 
+from kdlib import models
 from kdlib.data import check_batch
 from kdlib.progress import Progress
 from kdlib.studies import records
-from kdlib.studies.plan import Plan, Run
+from kdlib.studies.plan import Plan
+from kdlib.studies.run import Run, Weights
 from kdlib.training import Job, check_model, resolve_device, train
 
 
@@ -31,19 +34,28 @@ def missing(plan: Plan, folder: Path) -> list[Run]:
 
 
 def groups(plan: Plan, todo: Sequence[Run]) -> list[Group]:
-    """Put runs that may share their batches together; teachers that others wait for come first.
+    """Put runs that may share their batches together; those that others wait for come first, in the order of need.
 
     Runs without a teacher (baselines) join the first group whose stream they share.
     """
-    awaited = {run.teacher.id for run in plan.runs.values() if run.teacher}
+    awaited = {needed.id for run in plan.runs.values() for needed in run.needs}
     found: dict[tuple, Group] = {}
-    for run in sorted(todo, key=lambda run: (run.id not in awaited, run.teacher is None)):
-        stream = (run.id in awaited, run.seed, run.precision, *run.recipe.stream)
+
+    def stage(run: Run) -> tuple[bool, int]:
+        return (False, _depth(run)) if run.id in awaited else (True, 0)
+
+    for run in sorted(todo, key=lambda run: (stage(run), run.teacher is None)):
+        stream = (stage(run), run.dataset.fingerprint, run.seed, run.precision, *run.recipe.stream)
         teacher = run.teacher.id if run.teacher else None
         joinable = [key for key in found if key[0] == stream and (teacher is None or key[1] == teacher)]
         key = joinable[0] if joinable else (stream, teacher)
         found.setdefault(key, Group([], run.teacher)).runs.append(run)
     return list(found.values())
+
+
+def _depth(run: Run) -> int:
+    """How many runs must come one after another before this one."""
+    return max((1 + _depth(needed) for needed in run.needs), default=0)
 
 
 def execute(plan: Plan, folder: Path, device: str = "auto") -> dict[str, records.Record]:
@@ -54,9 +66,13 @@ def execute(plan: Plan, folder: Path, device: str = "auto") -> dict[str, records
     """
     todo = missing(plan, folder)
     place = resolve_device(device)
-    for run in {(run.model, run.recipe.batch_size): run for run in plan.runs.values()}.values():
+    distinct = {(r.model, r.recipe.batch_size, r.dataset.fingerprint, r.open, r.weights): r for r in plan.runs.values()}
+    for run in distinct.values():
         check_batch(run.dataset, run.recipe.batch_size)
-        check_model(run.build(), run.dataset, run.model, run.recipe.batch_size)
+        model = run.build()
+        if isinstance(run.weights, Weights) and todo:
+            models.start_from(model, run.weights.load(run.model), run.head)
+        check_model(model, run.dataset, run.model, run.recipe.batch_size)
     if todo:
         records.sweep(folder)
         work = groups(plan, todo)
@@ -69,9 +85,9 @@ def execute(plan: Plan, folder: Path, device: str = "auto") -> dict[str, records
 def _do(group: Group, folder: Path, device: str, bar: Progress) -> None:
     first = group.runs[0]
     outcomes = train(
-        [Job(run.build, run.recipe, run.seed, run.loss, run.model) for run in group.runs],
+        [Job(partial(_begun, run, folder), run.recipe, run.seed, run.loss, run.model) for run in group.runs],
         first.dataset,
-        teacher=_teacher(group.teacher, folder) if group.teacher else None,
+        teacher=trained(group.teacher, folder) if group.teacher else None,
         order_seed=first.seed,
         device=device,
         precision=first.precision,
@@ -83,7 +99,18 @@ def _do(group: Group, folder: Path, device: str, bar: Progress) -> None:
         records.write(folder, run.id, run.config, outcome, extra)
 
 
-def _teacher(run: Run, folder: Path) -> nn.Module:
+def _begun(run: Run, folder: Path) -> nn.Module:
+    """Return the model of a run as its training begins: freshly initialised, with the weights it starts from."""
+    model = run.build()
+    if run.weights is not None:
+        outside = isinstance(run.weights, Weights)
+        state = run.weights.load(run.model) if outside else records.read(folder, run.weights.id).weights()
+        models.start_from(model, state, run.head)
+    return model
+
+
+def trained(run: Run, folder: Path) -> nn.Module:
+    """Return the model of a run with its record's weights; raises ``UserError`` where the record has none."""
     model = run.build()
     model.load_state_dict(records.read(folder, run.id).weights())
     return model

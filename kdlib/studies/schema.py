@@ -62,11 +62,44 @@ class DataSpec(_Strict):
     data_seed: int = 0
 
 
+class Start(_Strict):
+    """How a model starts from weights: ``head``, the module that starts fresh, and the modules left open (all: None)."""
+
+    head: str
+    open: list[str] | None = None
+
+
+class Variant(_Strict):
+    """One choice of layers left open (None: all), with or without weights to start from, for some or all columns."""
+
+    label: Text
+    open: list[str] | None = None
+    weights: bool = True
+    columns: list[str] | None = None
+
+
+class Transfer(_Strict):
+    """Transfer learning: one model, several choices of what is trained on the target."""
+
+    model: str
+    head: str
+    variants: dict[str, Variant]
+
+
+class Source(_Strict):
+    """The source task: which images, how a model is trained on them, with which seed (None: that of the run)."""
+
+    data: DataSpec
+    recipe: dict[str, Any]
+    seed: int | None = 0
+
+
 class Profile(_Strict):
     """How far a run goes.
 
     ``recipe`` overrides every column's recipe; ``teacher_recipe`` trains one teacher for all columns; with
-    ``teacher_seed`` all seeds share the teacher of that seed, else each seed trains its own.
+    ``teacher_seed`` all seeds share the teacher of that seed, else each seed trains its own. ``weights``: where models
+    that start from weights have them, ``imagenet`` or ``source`` (then ``source`` is the task).
     """
 
     data: DataSpec
@@ -78,6 +111,8 @@ class Profile(_Strict):
     points: list[Point] | None = None
     seeds: list[int] = [0]
     precision: str = "auto"
+    weights: Literal["imagenet", "source"] = "imagenet"
+    source: Source | None = None
 
 
 class Column(_Strict):
@@ -88,10 +123,14 @@ class Column(_Strict):
 
 
 class Row(_Strict):
-    """A row of a report's table: its labels, which runs it shows, and what the report gave, one a column."""
+    """A row of a report's table: its labels, which runs it shows, and what the report gave, one a column.
+
+    With ``study`` the runs are those of another study, one that stands ``beside``.
+    """
 
     label: list[Text]
     where: dict[str, Any] = {}
+    study: str | None = None
     reported: list[float | None] = []
     group: str = ""
 
@@ -132,27 +171,79 @@ class Table(_Strict):
 class Figure(_Strict):
     """A figure and the runs it shows."""
 
-    kind: Literal["curves", "heatmap", "temperature", "bars"]
+    kind: Literal[
+        "curves",
+        "heatmap",
+        "temperature",
+        "bars",
+        "transfer",
+        "comparison",
+        "roc",
+        "reliability",
+        "confusion",
+        "attention",
+    ]
     model: str | None = None
     recipe: str | None = None
 
 
+class Clinical(_Strict):
+    """What makes a study of two classes a clinical one: which class is the finding, and what the report measured.
+
+    ``positive``: the finding's class, by name or by index in the dataset's order; ``positive_label``: what a text
+    calls it; ``reported``: the report's test accuracies in percent, by role.
+    """
+
+    positive: int | str = 1
+    positive_label: Text | None = None
+    reported: dict[Literal["teacher", "baseline", "student"], float] = {}
+
+
 class Study(_Strict):
-    """A study: what is compared, how, and what its report gave."""
+    """A study: what is compared, how, and what its report gave.
+
+    Distillation has a ``teacher``, ``students``, ``points`` and a ``loss``; ``starts`` says which of its models start
+    from weights. Transfer learning has ``transfer`` instead.
+    """
 
     name: str
     notebook: str
     title: Text
     source: Text
-    loss: str
-    teacher: str
-    students: list[str]
+    loss: str = ""
+    teacher: str = ""
+    students: list[str] = []
     recipes: dict[str, dict[str, Any]]
-    points: list[Point]
+    points: list[Point] = []
+    starts: dict[str, Start] = {}
+    transfer: Transfer | None = None
     profiles: dict[Literal["smoke", "quick", "reduced", "paper"], Profile]
     labels: dict[str, Text] = {}
+    beside: list[str] = []  # studies whose runs this one's tables show as well
+    clinical: Clinical | None = None
     tables: list[Table]
     figures: list[Figure]
+
+    @model_validator(mode="after")
+    def _comparison(self) -> "Study":
+        told = [name for name in ("teacher", "students", "points", "loss") if getattr(self, name)]
+        if self.transfer and told:
+            raise ValueError(f"a transfer study has no {', '.join(told)}")
+        for name in () if self.transfer else ("teacher", "students", "points", "loss"):
+            if name not in told:
+                raise ValueError(f"{name}: Field required")
+        for name, profile in self.profiles.items():
+            if (self.transfer or self.starts) and profile.weights == "source" and not profile.source:
+                raise ValueError(f"profile {name} starts from a source task and names none")
+        return self
+
+    @model_validator(mode="after")
+    def _neighbours(self) -> "Study":
+        for table in self.tables:
+            for row in table.rows:
+                if row.study and row.study not in self.beside:
+                    raise ValueError(f"table {table.id}: row study {row.study!r} is not among beside: {self.beside}")
+        return self
 
 
 def names() -> list[str]:

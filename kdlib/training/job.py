@@ -15,8 +15,9 @@ from kdlib.training.recipe import Recipe
 class Job:
     """One model to train: how to build it, its recipe, its initialisation seed, and its loss.
 
-    ``build`` is called once, with torch's global generator seeded by ``seed``. Without a ``loss`` the model learns
-    from the labels alone, by cross-entropy.
+    ``build`` is called once, with torch's global generator seeded by ``seed``; parameters that it leaves with
+    ``requires_grad`` False stay as they are. Without a ``loss`` the model learns from the labels alone, by
+    cross-entropy.
     """
 
     build: Callable[[], nn.Module]
@@ -31,7 +32,8 @@ class Outcome:
     """A finished run.
 
     ``state``: the kept epoch's state dict on the CPU; ``history``: one row an epoch; ``logits`` (N, K) float32 and
-    ``labels`` (N,) of the test split; ``metrics``: accuracies are fractions, losses cross-entropies in nats;
+    ``labels`` (N,) of the test split, and its ``groups`` (N,) where it has any; ``metrics``: accuracies are fractions,
+    losses cross-entropies in nats (those of training and validation weighted by class where the recipe says so);
     ``diverged``: None, or reason and epoch; ``seconds``: this run's share of the wall time of its group.
     """
 
@@ -43,6 +45,7 @@ class Outcome:
     diverged: dict | None
     precision: str
     seconds: float
+    groups: torch.Tensor | None = None
     group_size: int = 1
     group_seconds: float = 0.0
     notes: list[str] = field(default_factory=list)

@@ -5,6 +5,7 @@ import time
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from kdlib.training.job import Job, Outcome, derive
 from kdlib.training.precision import autocast
@@ -13,9 +14,19 @@ from kdlib.training.precision import autocast
 class Learner:
     """Steps one model on batches it is handed; knows nothing of the other models of its group."""
 
-    def __init__(self, job: Job, model: nn.Module, device: torch.device, precision: str, steps: int):
+    def __init__(
+        self,
+        job: Job,
+        model: nn.Module,
+        device: torch.device,
+        precision: str,
+        steps: int,
+        class_weights: torch.Tensor | None = None,
+    ):
         self.job, self.device, self.precision, self.steps = job, device, precision, steps
+        self.class_weights = class_weights
         self.model = model.to(device, memory_format=torch.channels_last)
+        self._still = [module for module in model.modules() if isinstance(module, _BatchNorm) and _frozen(module)]
         self.optimiser = job.recipe.optimiser(self.model.parameters())
         self.history: list[dict[str, float]] = []
         self.diverged: dict | None = None
@@ -34,12 +45,14 @@ class Learner:
         for group in self.optimiser.param_groups:
             group["lr"] = lr
         self.model.train()
+        for module in self._still:
+            module.eval()
         with autocast(self.device, self.precision):
             logits = self.model(images)
         if self.job.loss is None:
-            hard = loss = F.cross_entropy(logits.float(), labels)
+            hard = loss = F.cross_entropy(logits.float(), labels, self.class_weights)
         else:
-            soft, hard = self.job.loss.terms(logits, teacher, labels)
+            soft, hard = self.job.loss.terms(logits, teacher, labels, self.class_weights)
             loss = self.job.loss.combine(soft, hard)
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
@@ -98,6 +111,7 @@ class Learner:
         metrics = {
             "epoch": epoch,
             "params": sum(p.numel() for p in self.model.parameters()),
+            "trainable_params": sum(p.numel() for p in self.model.parameters() if p.requires_grad),
             "test_accuracy": (logits.argmax(dim=1) == labels).double().mean().item(),
             "test_loss": F.cross_entropy(logits.double(), labels).item(),
             **{key: row[key] for key in ("val_accuracy", "val_loss", "train_accuracy", "train_loss")},
@@ -112,6 +126,12 @@ class Learner:
             precision=self.precision,
             seconds=self.seconds,
         )
+
+
+def _frozen(module: nn.Module) -> bool:
+    """Whether a module has weights and none of them is trained."""
+    weights = list(module.parameters())
+    return bool(weights) and not any(p.requires_grad for p in weights)
 
 
 def _on_cpu(model: nn.Module) -> dict[str, torch.Tensor]:

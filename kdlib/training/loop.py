@@ -19,7 +19,7 @@ from kdlib.training.job import Job, Outcome, derive
 from kdlib.training.learner import Learner
 from kdlib.training.precision import autocast, choose
 
-_EVAL_BATCH = 500
+_EVAL_BATCH, _EVAL_PIXELS = 500, 500 * 64 * 64  # images at a time, and fewer of large ones
 
 
 def fit(job: Job, dataset: Dataset, **options) -> Outcome:
@@ -67,7 +67,10 @@ def train(
         outcomes: list[Outcome] = []
         for chunk in memory.split(jobs, models, dataset.shape, limit):
             steps = jobs[0].recipe.epochs * _batches(len(dataset.train), jobs[0].recipe.batch_size)
-            learners = [Learner(jobs[i], models[i], place, choices[i], steps) for i in chunk]
+            learners = [
+                Learner(jobs[i], models[i], place, choices[i], steps, _class_weights(jobs[i], dataset, place))
+                for i in chunk
+            ]
             share = weight * len(chunk) / len(jobs)
             outcomes += _lockstep(learners, dataset, guide, order_seed, place, bar, share)
             for i in chunk:
@@ -93,11 +96,20 @@ def _check(jobs: Sequence[Job], dataset: Dataset, teacher: nn.Module | None) -> 
         raise UserError("no models to train")
     if teacher is None and any(job.loss for job in jobs):
         raise UserError("a job with a distillation loss needs a teacher; use distill(teacher, jobs, dataset)")
+    if any(job.recipe.class_weights == "balanced" for job in jobs) and 0 in torch.bincount(dataset.train.labels, minlength=dataset.num_classes):
+        raise UserError("class_weights 'balanced' needs training images of every class; say 'none'")
     if not len(dataset.val):
         raise UserError(f"{dataset.name} has no validation images; load it with a val_fraction above 0")
     if len({job.recipe.stream for job in jobs}) > 1:
         raise UserError("models trained together must agree in batch size, epochs and augmentation")
     check_batch(dataset, jobs[0].recipe.batch_size)
+
+
+def _class_weights(job: Job, dataset: Dataset, device: torch.device) -> torch.Tensor | None:
+    if job.recipe.class_weights == "none":
+        return None
+    counts = torch.bincount(dataset.train.labels, minlength=dataset.num_classes)
+    return (len(dataset.train) / (dataset.num_classes * counts)).float().to(device)
 
 
 def _built(job: Job, dataset: Dataset) -> nn.Module:
@@ -219,7 +231,9 @@ def _words(learners: list[Learner], epoch: int, epochs: int) -> str:
 
 
 def _eval_batches(split: Split, dataset: Dataset, device: torch.device) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    for images, labels in zip(split.images.split(_EVAL_BATCH), split.labels.split(_EVAL_BATCH), strict=True):
+    _, height, width = dataset.shape
+    batch = max(1, min(_EVAL_BATCH, _EVAL_PIXELS // (height * width)))
+    for images, labels in zip(split.images.split(batch), split.labels.split(batch), strict=True):
         yield normalise(images.to(device), dataset.mean, dataset.std), labels.to(device)
 
 
@@ -235,7 +249,8 @@ def _validate(learners: list[Learner], dataset: Dataset, device: torch.device, b
     labels = dataset.val.labels
     for learner, logits in zip(learners, _split_logits(learners, dataset.val, dataset, device), strict=True):
         accuracy = (logits.argmax(dim=1) == labels).double().mean().item()
-        loss = F.cross_entropy(logits.double(), labels).item()
+        weights = None if learner.class_weights is None else learner.class_weights.cpu().double()
+        loss = F.cross_entropy(logits.double(), labels, weights).item()
         learner.close_epoch(loss, accuracy, time.perf_counter() - began)
 
 
@@ -246,6 +261,7 @@ def _finish(learners: list[Learner], dataset: Dataset, device: torch.device, sec
     outcomes = [learner.finish(epoch, rows, dataset.test.labels) for learner, epoch, rows in finished]
     own = sum(outcome.seconds for outcome in outcomes)
     for outcome in outcomes:
+        outcome.groups = dataset.test.groups
         outcome.diverged = outcome.diverged or _fell_to_chance(outcome.history, dataset.val)
         # What the group shares (data, teacher) is shared out in proportion to each model's own time.
         outcome.seconds *= seconds / own

@@ -31,8 +31,8 @@ def split(jobs: Sequence[Job], models: Sequence[nn.Module], shape: tuple, limit:
 def held_bytes(job: Job, model: nn.Module) -> int:
     """Return bytes of weights, gradients, optimiser state and the kept best epoch."""
     slots = 2 if job.recipe.optimizer == "adam" else int(job.recipe.momentum > 0)
-    copies = 2 + slots + (job.recipe.select == "best")
-    return copies * sum(p.numel() * p.element_size() for p in model.parameters())
+    copies = 1 + (job.recipe.select == "best")
+    return sum((copies + (1 + slots) * p.requires_grad) * p.numel() * p.element_size() for p in model.parameters())
 
 
 def activation_bytes(model: nn.Module, shape: tuple, batch_size: int) -> int:

@@ -18,6 +18,8 @@ class Recipe:
     ``warmup`` is the share of all steps over which the learning rate climbs linearly from 0; after it, ``constant``
     keeps ``lr`` and ``cosine`` takes it towards 0 (Loshchilov & Hutter 2017, without restarts), set anew
     at every step. ``select`` keeps the ``last`` epoch or the one ``best`` on the validation split.
+    ``class_weights``: ``balanced`` weighs the cross-entropy of a class of n images by N / (K n), N images and K classes
+    in the training split, so that a rare class counts as much as a common one; ``none`` counts every image once.
 
     Raises ``UserError`` for values that make no training.
     """
@@ -33,11 +35,13 @@ class Recipe:
     warmup: float = 0.0
     select: str = "last"
     augmentation: Augmentation = field(default_factory=Augmentation)
+    class_weights: str = "none"
 
     def __post_init__(self):
         _choice("optimizer", self.optimizer, ("adam", "sgd"))
         _choice("schedule", self.schedule, ("constant", "cosine"))
         _choice("select", self.select, ("last", "best"))
+        _choice("class_weights", self.class_weights, ("none", "balanced"))
         _typed("a whole number", Integral, batch_size=self.batch_size, epochs=self.epochs)
         _typed("a number", Real, lr=self.lr, momentum=self.momentum)
         _typed("a number", Real, weight_decay=self.weight_decay, warmup=self.warmup)

@@ -12,7 +12,7 @@ from kdlib.studies import experiment as module
 from kdlib.studies import records, runner
 from kdlib.studies.experiment import Experiment, model_table, prepare
 from kdlib.studies.parameters import parse
-from kdlib.studies.plan import settle
+from kdlib.studies.settings import settle
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from pydantic import ValidationError
 
 from kdlib.errors import UserError
 from kdlib.studies.parameters import Parameters, from_notebook, parse
-from kdlib.studies.plan import settle
+from kdlib.studies.settings import settle
 
 
 def refused(says: str | None):

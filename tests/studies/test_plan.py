@@ -7,7 +7,8 @@ import pytest
 
 from kdlib.studies import cost, records
 from kdlib.studies.parameters import parse
-from kdlib.studies.plan import plan, recipe, settle
+from kdlib.studies.plan import plan
+from kdlib.studies.settings import recipe, settle
 
 
 def planned(dataset, **values):

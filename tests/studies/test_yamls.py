@@ -6,7 +6,8 @@ import yaml
 from kdlib.errors import UserError
 from kdlib.studies import schema
 from kdlib.studies.parameters import parse
-from kdlib.studies.plan import plan, settle
+from kdlib.studies.plan import plan
+from kdlib.studies.settings import settle
 
 STUDIES = ("cifar_conv", "cnn_grid", "resnet_ladder", "tr_kd")
 

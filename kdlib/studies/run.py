@@ -1,0 +1,130 @@
+"""One training run: what is asked for, its id, and its arithmetic."""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from typing import Any
+
+from torch import nn
+
+from kdlib import data, losses, models, training
+from kdlib.profiling import forward_macs
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Weights from outside: torchvision's ImageNet ones by name, or a checkpoint file by its digest."""
+
+    name: str
+    path: str | None = field(default=None, compare=False)
+
+    def load(self, model: str) -> dict:
+        """Return the tensors; raises ``UserError`` where they cannot be had."""
+        return models.checkpoint(self.path) if self.path else models.imagenet(model)
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training run: everything that decides its result, and nothing else.
+
+    ``weights``: what the model starts from, all but its module ``head``: a run of the source task, or weights from
+    outside. ``open``: the modules that are trained; None means all.
+    """
+
+    model: str
+    recipe: training.Recipe
+    seed: int
+    precision: str
+    dataset: data.Dataset = field(repr=False)
+    loss: losses.ResponseLoss | None = None
+    teacher: "Run | None" = None
+    weights: "Run | Weights | None" = None
+    head: str = ""
+    open: tuple[str, ...] | None = None
+
+    @cached_property
+    def config(self) -> dict[str, Any]:
+        """What was asked for, as it stands in the record.
+
+        What came to runs later is left out where it is off, so that the ids of earlier records hold.
+        """
+        recipe = asdict(self.recipe)
+        if recipe["class_weights"] == "none":
+            del recipe["class_weights"]
+        start = {}
+        if self.weights is not None:
+            named = self.weights.id if isinstance(self.weights, Run) else self.weights.name
+            start["weights"] = {"from": named, "fresh": self.head}
+        if self.open is not None:
+            start["open"] = list(self.open)
+        return {
+            "model": self.model,
+            "num_classes": self.dataset.num_classes,
+            "dataset": {"name": self.dataset.name, "fingerprint": self.dataset.fingerprint},
+            "recipe": recipe,
+            "seed": self.seed,
+            "precision": self.precision,
+            "loss": asdict(self.loss) if self.loss else None,
+            "teacher": self.teacher.id if self.teacher else None,
+            **start,
+        }
+
+    @cached_property
+    def id(self) -> str:
+        """Hash of what was asked for, whatever the dataset is called, wherever and whenever it runs."""
+        asked = {**self.config, "dataset": self.dataset.fingerprint}
+        return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:16]
+
+    @property
+    def needs(self) -> "list[Run]":
+        """The runs that must be there before this one: its teacher, and the source task it starts from."""
+        return [run for run in (self.teacher, self.weights) if isinstance(run, Run)]
+
+    def build(self):
+        """Return the model, freshly initialised; what is not trained is frozen."""
+        model = models.build(self.model, self.dataset.num_classes, self.dataset.shape[0])
+        if self.open is not None:
+            models.open_only(model, self.open)
+        return model
+
+    def train_flops(self) -> int:
+        """Return the arithmetic of the model's own training: 2 FLOPs a MAC, backward of what is open twice a forward."""
+        return (2 * _macs(self) + 4 * _open_macs(self)) * self.recipe.epochs * len(self.dataset.train)
+
+    def guidance_flops(self) -> int:
+        """Return the arithmetic of the teacher's forward passes, which a group in lockstep shares."""
+        if self.teacher is None:
+            return 0
+        passes = self.recipe.epochs if self.recipe.augmentation.active else 1
+        return 2 * _macs(self.teacher) * passes * len(self.dataset.train)
+
+
+_counted: dict[tuple, int] = {}
+
+
+def _macs(run: Run) -> int:
+    key = (run.model, run.dataset.shape, run.dataset.num_classes)
+    if key not in _counted:
+        _counted[key] = forward_macs(run.build(), run.dataset.shape)
+    return _counted[key]
+
+
+def _open_macs(run: Run) -> int:
+    """MACs of the layers that are trained."""
+    if run.open is None:
+        return _macs(run)
+    layers = layer_macs(run.build(), run.dataset.shape)
+    return sum(macs for name, macs in layers.items() if any(f"{name}.".startswith(f"{open_}.") for open_ in run.open))
+
+
+def layer_macs(model, shape):
+    import copy
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+    ghost = copy.deepcopy(model).to("meta").eval()
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        ghost(torch.empty(1, *shape, device="meta"))
+    top = type(ghost).__name__
+    leaves = {n for n, m in ghost.named_modules() if not list(m.children())}
+    return {n.removeprefix(top + "."): sum(c.values()) // 2 for n, c in counter.get_flop_counts().items() if n.removeprefix(top + ".") in leaves}

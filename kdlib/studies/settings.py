@@ -1,0 +1,170 @@
+"""A study with its profile and the caller's parameters applied, checked."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from kdlib import data, losses, models, training
+from kdlib.errors import UserError, did_you_mean
+from kdlib.studies import schema
+from kdlib.studies.parameters import Parameters
+from kdlib.studies.run import Weights
+
+
+@dataclass(frozen=True)
+class Settings:
+    """A study with its profile and the caller's parameters applied."""
+
+    study: schema.Study
+    data: schema.DataSpec
+    teacher: str
+    students: list[str]
+    recipes: dict[str, training.Recipe]
+    teacher_recipe: training.Recipe | None
+    teacher_seed: int | None
+    points: list[schema.Point]
+    loss: str
+    seeds: list[int]
+    precision: str
+    variants: dict[str, schema.Variant]
+    weights: Weights | str | None
+    source: schema.DataSpec | None
+    source_recipe: training.Recipe | None
+    source_seed: int | None
+
+    def load_data(self, parameters: Parameters) -> data.Dataset:
+        """Load the images the settings name; raises ``UserError`` for what is not there or not usable."""
+        return _load(self.data, parameters.data_root, parameters.download)
+
+    def load_source(self, parameters: Parameters) -> data.Dataset | None:
+        """Load the source task's images; None where no model starts from a source task."""
+        if self.source is None:
+            return None
+        return _load(self.source, parameters.source_root or parameters.data_root, parameters.download)
+
+
+def _load(spec: schema.DataSpec, root: str | None, download: bool) -> data.Dataset:
+    options = spec.model_dump()
+    return data.load(options.pop("name"), data_root=root, download=download, **options)
+
+
+def settle(parameters: Parameters) -> Settings:
+    """Apply profile and parameters to the study; raises ``UserError`` for names and values that do not fit."""
+    study = schema.load(parameters.study)
+    check_applies(study, parameters)
+    if parameters.profile not in study.profiles:
+        known = ", ".join(study.profiles)
+        raise UserError(f"study {study.name} has no profile {parameters.profile!r}; it has {known}")
+    profile = study.profiles[parameters.profile]
+    columns = parameters.columns or profile.columns or list(study.recipes)
+    for name in columns:
+        if name not in study.recipes:
+            raise UserError(f"study {study.name} has no column {name!r}; {did_you_mean(name, study.recipes)}")
+    asked = {key: getattr(parameters, key) for key in ("epochs", "batch_size", "lr")}
+    asked = {key: value for key, value in asked.items() if value is not None}
+    teacher_asked = {"epochs": parameters.teacher_epochs} if parameters.teacher_epochs else {}
+    teacher_recipe = None
+    if profile.teacher_recipe:
+        teacher_recipe = recipe({**profile.teacher_recipe, **teacher_asked})
+    elif teacher_asked:
+        raise UserError(f"profile {parameters.profile} trains the teacher by the columns' recipe; set epochs instead")
+    settings = Settings(
+        study=study,
+        data=_data(profile.data, parameters),
+        teacher=parameters.teacher or study.teacher,
+        students=parameters.students or profile.students or study.students,
+        recipes={name: recipe({**study.recipes[name], **profile.recipe, **asked}) for name in columns},
+        teacher_recipe=teacher_recipe,
+        teacher_seed=profile.teacher_seed,
+        points=_points(profile.points or study.points, parameters),
+        loss=parameters.loss or study.loss,
+        seeds=parameters.seeds if parameters.seeds is not None else profile.seeds,
+        precision=parameters.precision or profile.precision,
+        **starting(study, profile, parameters),
+    )
+    for model in filter(None, (settings.teacher, *settings.students)):
+        models.check(model)
+    for point in settings.points:
+        for T, alpha, lam in point.settings():
+            losses.preset(settings.loss, T, alpha, lam)
+    return settings
+
+
+def starting(study: schema.Study, profile: schema.Profile, parameters: Parameters) -> dict[str, Any]:
+    """Settle where models start from and which layers stay open; all empty for a study that trains from scratch."""
+    found = {"variants": {}, "weights": None, "source": None, "source_recipe": None, "source_seed": None}
+    if not (study.transfer or study.starts):
+        return found
+    if study.transfer:
+        found["variants"] = _variants(study.transfer, parameters.open_layers)
+    asked = parameters.weights or profile.weights
+    if asked not in ("imagenet", "source"):
+        return {**found, "weights": Weights(f"file {models.digest(asked)}", asked)}
+    if asked == "source":
+        task = profile.source
+        if task is None:
+            raise UserError(f"profile {parameters.profile} of {study.name} has no source task; say weights=imagenet")
+        epochs = {"epochs": parameters.source_epochs} if parameters.source_epochs else {}
+        found |= {"source": task.data, "source_recipe": recipe({**task.recipe, **epochs}), "source_seed": task.seed}
+    elif parameters.source_epochs:
+        raise UserError("source_epochs belongs to weights=source; ImageNet weights are trained already")
+    return {**found, "weights": asked}
+
+
+def _variants(transfer: schema.Transfer, asked: list[str] | None) -> dict[str, schema.Variant]:
+    """The study's choices of open layers, or the asked ones: a choice's name, or modules such as layer3+fc."""
+    if asked is None:
+        return transfer.variants
+    found = {}
+    for name in asked:
+        known = transfer.variants.get(name)
+        # What is asked for by name is trained in every column.
+        found[name] = (
+            known.model_copy(update={"columns": None}) if known else schema.Variant(label=name, open=name.split("+"))
+        )
+    return found
+
+
+_DISTILLATION = ("teacher", "students", "T", "alpha", "lam", "loss", "teacher_epochs")
+
+
+def check_applies(study: schema.Study, parameters: Parameters) -> None:
+    """Raise ``UserError`` for a parameter that does nothing in this study."""
+    idle = {name: "it distils nothing" for name in _DISTILLATION} if study.transfer else {}
+    if not study.transfer:
+        idle["open_layers"] = "its models' open layers are fixed"
+    if not (study.transfer or study.starts):
+        idle |= {name: "its models start from no weights" for name in ("weights", "source_epochs", "source_root")}
+    for name, why in idle.items():
+        if getattr(parameters, name) is not None:
+            raise UserError(f"parameter {name} does nothing in study {study.name}: {why}; leave it out")
+
+
+def recipe(values: dict[str, Any]) -> training.Recipe:
+    """Build a recipe from a YAML mapping; raises ``UserError`` for a key that is none."""
+    values = dict(values)
+    augmentation = values.pop("augmentation", {})
+    for cls, given in ((training.Recipe, values), (data.Augmentation, augmentation)):
+        for name in given:
+            if name not in cls.__dataclass_fields__:
+                raise UserError(f"unknown recipe entry {name!r}; {did_you_mean(name, cls.__dataclass_fields__)}")
+    return training.Recipe(**values, augmentation=data.Augmentation(**augmentation))
+
+
+def _data(spec: schema.DataSpec, parameters: Parameters) -> schema.DataSpec:
+    asked = {
+        "name": parameters.dataset,
+        **{key: getattr(parameters, key) for key in ("image_size", "train_size", "test_size")},
+    }
+    return spec.model_copy(update={key: value for key, value in asked.items() if value is not None})
+
+
+def _points(points: list[schema.Point], parameters: Parameters) -> list[schema.Point]:
+    """Put the caller's T, alpha and lam in the place of the study's."""
+    asked = {key: getattr(parameters, key) for key in ("T", "alpha", "lam")}
+    update = {key: value for key, value in asked.items() if value is not None}
+    # Other students mean every point applies to all of them.
+    if parameters.students:
+        update["students"] = None
+    if "alpha" in update and "lam" not in update:
+        update["lam"] = None
+    return [point.model_copy(update=update) for point in points]

@@ -14,6 +14,7 @@ _LAZY = {
     "prepare": "kdlib.studies.experiment",
     "Parameters": "kdlib.studies.parameters",
     "parse": "kdlib.studies.parameters",
+    "variant_table": "kdlib.studies.experiment",
 }
 
 __all__ = ["LANGUAGES", "PROFILES", "Study", "load", "names", *_LAZY]

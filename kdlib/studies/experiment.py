@@ -116,16 +116,50 @@ def prepare(parameters: Parameters | dict[str, Any]) -> Experiment:
     return Experiment(parameters, settings, dataset, plan(settings, dataset, source))
 
 
-def model_table(num_classes: int = 10, size: int = 32):
-    """Return every named architecture as a pandas DataFrame: parameters, and MACs of one RGB image."""
+def model_table(names: str | None = None, num_classes: int = 10, size: int = 32):
+    """Return architectures as a pandas DataFrame: parameters, and MACs of one RGB image.
+
+    ``names``: those to show, ``a,b,c``, in that order; without it every registered one, by size.
+    """
     import pandas as pd
 
     rows = []
-    for name in models.names():
+    for name in names.split(",") if names else models.names():
         model = models.build(name, num_classes)
         macs = profiling.forward_macs(model, (3, size, size))
         rows.append({"model": name, "parameters": profiling.count_parameters(model), "MACs": macs})
-    return pd.DataFrame(rows).sort_values("parameters").set_index("model").map("{:,}".format)
+    table = pd.DataFrame(rows) if names else pd.DataFrame(rows).sort_values("parameters")
+    return table.set_index("model").map("{:,}".format)
+
+
+def variant_table(study: str, num_classes: int = 10, size: int = 32):
+    """Return a transfer study's choices of open layers as a pandas DataFrame: trained and frozen parameters, MACs.
+
+    MACs are of one RGB image: those of the forward pass, and of the layers that the backward pass visits.
+    """
+    import pandas as pd
+
+    transfer, rows = schema.load(study).transfer, []
+    for name, variant in transfer.variants.items():
+        model = models.build(transfer.model, num_classes)
+        if variant.open is not None:
+            models.open_only(model, variant.open)
+        trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
+        layers = profiling.layer_macs(model, (3, size, size))
+        opened = sum(
+            macs for layer, macs in layers.items() if any(p.requires_grad for p in model.get_submodule(layer).parameters())
+        )
+        rows.append(
+            {
+                "open layers": name,
+                "starts from": "source weights" if variant.weights else "random weights",
+                "trained": f"{trained:,}",
+                "frozen": f"{profiling.count_parameters(model) - trained:,}",
+                "MACs forward": f"{sum(layers.values()):,}",
+                "MACs open": f"{opened:,}",
+            }
+        )
+    return pd.DataFrame(rows).set_index("open layers")
 
 
 def _check_writable(root: Path) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 from torch import nn
 
 from kdlib import data, losses, models, training
-from kdlib.profiling import forward_macs
+from kdlib.profiling import forward_macs, layer_macs
 
 
 @dataclass(frozen=True)
@@ -116,15 +116,3 @@ def _open_macs(run: Run) -> int:
         return _macs(run)
     layers = layer_macs(run.build(), run.dataset.shape)
     return sum(macs for name, macs in layers.items() if any(f"{name}.".startswith(f"{open_}.") for open_ in run.open))
-
-
-def layer_macs(model, shape):
-    import copy
-    import torch
-    from torch.utils.flop_counter import FlopCounterMode
-    ghost = copy.deepcopy(model).to("meta").eval()
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        ghost(torch.empty(1, *shape, device="meta"))
-    top = type(ghost).__name__
-    leaves = {n for n, m in ghost.named_modules() if not list(m.children())}
-    return {n.removeprefix(top + "."): sum(c.values()) // 2 for n, c in counter.get_flop_counts().items() if n.removeprefix(top + ".") in leaves}

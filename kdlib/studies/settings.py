@@ -127,14 +127,19 @@ def _variants(transfer: schema.Transfer, asked: list[str] | None) -> dict[str, s
 _DISTILLATION = ("teacher", "students", "T", "alpha", "lam", "loss", "teacher_epochs")
 
 
-def check_applies(study: schema.Study, parameters: Parameters) -> None:
-    """Raise ``UserError`` for a parameter that does nothing in this study."""
+def idle_parameters(study: schema.Study) -> dict[str, str]:
+    """Return the parameters that do nothing in a study, and why."""
     idle = {name: "it distils nothing" for name in _DISTILLATION} if study.transfer else {}
     if not study.transfer:
-        idle["open_layers"] = "its models' open layers are fixed"
+        idle["open_layers"] = "which of its layers are open is fixed"
     if not (study.transfer or study.starts):
         idle |= {name: "its models start from no weights" for name in ("weights", "source_epochs", "source_root")}
-    for name, why in idle.items():
+    return idle
+
+
+def check_applies(study: schema.Study, parameters: Parameters) -> None:
+    """Raise ``UserError`` for a parameter that does nothing in this study."""
+    for name, why in idle_parameters(study).items():
         if getattr(parameters, name) is not None:
             raise UserError(f"parameter {name} does nothing in study {study.name}: {why}; leave it out")
 

@@ -12,6 +12,7 @@ from papermill.iorw import load_notebook_node
 from papermill.parameterize import parameterize_notebook
 
 from kdlib import studies
+from kdlib.studies.settings import idle_parameters
 
 ROOT = Path(__file__).parents[2]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -42,8 +43,10 @@ def test_notebooks_hold_the_story_not_the_code(path):
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_parameters_are_those_that_are_checked(path):
-    found = papermill.inspect_notebook(path)
-    assert set(found) == set(studies.Parameters.model_fields)
+    """A notebook shows the parameters that do something in one of its studies, and no others."""
+    ours = [name for name in studies.names() if studies.load(name).notebook == path.stem]
+    idle = set.intersection(*(set(idle_parameters(studies.load(name))) for name in ours))
+    assert set(papermill.inspect_notebook(path)) == set(studies.Parameters.model_fields) - idle
 
 
 def test_every_study_names_a_notebook():

@@ -1,0 +1,10 @@
+"""What a model costs: parameters, multiply-accumulates by four counters, sizes, latency, memory.
+
+``count_parameters`` and ``forward_macs`` need torch alone and are cheap; ``profile`` needs the ``study`` extra.
+"""
+
+from kdlib.profiling.costs import MEANING, costs, packages, profile
+from kdlib.profiling.counting import count_parameters, forward_macs
+from kdlib.profiling.layers import layer_macs
+
+__all__ = ["MEANING", "costs", "count_parameters", "forward_macs", "layer_macs", "packages", "profile"]

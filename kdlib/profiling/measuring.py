@@ -1,0 +1,130 @@
+"""What has to be run to be known: latency, throughput, peak memory. Each on a copy, on CPU or CUDA."""
+
+import contextlib
+import copy
+import os
+import statistics
+import time
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+MEGA = 1e6
+WARM_UP = 5
+
+
+def latency(model: nn.Module, batch: torch.Tensor, repeats: int, warm_up: int = WARM_UP) -> dict[str, float]:
+    """Time the forward pass of ``batch`` (B, C, H, W) in eval mode, without gradients, on the batch's device.
+
+    Returns ``latency_ms`` (median of ``repeats`` runs after ``warm_up`` runs), ``latency_iqr_ms`` (quartile 3 minus
+    quartile 1; 0 for one run) and ``throughput`` (images/s at the median). CUDA is waited for around each run.
+    """
+    subject = copy.deepcopy(model).to(batch.device).eval()
+    times = []
+    with torch.inference_mode():
+        for run in range(-warm_up, repeats):
+            _wait(batch.device)
+            start = time.perf_counter()
+            subject(batch)
+            _wait(batch.device)
+            if run >= 0:
+                times.append(time.perf_counter() - start)
+    median = statistics.median(times)
+    low, _, high = statistics.quantiles(times, n=4, method="inclusive") if repeats > 1 else (median,) * 3
+    return {
+        "latency_ms": 1e3 * median,
+        "latency_iqr_ms": 1e3 * (high - low),
+        "throughput": len(batch) / median,
+    }
+
+
+def inference_peak(model: nn.Module, batch: torch.Tensor) -> float:
+    """Return the peak memory of a forward pass of ``batch`` in MB (10^6 bytes): weights, buffers, input, the rest.
+
+    CUDA: ``max_memory_allocated``. CPU: weights, buffers and input, and on top the highest sum of what torch's CPU
+    allocator held during the pass (its profiler's memory events; scratch space of libraries does not show there).
+    """
+
+    def forward(subject: nn.Module, images: torch.Tensor) -> None:
+        with torch.inference_mode():
+            subject(images)
+
+    return _peak(model, batch, forward, train=False)
+
+
+def training_peak(model: nn.Module, batch: torch.Tensor) -> float | None:
+    """Return the same for a training step: forward in train mode, cross-entropy, backward, gradients kept.
+
+    No optimiser state is in it. None where the model cannot train on such a batch: batch norm refuses a single value
+    a channel, a frozen model has no gradient.
+    """
+
+    def step(subject: nn.Module, images: torch.Tensor) -> None:
+        labels = torch.zeros(len(images), dtype=torch.long, device=images.device)
+        functional.cross_entropy(subject(images), labels).backward()
+
+    try:
+        return _peak(model, batch, step, train=True)
+    except (RuntimeError, ValueError):
+        return None
+
+
+def _peak(model: nn.Module, batch: torch.Tensor, run: Callable, train: bool) -> float:
+    measure = _cuda_peak if batch.device.type == "cuda" else _cpu_peak
+    with torch.random.fork_rng(devices=[batch.device] if batch.device.type == "cuda" else []):  # dropout draws
+        return measure(model, batch, run, train) / MEGA
+
+
+def _cpu_peak(model: nn.Module, batch: torch.Tensor, run: Callable, train: bool) -> int:
+    subject = copy.deepcopy(model).to("cpu").train(train)
+    run(subject, batch)  # what is set up once, such as packed weights, is no part of the peak
+    subject.zero_grad(set_to_none=True)
+    # The plain profiler, not torch.profiler, which imports torch's compiler.
+    with _quiet_kineto(), torch.autograd.profiler.profile(profile_memory=True) as profiler:
+        run(subject, batch)
+    events = [event for event in profiler.kineto_results.events() if event.name() == "[memory]"]
+    live = highest = 0
+    for event in sorted(events, key=lambda event: event.start_ns()):
+        live += event.nbytes()
+        highest = max(highest, live)
+    return highest + state_bytes(subject) + batch.nbytes
+
+
+@contextlib.contextmanager
+def _quiet_kineto() -> Iterator[None]:
+    """The profiler's library writes to the terminal by itself unless this says otherwise."""
+    before = os.environ.get("KINETO_LOG_LEVEL")
+    os.environ["KINETO_LOG_LEVEL"] = "99"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["KINETO_LOG_LEVEL"]
+        else:
+            os.environ["KINETO_LOG_LEVEL"] = before
+
+
+def _cuda_peak(model: nn.Module, batch: torch.Tensor, run: Callable, train: bool) -> int:
+    device = batch.device
+    # What others hold on the device is taken off; the batch itself is there already and is added.
+    before = torch.cuda.memory_allocated(device)
+    subject = copy.deepcopy(model).to(device).train(train)
+    run(subject, batch)
+    subject.zero_grad(set_to_none=True)
+    _wait(device)
+    torch.cuda.reset_peak_memory_stats(device)
+    run(subject, batch)
+    _wait(device)
+    return torch.cuda.max_memory_allocated(device) - before + batch.nbytes
+
+
+def state_bytes(model: nn.Module) -> int:
+    """Return the bytes of parameters and buffers, each once."""
+    return sum(tensor.nbytes for tensor in [*model.parameters(), *model.buffers()])
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)

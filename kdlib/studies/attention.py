@@ -1,0 +1,226 @@
+"""Attention maps: on which parts of a test image a trained model's answer rests (Grad-CAM, Selvaraju et al. 2017)."""
+
+import copy
+import os
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import nn
+
+from kdlib.data import normalise
+from kdlib.errors import UserError
+from kdlib.studies import records, runner
+from kdlib.studies.run import Run
+from kdlib.training import resolve_device
+
+if TYPE_CHECKING:
+    from kdlib.studies.experiment import Experiment
+
+FILE = "attention.npz"
+COUNT = 8  # images
+SIDE = 4  # fewest positions a side of the feature map that is drawn
+_BATCH = 4
+
+
+def write(experiment: "Experiment") -> Path | None:
+    """Write the maps of the first seed's teacher, student alone and student with teacher to ``attention.npz``.
+
+    The file holds, for M models and n images: ``images`` uint8 (n, C, H, W), ``maps`` float16 (M, n, H, W) in 0..1,
+    ``probabilities`` float32 (M, n, K), ``labels`` and ``indices`` (n,) in the test part, ``classes`` (K,), ``seed``,
+    and for each model ``roles``, ``models``, ``ids`` and ``layers``. Returns its path; None where the study draws no
+    attention maps, where a record lies there without weights or logits, and where no model has a feature map of 4×4
+    positions. A file of the same runs is left as it is. Raises ``UserError`` where the package grad-cam is missing.
+    """
+    if all(figure.kind != "attention" for figure in experiment.settings.study.figures):
+        return None
+    chosen = _models(experiment)
+    if not chosen:
+        return None
+    path = experiment.folder / FILE
+    if not _stands(path, [run.id for _, run, _ in chosen]):
+        content = _content(experiment, chosen)
+        if content is None:
+            return None
+        _save(path, content)
+    return path
+
+
+def _models(experiment: "Experiment") -> list[tuple[str, Run, records.Record]]:
+    """(role, run, record) of the student that validation chooses among the first seed's, of it alone, its teacher."""
+    seed, plan = experiment.settings.seeds[0], experiment.plan
+    found = []
+    for arm in plan.arms:
+        record = records.read(experiment.runs_folder, arm.id)
+        if record and not record.diverged and (record.path / "model.safetensors").is_file() and _has_logits(record):
+            found.append((arm, record))
+    mine = [(arm, record) for arm, record in found if arm.seed == seed]
+    students = [pair for pair in mine if pair[0].role == "student"]
+    out = []
+    if students:
+        arm, record = max(students, key=lambda pair: pair[1].metrics["val_accuracy"])
+        teacher = plan.runs[arm.id].teacher
+        out += [("teacher", teacher, other) for _, other in found if teacher and other.id == teacher.id][:1]
+        alike = [(a, r) for a, r in mine if (a.role, a.model, a.recipe) == ("baseline", arm.model, arm.recipe)]
+        out += [("baseline", plan.runs[a.id], r) for a, r in alike[:1]]
+        out.append(("student", plan.runs[arm.id], record))
+    return out
+
+
+def _has_logits(record: records.Record) -> bool:
+    try:
+        record.predictions()
+    except (UserError, FileNotFoundError):
+        return False
+    return True
+
+
+def _stands(path: Path, ids: list[str]) -> bool:
+    if not path.is_file():
+        return False
+    with np.load(path) as file:
+        return file["asked"].tolist() == ids
+
+
+def _content(experiment: "Experiment", chosen: list[tuple[str, Run, records.Record]]) -> dict | None:
+    dataset, device = experiment.dataset, resolve_device(experiment.parameters.device)
+    logits = np.stack([record.predictions()[0] for _, _, record in chosen]).astype(np.float64)
+    labels = chosen[0][2].predictions()[1]
+    indices = choose(labels, logits.argmax(axis=2) == labels, chosen[0][2].groups())
+    images = dataset.test.images[indices]
+    probabilities = torch.from_numpy(logits[:, indices]).softmax(dim=2).float().numpy()
+    kept, maps, layers = [], [], []
+    for k, (_, run, _) in enumerate(chosen):
+        inputs = normalise(images, dataset.mean, dataset.std).to(device)
+        model = runner.trained(run, experiment.runs_folder).to(device)
+        if found := grad_cam(model, inputs, probabilities[k].argmax(axis=1).tolist()):
+            kept.append(k)
+            layers.append(found[0])
+            maps.append(found[1])
+    if not kept:
+        return None
+    return {
+        "images": images.numpy(),
+        "maps": np.stack(maps).astype(np.float16),
+        "probabilities": probabilities[kept],
+        "labels": labels[indices],
+        "indices": np.asarray(indices, dtype=np.int64),
+        "classes": np.array(dataset.classes),
+        "seed": np.int64(experiment.settings.seeds[0]),
+        "roles": np.array([chosen[k][0] for k in kept]),
+        "models": np.array([chosen[k][1].model for k in kept]),
+        "ids": np.array([chosen[k][1].id for k in kept]),
+        "layers": np.array(layers),
+        "asked": np.array([run.id for _, run, _ in chosen]),
+    }
+
+
+def _save(path: Path, content: dict) -> None:
+    """Write aside, then rename: a reader never meets half a file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f".{path.name}.{os.getpid()}.half")
+    try:
+        with open(aside, "wb") as file:
+            np.savez_compressed(file, **content)
+        os.replace(aside, path)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def choose(labels: np.ndarray, right: np.ndarray, groups: np.ndarray | None = None, count: int = COUNT) -> list[int]:
+    """Return which test images are drawn: half of them that all models call right, half that at least one does not.
+
+    ``labels`` (N,); ``right`` bool (M, N) says which of M models is right; at most one image of each of ``groups``
+    (N,). Each half goes through the classes in turn, in the order of the test part; where a half falls short the
+    other fills up, and where there are fewer images all are returned.
+    """
+    all_right = right.all(axis=0)
+    groups = np.arange(len(labels)) if groups is None else groups
+    taken: set[int] = set()
+    halves = {kind: _in_turn(labels, groups, np.flatnonzero(all_right == kind)) for kind in (True, False)}
+    picked: dict[bool, list[int]] = {True: [], False: []}
+    # First each half's share, then what the other left over.
+    for most in (count // 2, count):
+        for kind in (False, True):  # those called wrong are rarer: they have first pick of the patients
+            for i in halves[kind]:
+                full = len(picked[kind]) >= most or len(picked[True]) + len(picked[False]) >= count
+                if not full and groups[i] not in taken:
+                    taken.add(groups[i])
+                    picked[kind].append(int(i))
+    by_class = {kind: sorted(found, key=lambda i: (labels[i], i)) for kind, found in picked.items()}
+    return by_class[True] + by_class[False]
+
+
+def _in_turn(labels: np.ndarray, groups: np.ndarray, candidates: np.ndarray) -> list[int]:
+    """The first candidate of each group, one of each class in turn; within a class in their own order."""
+    seen: Counter = Counter()
+    turns = []
+    for i in candidates[np.sort(np.unique(groups[candidates], return_index=True)[1])]:
+        turns.append((seen[labels[i]], labels[i], i))
+        seen[labels[i]] += 1
+    return [i for _, _, i in sorted(turns)]
+
+
+def grad_cam(model: nn.Module, images: torch.Tensor, targets: Sequence[int]) -> tuple[str, np.ndarray] | None:
+    """Return the layer's name and Grad-CAM maps, float32 (B, H, W) scaled to 0..1, at the size of the images.
+
+    ``images``: normalised (B, C, H, W) on the model's device; ``targets``: the class that each map explains. Works on
+    a copy: the model keeps its mode, its gradients and hooks as they were. None for a model without a feature map of
+    4×4 positions. Raises ``UserError`` where the package grad-cam is missing.
+    """
+    own = _copy(model)
+    with torch.random.fork_rng(), torch.enable_grad():
+        name = deepest_layer(own, images[:1])
+        if name is None:
+            return None
+        try:
+            from pytorch_grad_cam import GradCAM
+            from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
+        except ImportError:
+            raise UserError(
+                "attention maps need the package grad-cam; install kdlib with its extra: pip install 'kdlib[study]'"
+            ) from None
+        wanted = [ClassifierOutputTarget(k) for k in targets]
+        with GradCAM(own, [own.get_submodule(name)]) as cam:
+            starts = range(0, len(images), _BATCH)
+            parts = [cam(images[i : i + _BATCH], wanted[i : i + _BATCH]) for i in starts]
+    return name, np.concatenate(parts).astype(np.float32)
+
+
+def _copy(model: nn.Module) -> nn.Module:
+    """A copy in eval mode, all of it differentiable, that overwrites no feature map in place."""
+    own = copy.deepcopy(model).eval().requires_grad_(True)
+    for module in own.modules():
+        if getattr(module, "inplace", False) is True:
+            module.inplace = False
+    return own
+
+
+def deepest_layer(model: nn.Module, images: torch.Tensor) -> str | None:
+    """Return the name of the module that ran last and once and gave a feature map (B, C, H, W) of H, W >= 4.
+
+    Deep maps are the most telling and the coarsest; at 32 pixels the deepest may have a single position.
+    """
+    ran: list[str] = []
+    mapped: set[str] = set()
+
+    def note(name: str):
+        def hook(_module, _inputs, output) -> None:
+            ran.append(name)
+            if isinstance(output, torch.Tensor) and output.ndim == 4 and min(output.shape[2:]) >= SIDE:
+                mapped.add(name)
+
+        return hook
+
+    handles = [module.register_forward_hook(note(name)) for name, module in model.named_modules() if name]
+    try:
+        with torch.no_grad():
+            model(images)
+    finally:
+        for handle in handles:
+            handle.remove()
+    times = Counter(ran)
+    return next((name for name in reversed(ran) if name in mapped and times[name] == 1), None)

@@ -1,0 +1,64 @@
+"""The models on torchvision's backbones: their counts, their layers, the sizes they take."""
+
+import pytest
+import torch
+from torch import nn
+from torchvision.models import densenet121, mobilenet_v2, resnet18
+
+from kdlib import models
+from kdlib.models.resnet import tapered_head
+from kdlib.profiling import count_parameters
+
+XRAY = ("densenet121_fc", "mobilenetv2_fc", "densenet121_xray", "mobilenetv2_xray", "mobilenetv2_xray_dropout")
+
+
+def test_transfer_model_is_resnet18_with_the_tapered_head():
+    model = models.build("resnet18_transfer", 10)
+    features = {name: p for name, p in resnet18().named_parameters() if not name.startswith("fc.")}
+    own = dict(model.named_parameters())
+    assert all(own[name].shape == p.shape for name, p in features.items())
+    assert count_parameters(model.fc) == count_parameters(tapered_head(512, 10))
+    assert count_parameters(model) == 11_342_794
+
+
+def test_the_radiology_heads_layer_by_layer():
+    features = count_parameters(densenet121().features)
+    teacher = models.build("densenet121_xray", 2)
+    # conv 1024 -> 512 of 3×3 with bias, 512-64, 64-2
+    assert count_parameters(teacher) == features + 1024 * 512 * 9 + 512 + 512 * 64 + 64 + 64 * 2 + 2
+    assert (teacher.dropout.p, teacher.conv.kernel_size, teacher.conv.padding) == (0.5, (3, 3), (1, 1))
+    assert count_parameters(models.build("densenet121_fc", 2)) == features + 1024 * 2 + 2
+    features = count_parameters(mobilenet_v2().features)
+    assert count_parameters(models.build("mobilenetv2_xray", 2)) == features + 1280 * 512 + 512 + 512 * 2 + 2
+    assert count_parameters(models.build("mobilenetv2_fc", 2)) == features + 1280 * 2 + 2
+
+
+def test_dropout_is_all_that_the_final_student_adds():
+    plain, final = models.build("mobilenetv2_xray", 2), models.build("mobilenetv2_xray_dropout", 2)
+    assert (plain.dropout.p, final.dropout.p) == (0.0, 0.5)
+    assert list(plain.state_dict()) == list(final.state_dict())
+
+
+def test_the_adaptive_pool_is_the_reports_at_its_size_and_defined_below():
+    pool = models.build("densenet121_xray", 2).pool
+    maps = torch.randn(2, 512, 7, 7)
+    assert torch.equal(pool(maps), nn.MaxPool2d(7, stride=1)(maps))
+    assert pool(maps[..., :1, :1]).shape == (2, 512, 1, 1)
+
+
+@pytest.mark.parametrize("name", XRAY)
+@pytest.mark.parametrize("channels", [1, 3])
+def test_they_take_grey_and_colour_of_small_and_odd_sizes(name, channels):
+    model = models.build(name, 2, in_channels=channels).eval()
+    with torch.no_grad():
+        for size in ((32, 32), (64, 48)):
+            assert model(torch.zeros(1, channels, *size)).shape == (1, 2)
+
+
+@pytest.mark.parametrize("name", ["resnet18_transfer", *XRAY])
+def test_channels_change_the_first_convolution_alone(name):
+    grey, colour = (dict(models.build(name, 2, in_channels=c).named_parameters()) for c in (1, 3))
+    different = [n for n in colour if grey[n].shape != colour[n].shape]
+    assert len(different) == 1
+    assert colour[different[0]].shape[1] == 3
+    assert grey[different[0]].shape[1] == 1

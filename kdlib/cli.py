@@ -1,4 +1,4 @@
-"""The command line: ``kdlib list``, ``kdlib run``, ``kdlib publish``."""
+"""The command line: ``kdlib list``, ``kdlib run``, ``kdlib publish``, ``kdlib profile``."""
 
 import argparse
 import json
@@ -59,6 +59,18 @@ def _parser() -> argparse.ArgumentParser:
     publish.add_argument("--output-dir", default="outputs")
     publish.add_argument("--to", default="outputs/published")
     publish.set_defaults(command=_publish)
+
+    profile = commands.add_parser("profile", help="what a model costs: parameters, MACs, sizes, latency, memory")
+    profile.add_argument("model", help="a registered name, or a path like mypkg.models:build")
+    profile.add_argument("--num-classes", default="10")
+    profile.add_argument("--input-size", default="32", help="side of the image in pixels")
+    profile.add_argument("--in-channels", default="3")
+    profile.add_argument("--batch-size", default="1", help="images a batch, for latency and memory; counts are of one")
+    profile.add_argument("--open", metavar="LAYERS", help="such as layer4,fc: what is trained; default: everything")
+    profile.add_argument("--device", default="cpu", help="auto, cpu (default) or cuda")
+    profile.add_argument("--repeats", default="30", help="timed runs; their median is the latency")
+    profile.add_argument("--json", action="store_true", help="print JSON")
+    profile.set_defaults(command=_profile)
     return parser
 
 
@@ -68,11 +80,17 @@ def _list(arguments: argparse.Namespace) -> int:
     if arguments.study:
         study = schema.load(arguments.study)
         print(f"{study.name}: {study.title['en']}\n{study.source['en']}\n")
-        print(f"teacher   {study.teacher}\nstudents  {', '.join(study.students)}")
-        print(f"columns   {', '.join(study.recipes)}\nloss      {study.loss}\n")
+        if study.transfer:
+            print(f"model     {study.transfer.model}\nopen      {', '.join(study.transfer.variants)}")
+        else:
+            print(f"teacher   {study.teacher}\nstudents  {', '.join(study.students)}\nloss      {study.loss}")
+        print(f"columns   {', '.join(study.recipes)}\n")
         for name, profile in study.profiles.items():
             recipe = json.dumps(profile.recipe) if profile.recipe else "recipes as reported"
-            print(f"{name:8s}  {profile.data.name}, seeds {profile.seeds}, {recipe}")
+            begin = ""
+            if study.transfer or study.starts:
+                begin = f"weights from {profile.source.data.name}, " if profile.source else f"{profile.weights} weights, "
+            print(f"{name:8s}  {profile.data.name}, {begin}seeds {profile.seeds}, {recipe}")
         return 0
     for name in schema.names():
         study = schema.load(name)
@@ -170,6 +188,32 @@ def _publish(arguments: argparse.Namespace) -> int:
         folder, size = publish(study, arguments.profile, Path(arguments.output_dir), Path(arguments.to))
         print(f"{study}: {folder} ({size / 1e6:.1f} MB)")
     return 0
+
+
+def _profile(arguments: argparse.Namespace) -> int:
+    classes, size, channels, batch_size, repeats = (
+        _whole(name, getattr(arguments, name))
+        for name in ("num_classes", "input_size", "in_channels", "batch_size", "repeats")
+    )
+    from kdlib import models, profiling
+    from kdlib.training.loop import resolve_device
+
+    device = resolve_device(arguments.device)
+    model = models.build(arguments.model, classes, channels)
+    if arguments.open is not None:
+        models.open_only(model, [name.strip() for name in arguments.open.split(",") if name.strip()])
+    found = profiling.profile(model, (channels, size, size), batch_size, device, repeats)
+    if arguments.json:
+        print(json.dumps({"model": arguments.model, **found}, indent=1))
+    else:
+        print(profiling.described(arguments.model, found))
+    return 0
+
+
+def _whole(name: str, value: str) -> int:
+    if not value.isascii() or not value.isdecimal() or int(value) < 1:
+        raise UserError(f"--{name.replace('_', '-')} {value}: give a whole number of at least 1")
+    return int(value)
 
 
 if __name__ == "__main__":

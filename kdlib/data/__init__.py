@@ -2,6 +2,7 @@
 
 from kdlib.data.augment import Augmentation, affine, augment, normalise
 from kdlib.data.dataset import Dataset, Split, check_batch, fingerprint, hold_out, load, subset
+from kdlib.data.radiographs import patient_of
 from kdlib.data.sources import SOURCES, Part, Parts, Request, register
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "hold_out",
     "load",
     "normalise",
+    "patient_of",
     "register",
     "subset",
 ]

@@ -18,10 +18,11 @@ SUBSET, HOLD_OUT, TEST_SUBSET = 1, 2, 3
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Images, uint8 (N, C, H, W), and labels, int64 (N,)."""
+    """Images, uint8 (N, C, H, W), labels, int64 (N,), and where known each image's group (a patient), int64 (N,)."""
 
     images: torch.Tensor
     labels: torch.Tensor
+    groups: torch.Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -31,7 +32,8 @@ class Split:
 class Dataset:
     """A dataset as it is used in training.
 
-    fingerprint: 16 hex digits over classes, shapes, images and labels of the three splits.
+    fingerprint: 16 hex digits over classes, shapes, images and labels of the three splits; not over groups,
+    which are no part of what a model sees.
     mean, std: per channel over the training split, in 0..1 units.
     """
 
@@ -55,15 +57,26 @@ class Dataset:
         return tuple(self.train.images.shape[1:])
 
     def describe(self) -> dict:
-        """What a run record says about the dataset; JSON-able."""
+        """What a run record says about the dataset; JSON-able.
+
+        class_counts: images of each class in each split. group_counts: patients in each, where images have one.
+        """
+        splits = {"train": self.train, "val": self.val, "test": self.test}
+        groups = {part: split.groups for part, split in splits.items()}
+        counted = {part: len(of.unique()) for part, of in groups.items() if of is not None}
         return {
             "name": self.name,
             "classes": list(self.classes),
-            "sizes": {"train": len(self.train), "val": len(self.val), "test": len(self.test)},
+            "sizes": {part: len(split) for part, split in splits.items()},
+            "class_counts": {
+                part: torch.bincount(split.labels, minlength=self.num_classes).tolist()
+                for part, split in splits.items()
+            },
             "shape": list(self.shape),
             "fingerprint": self.fingerprint,
             "mean": list(self.mean),
             "std": list(self.std),
+            **({"group_counts": counted} if counted else {}),
         }
 
 
@@ -85,10 +98,11 @@ def load(
 
     name: a key of `SOURCES`. data_root: where its files lie. image_size: side in pixels to resize to, square.
     train_size: images drawn from the training part, stratified, before validation is held out. test_size:
-    likewise from the test part, but always the same ones, whatever the seed. (For `shapes10` both say how
-    many are made.)
+    likewise from the test part, but always the same ones, whatever the seed. (For `shapes10`, `outlines10` and
+    `phantom` both say how many are made.)
     val_fraction: share of those held out for validation, stratified (0.2 as in the ResNet-ladder report; 0
-    leaves validation empty); not used where the source has a validation split of its own.
+    leaves validation empty); not used where the source has a validation split of its own. Where images are
+    grouped (by patient), whole groups are held out; what train_size draws may cut a group.
     split_seed: chooses what is drawn and what is held out. classes: the first so many only.
     data_seed: seed of generated images. download: let torchvision fetch what is missing.
     Raises UserError for all a user can get wrong here.
@@ -107,7 +121,8 @@ def load(
     splits = {}
     for part, (source, indices) in chosen.items():
         images = conform(source.read(indices), image_size, grayscale)
-        splits[part] = Split(images, source.labels[indices].clone())
+        groups = None if source.groups is None else source.groups[indices].clone()
+        splits[part] = Split(images, source.labels[indices].clone(), groups)
     _check_shapes(splits)
     names = tuple(parts.classes[:classes])
     mean, std = _statistics(splits["train"].images)
@@ -147,7 +162,8 @@ def _choose(
     if parts.val is not None:
         val_part, val = parts.val, of_classes(parts.val)
     else:
-        kept, held = hold_out(parts.train.labels[train], val_fraction, split_seed)
+        groups = None if parts.train.groups is None else parts.train.groups[train]
+        kept, held = hold_out(parts.train.labels[train], val_fraction, split_seed, groups)
         val_part, val, train = parts.train, train[held], train[kept]
     chosen = {"train": (parts.train, train), "val": (val_part, val), "test": (parts.test, test)}
     for part in ("train", "test"):
@@ -158,26 +174,65 @@ def _choose(
     return chosen
 
 
-def hold_out(labels: torch.Tensor, fraction: float, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
+def hold_out(
+    labels: torch.Tensor, fraction: float, seed: int, groups: torch.Tensor | None = None
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Indices (kept, held out), ascending: every class is held out in its share, at least one image stays.
 
     labels: int64 (N,). The number held out is N * fraction, rounded half up; remainders go to the classes
-    whose share was cut most. Raises UserError when a fraction above 0 would hold out nothing.
+    whose share was cut most.
+    groups: int64 (N,), whose image each is (of one patient, say). Then whole groups are held out: none is on both
+    sides. A group counts for the class most of its images have (the first of equals), each class comes as near
+    its share of images as whole groups allow, and keeps one group at least.
+    Raises UserError when a fraction above 0 would hold out nothing.
     """
     if fraction == 0:
         return torch.arange(len(labels)), torch.empty(0, dtype=torch.int64)
-    total = int(len(labels) * fraction + 0.5)
-    sizes = torch.bincount(labels).tolist()
-    quota = _apportion(sizes, total, most=[max(size - 1, 0) for size in sizes])
-    held = _draw(labels, quota, seed, HOLD_OUT)
+    if groups is None:
+        quota = _quota(torch.bincount(labels).tolist(), fraction)
+        held = _draw(labels, quota, seed, HOLD_OUT)
+    else:
+        held = _draw_groups(labels, fraction, seed, groups)
     if not len(held):
+        many, of = (len(labels), "images") if groups is None else (len(groups.unique()), "groups of images")
         raise UserError(
-            f"too few training images ({len(labels)}) to hold {fraction:g} of them out for validation: "
+            f"too few training {of} ({many}) to hold {fraction:g} of them out for validation: "
             "add images or a val/ folder, or raise val_fraction"
         )
     kept = torch.ones(len(labels), dtype=torch.bool)
     kept[held] = False
     return kept.nonzero().flatten(), held
+
+
+def _quota(sizes: list[int], fraction: float) -> list[int]:
+    """How many of each class are to be held out of so many."""
+    return _apportion(sizes, int(sum(sizes) * fraction + 0.5), most=[max(size - 1, 0) for size in sizes])
+
+
+def _draw_groups(labels: torch.Tensor, fraction: float, seed: int, groups: torch.Tensor) -> torch.Tensor:
+    """Ascending indices of the images of the groups held out; see `hold_out`.
+
+    Groups are met in the order of raw PCG64 words, one each by ascending number, and taken while that brings
+    their class nearer to its share.
+    """
+    numbers, member = groups.unique(return_inverse=True)
+    table = torch.zeros(len(numbers), max(len(torch.bincount(labels)), 1), dtype=torch.int64)
+    table.index_put_((member, labels), torch.ones_like(labels), accumulate=True)
+    sizes, of_class = table.sum(1).tolist(), table.numpy().argmax(1).tolist()
+    images, left = [0] * table.shape[1], [0] * table.shape[1]
+    for size, label in zip(sizes, of_class, strict=True):
+        images[label] += size
+        left[label] += 1
+    missing = _quota(images, fraction)
+    keys = np.random.PCG64(np.random.SeedSequence([seed, HOLD_OUT])).random_raw(len(numbers))
+    taken = torch.zeros(len(numbers), dtype=torch.bool)
+    for group in np.argsort(keys, kind="stable").tolist():
+        size, label = sizes[group], of_class[group]
+        if left[label] > 1 and abs(missing[label] - size) < abs(missing[label]):
+            taken[group] = True
+            missing[label] -= size
+            left[label] -= 1
+    return taken[member].nonzero().flatten()
 
 
 def subset(labels: torch.Tensor, count: int, seed: int, stream: int = SUBSET, what: str = "size") -> torch.Tensor:

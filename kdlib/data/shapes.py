@@ -1,20 +1,33 @@
-"""shapes10: textured shapes in clutter, 32x32 RGB, ten classes, made from a seed in seconds.
+"""shapes10 and outlines10: textured shapes in clutter, 32x32 RGB, ten classes each, made from a seed in seconds.
 
 The class is the outline alone: colours, textures, place, size, orientation, clutter, occlusion, light and
-noise are drawn from the same distributions for all. Every image is the same to the bit on every machine,
-because nothing but correctly rounded operations (+ - * / sqrt, comparisons) and raw PCG64 words enter: no
-sine, no exponential, no sum whose order a library chooses. Images are made in blocks with a stream of their
+noise are drawn from the same distributions for all. The two differ in their outlines (`kdlib.data.outlines`) and
+in nothing else, so that one can be the source task of a transfer to the other. Every image is the same to the bit
+on every machine (`kdlib.data.procedural` says how). Images are made in blocks with a stream of their
 own, so the first n images of a larger set are those of a smaller one; the label of image i is i mod 10.
 """
-
-import os
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import torch
 
-CLASSES = ("disc", "ring", "square", "triangle", "cross", "star", "crescent", "hexagon", "arrow", "bars")
+from kdlib.data.outlines import OUTLINES10, SHAPES10, Outline
+from kdlib.data.procedural import (
+    Array,
+    Stream,
+    clouds,
+    direction,
+    each,
+    frame,
+    grid,
+    in_blocks,
+    noise,
+    stream,
+    to_bytes,
+    wave,
+)
+
+CLASSES = tuple(SHAPES10)
+OTHER_CLASSES = tuple(OUTLINES10)
 SIDE = 32
 BLOCK = 250  # images a stream makes; a multiple of ten
 
@@ -32,39 +45,36 @@ OCCLUDERS = 2  # scraps in front of it
 LIGHT = 0.35  # how far the illumination rises or falls from the centre to a border
 NOISE = (0.02, 0.10)  # standard deviation
 
-Array = np.ndarray
-Stream = Callable[..., Array]
-
 
 def shapes10(count: int, part: str = "train", seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
-    """The first `count` images of a part: uint8 (count, 3, 32, 32), and labels, int64 (count,).
+    """The first `count` images of a part: uint8 (count, 3, 32, 32), and labels, int64 (count,), of `CLASSES`.
 
     part: "train" or "test", which never share a stream. seed: 0 or more; another seed, other images.
     """
+    return _make(SHAPES10, (), count, part, seed)
+
+
+def outlines10(count: int, part: str = "train", seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
+    """As `shapes10`, with ten other outlines (`OTHER_CLASSES`) and streams of its own."""
+    return _make(OUTLINES10, (1,), count, part, seed)
+
+
+def _make(
+    outlines: dict[str, Outline], own: tuple[int, ...], count: int, part: str, seed: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """`own` is what sets the streams of these outlines apart from the others'."""
     images = np.empty((count, 3, SIDE, SIDE), np.uint8)
 
     def fill(start: int) -> None:
-        made = _block(_stream(seed, ("train", "test").index(part), start // BLOCK))
+        made = _block(stream(seed, ("train", "test").index(part), start // BLOCK, *own), outlines)
         images[start : start + BLOCK] = made[: count - start]
 
-    with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
-        list(pool.map(fill, range(0, count, BLOCK)))
-    labels = np.arange(count, dtype=np.int64) % len(CLASSES)
+    in_blocks(count, BLOCK, fill)
+    labels = np.arange(count, dtype=np.int64) % len(outlines)
     return torch.from_numpy(images), torch.from_numpy(labels)
 
 
-def _stream(*key: int) -> Stream:
-    """uniform(low, high, *shape): float32 numbers from the raw words of this key's own generator."""
-    bits = np.random.PCG64(np.random.SeedSequence(key))
-
-    def uniform(low: float, high: float, *shape: int) -> Array:
-        words = bits.random_raw(int(np.prod(shape))).reshape(shape) >> np.uint64(40)
-        return words.astype(np.float32) * np.float32((high - low) / 2**24) + np.float32(low)
-
-    return uniform
-
-
-def _block(uniform: Stream) -> Array:
+def _block(uniform: Stream, outlines: dict[str, Outline]) -> Array:
     """One block of images, uint8 (BLOCK, 3, 32, 32); image i is of class i mod 10."""
     ground_colour = uniform(*GROUND, BLOCK, 3)
     canvas = _paint(uniform, ground_colour)
@@ -72,41 +82,17 @@ def _block(uniform: Stream) -> Array:
         canvas = _cover(canvas, _fragment(uniform, 2.0, 5.0, SIDE / 2), _paint(uniform, uniform(0, 1, BLOCK, 3)))
     for _ in range(STROKES):
         canvas = _cover(canvas, _stroke(uniform), _plain(uniform(0, 1, BLOCK, 3)))
-    canvas = _cover(canvas, _outline(uniform), _paint(uniform, _apart(uniform, ground_colour)))
+    canvas = _cover(canvas, _outline(uniform, outlines), _paint(uniform, _apart(uniform, ground_colour)))
     for _ in range(OCCLUDERS):
         colour = _paint(uniform, uniform(0, 1, BLOCK, 3))
         canvas = _cover(canvas, _fragment(uniform, 2.0, 4.0, 8.0), colour)
     canvas = _light(uniform, canvas)
-    canvas = canvas + _noise(uniform)
-    return np.floor(canvas * np.float32(255) + np.float32(0.5)).clip(0, 255).astype(np.uint8)
-
-
-def _grid() -> tuple[Array, Array]:
-    """Pixel centres (y, x), measured from the middle of the image, shaped to broadcast."""
-    line = np.arange(SIDE, dtype=np.float32) - np.float32((SIDE - 1) / 2)
-    return line[None, :, None], line[None, None, :]
-
-
-def _each(values: Array) -> Array:
-    """(n,) shaped to broadcast over an image's rows and columns."""
-    return values[:, None, None]
-
-
-def _direction(uniform: Stream) -> tuple[Array, Array]:
-    """Unit vectors (cos, sin) of BLOCK random angles, without a cosine: up to 45 degrees, then quarters."""
-    t = uniform(-0.41421354, 0.41421354, BLOCK)  # the tangent of half the angle
-    cos, sin = (1 - t * t) / (1 + t * t), 2 * t / (1 + t * t)
-    quarter, half = uniform(0, 1, BLOCK) < 0.5, uniform(0, 1, BLOCK) < 0.5
-    cos, sin = np.where(quarter, -sin, cos), np.where(quarter, cos, sin)
-    return np.where(half, -cos, cos), np.where(half, -sin, sin)
+    canvas = canvas + noise(uniform, NOISE, BLOCK, 3, SIDE, SIDE)
+    return to_bytes(canvas)
 
 
 def _frame(uniform: Stream, offset: float) -> tuple[Array, Array]:
-    """Coordinates (u, v) in pixels of a randomly placed and turned frame, each (BLOCK, 32, 32)."""
-    y, x = _grid()
-    y, x = y - _each(uniform(-offset, offset, BLOCK)), x - _each(uniform(-offset, offset, BLOCK))
-    cos, sin = map(_each, _direction(uniform))
-    return cos * x + sin * y, cos * y - sin * x
+    return frame(uniform, BLOCK, SIDE, offset)
 
 
 # --- what is painted ---
@@ -127,38 +113,22 @@ def _apart(uniform: Stream, ground: Array) -> Array:
 def _paint(uniform: Stream, colour: Array) -> Array:
     """A textured surface (BLOCK, 3, 32, 32) about a colour: stripes, checks, dots, clouds or plain."""
     u, v = _frame(uniform, 8.0)
-    period = _each(uniform(3.5, 9.0, BLOCK))
-    across, along = _wave(u / period), _wave(v / period)
+    period = each(uniform(3.5, 9.0, BLOCK))
+    across, along = wave(u / period), wave(v / period)
     kinds = (
         across,
         np.where((across < 0.5) == (along < 0.5), np.float32(1), np.float32(0)),
         np.minimum(across, along) * 2 - np.float32(0.3),
-        _clouds(uniform),
+        clouds(uniform, BLOCK, SIDE, 5),
         np.float32(0.5),
     )
-    kind = _each(uniform(0, len(kinds), BLOCK))
+    kind = each(uniform(0, len(kinds), BLOCK))
     pattern = kinds[-1]
     for number, texture in enumerate(kinds[:-1]):
         pattern = np.where((kind >= number) & (kind < number + 1), texture, pattern)
     pattern = pattern.clip(0, 1) - np.float32(0.5)
     swing = uniform(-SWING, SWING, BLOCK, 3)
     return _plain(colour) + pattern[:, None] * _plain(swing)
-
-
-def _wave(position: Array) -> Array:
-    """Triangular wave of period 1 between 0 and 1."""
-    return np.abs(position - np.floor(position) - np.float32(0.5)) * 2
-
-
-def _clouds(uniform: Stream, cells: int = 5) -> Array:
-    """Smooth noise (BLOCK, 32, 32) in 0..1: random values on a lattice, smoothly joined."""
-    lattice = uniform(0, 1, BLOCK, cells + 1, cells + 1)
-    place = (np.arange(SIDE, dtype=np.float32) + np.float32(0.5)) * np.float32(cells / SIDE)
-    low = np.floor(place).astype(np.int64)
-    part = place - low.astype(np.float32)
-    part = part * part * (3 - 2 * part)
-    rows = lattice[:, low] * (1 - part)[:, None] + lattice[:, low + 1] * part[:, None]
-    return rows[..., low] * (1 - part) + rows[..., low + 1] * part
 
 
 def _cover(canvas: Array, distance: Array, surface: Array) -> Array:
@@ -169,19 +139,10 @@ def _cover(canvas: Array, distance: Array, surface: Array) -> Array:
 
 def _light(uniform: Stream, canvas: Array) -> Array:
     """Illumination that rises in some direction across the image."""
-    y, x = _grid()
-    cos, sin = map(_each, _direction(uniform))
-    slope = _each(uniform(0, LIGHT / SIDE * 2, BLOCK))
+    y, x = grid(SIDE)
+    cos, sin = map(each, direction(uniform, BLOCK))
+    slope = each(uniform(0, LIGHT / SIDE * 2, BLOCK))
     return canvas * (1 + (cos * x + sin * y) * slope)[:, None]
-
-
-def _noise(uniform: Stream) -> Array:
-    """Pixel noise: the sum of four uniform numbers is close to a normal one and needs no logarithm."""
-    deviation = uniform(*NOISE, BLOCK)[:, None, None, None]
-    total = uniform(-1, 1, BLOCK, 3, SIDE, SIDE)
-    for _ in range(3):
-        total = total + uniform(-1, 1, BLOCK, 3, SIDE, SIDE)
-    return total * deviation * np.float32(0.8660254)
 
 
 # --- what lies about ---
@@ -190,93 +151,30 @@ def _noise(uniform: Stream) -> Array:
 def _fragment(uniform: Stream, smallest: float, largest: float, near: float) -> Array:
     """Signed distance of a scrap: a disc or a box with a straight cut. near: how far off."""
     u, v = _frame(uniform, near)
-    size = _each(uniform(smallest, largest, BLOCK))
-    shape = _each(uniform(0, 1, BLOCK))
+    size = each(uniform(smallest, largest, BLOCK))
+    shape = each(uniform(0, 1, BLOCK))
     whole = np.where(shape < 0.5, np.sqrt(u * u + v * v), np.maximum(np.abs(u), np.abs(v) * np.float32(1.5)))
-    return np.maximum(whole - size, u - size * _each(uniform(-0.2, 0.9, BLOCK)))
+    return np.maximum(whole - size, u - size * each(uniform(-0.2, 0.9, BLOCK)))
 
 
 def _stroke(uniform: Stream) -> Array:
     """Signed distance of a straight stroke, rounded at its ends."""
     u, v = _frame(uniform, SIDE / 2)
-    beyond = np.maximum(np.abs(u) - _each(uniform(3, 12, BLOCK)), 0)
-    return np.sqrt(beyond * beyond + v * v) - _each(uniform(0.5, 1.5, BLOCK))
+    beyond = np.maximum(np.abs(u) - each(uniform(3, 12, BLOCK)), 0)
+    return np.sqrt(beyond * beyond + v * v) - each(uniform(0.5, 1.5, BLOCK))
 
 
-# --- the classes: signed distances in units of the radius ---
+# --- the class ---
 
 
-def _outline(uniform: Stream) -> Array:
+def _outline(uniform: Stream, outlines: dict[str, Outline]) -> Array:
     """Signed distance in pixels (BLOCK, 32, 32) of the shape that image i's class names."""
     u, v = _frame(uniform, OFFSET)
-    radius = _each(uniform(*RADIUS, BLOCK))
-    stretch = 1 + _each(uniform(-STRETCH, STRETCH, BLOCK))
+    radius = each(uniform(*RADIUS, BLOCK))
+    stretch = 1 + each(uniform(-STRETCH, STRETCH, BLOCK))
     u, v = u / (radius * stretch), v * stretch / radius
     distance = np.empty_like(u)
-    for label, shape in enumerate(_SHAPES):
-        mine = slice(label, None, len(CLASSES))
+    for label, shape in enumerate(outlines.values()):
+        mine = slice(label, None, len(outlines))
         distance[mine] = shape(u[mine], v[mine])
     return distance * radius
-
-
-def _length(u: Array, v: Array) -> Array:
-    return np.sqrt(u * u + v * v)
-
-
-def _disc(u: Array, v: Array) -> Array:
-    return _length(u, v) - np.float32(0.9)
-
-
-def _ring(u: Array, v: Array) -> Array:
-    return np.abs(_length(u, v) - np.float32(0.72)) - np.float32(0.22)
-
-
-def _square(u: Array, v: Array) -> Array:
-    return np.maximum(np.abs(u), np.abs(v)) - np.float32(0.78)
-
-
-def _triangle(u: Array, v: Array) -> Array:
-    # An equilateral triangle about its centre: the inner radius is half the outer.
-    return np.maximum(np.abs(u) * np.float32(0.8660254) + v * np.float32(0.5), -v) - np.float32(0.55)
-
-
-def _cross(u: Array, v: Array) -> Array:
-    u, v = np.abs(u), np.abs(v)
-    return np.maximum(np.minimum(u, v) - np.float32(0.3), np.maximum(u, v) - np.float32(0.95))
-
-
-def _star(u: Array, v: Array) -> Array:
-    # A pentagram is what lies inside at least four of the five lines through its points: take the second
-    # largest distance.
-    normals = ((0.0, 1.0), (0.95105652, 0.30901699), (0.58778525, -0.80901699))
-    u = np.abs(u)
-    sides = [u * np.float32(a) + v * np.float32(b) for a, b in normals]
-    sides += [v * np.float32(b) - u * np.float32(a) for a, b in normals[1:]]
-    first = second = np.full_like(u, -np.inf)
-    for side in sides:
-        first, second = np.maximum(first, side), np.maximum(second, np.minimum(first, side))
-    return second - np.float32(0.36)
-
-
-def _crescent(u: Array, v: Array) -> Array:
-    bite = _length(u - np.float32(0.45), v) - np.float32(0.72)
-    return np.maximum(_length(u, v) - np.float32(0.95), -bite)
-
-
-def _hexagon(u: Array, v: Array) -> Array:
-    u, v = np.abs(u), np.abs(v)
-    return np.maximum(u * np.float32(0.8660254) + v * np.float32(0.5), v) - np.float32(0.82)
-
-
-def _arrow(u: Array, v: Array) -> Array:
-    v = np.abs(v)
-    head = np.maximum((u + v * np.float32(1.0)) * np.float32(0.70710678) - np.float32(0.7), np.float32(0.1) - u)
-    shaft = np.maximum(v - np.float32(0.24), np.abs(u + np.float32(0.4)) - np.float32(0.6))
-    return np.minimum(head, shaft)
-
-
-def _bars(u: Array, v: Array) -> Array:
-    return np.maximum(np.abs(np.abs(v) - np.float32(0.5)) - np.float32(0.26), np.abs(u) - np.float32(0.9))
-
-
-_SHAPES = (_disc, _ring, _square, _triangle, _cross, _star, _crescent, _hexagon, _arrow, _bars)

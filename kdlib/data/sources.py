@@ -13,7 +13,11 @@ from pathlib import Path
 import torch
 
 from kdlib.data.images import read_images
+from kdlib.data.phantom import CLASSES as FINDINGS
+from kdlib.data.phantom import phantom as draw_phantom
 from kdlib.data.shapes import CLASSES as SHAPES
+from kdlib.data.shapes import OTHER_CLASSES as OUTLINES
+from kdlib.data.shapes import outlines10 as draw_outlines
 from kdlib.data.shapes import shapes10 as draw_shapes
 from kdlib.errors import UserError
 
@@ -40,15 +44,19 @@ class Part:
     """The images of one split, not yet read.
 
     labels: int64 (N,). read: takes int64 indices (n,) and returns those images, uint8 (n, C, H, W).
+    groups: which patient (or whatever else several images share) each image is of, int64 (N,), numbered so that
+    no two parts of a source have a number in common unless the patient is the same; None where each image stands
+    for itself.
     """
 
     labels: torch.Tensor
     read: Callable[[torch.Tensor], torch.Tensor]
+    groups: torch.Tensor | None = None
 
     @classmethod
-    def in_memory(cls, images: torch.Tensor, labels: torch.Tensor) -> "Part":
-        """A part whose images are there already: uint8 (N, C, H, W) and int64 (N,)."""
-        return cls(labels, lambda chosen: images[chosen])
+    def in_memory(cls, images: torch.Tensor, labels: torch.Tensor, groups: torch.Tensor | None = None) -> "Part":
+        """A part whose images are there already: uint8 (N, C, H, W), and int64 (N,) twice."""
+        return cls(labels, lambda chosen: images[chosen], groups)
 
     @classmethod
     def files(cls, paths: Sequence[Path], labels: Sequence[int], request: Request, what: str) -> "Part":
@@ -88,12 +96,30 @@ def register(name: str) -> Callable[[Source], Source]:
 @register("shapes10")
 def shapes10(request: Request) -> Parts:
     """The embedded procedural data set (`kdlib.data.shapes`); 5,000 and 1,000 images unless said."""
+    return _drawn(draw_shapes, SHAPES, request)
+
+
+@register("outlines10")
+def outlines10(request: Request) -> Parts:
+    """Ten other outlines by the renderer of shapes10: a source task to transfer from; as many images."""
+    return _drawn(draw_outlines, OUTLINES, request)
+
+
+def _drawn(draw: Callable, names: tuple[str, ...], request: Request) -> Parts:
     sizes = {"train": request.train_size or 5000, "test": request.test_size or 1000}
     if request.classes:  # `load` keeps those: make enough for as many as were asked for
         for part, asked in (("train", request.train_size), ("test", request.test_size)):
-            sizes[part] = -(-asked // request.classes) * len(SHAPES) if asked else sizes[part]
-    parts = {part: Part.in_memory(*draw_shapes(size, part, request.data_seed)) for part, size in sizes.items()}
-    return Parts(SHAPES, parts["train"], parts["test"])
+            sizes[part] = -(-asked // request.classes) * len(names) if asked else sizes[part]
+    parts = {part: Part.in_memory(*draw(size, part, request.data_seed)) for part, size in sizes.items()}
+    return Parts(names, parts["train"], parts["test"])
+
+
+@register("phantom")
+def phantom(request: Request) -> Parts:
+    """Embedded chest-like radiographs (`kdlib.data.phantom`); 1,500 and 300 films unless said, patients as groups."""
+    train = draw_phantom(request.train_size or 1500, "train", request.data_seed)
+    images, labels, patients = draw_phantom(request.test_size or 300, "test", request.data_seed)
+    return Parts(FINDINGS, Part.in_memory(*train), Part.in_memory(images, labels, patients + int(train[2].max()) + 1))
 
 
 @register("folder")
@@ -112,7 +138,7 @@ def folder(request: Request) -> Parts:
     for name in names:
         if not (root / name).is_dir():
             raise UserError(f"no such folder: {root / name} (--data-root must hold {TREE})")
-    listings = {name: _list_classes(root / name) for name in names}
+    listings = {name: list_classes(root / name) for name in names}
     classes = tuple(sorted(listings["train"]))
     for name in names[1:]:
         _check_same_classes(root, classes, name, listings[name])
@@ -120,11 +146,11 @@ def folder(request: Request) -> Parts:
     return Parts(classes, parts["train"], parts["test"], parts.get("val"))
 
 
-def _list_classes(directory: Path) -> dict[str, list[Path]]:
+def list_classes(directory: Path) -> dict[str, list[Path]]:
     """Image files of each class folder, sorted. UserError: no class folder, or one without images."""
     found: dict[str, list[Path]] = {}
     for entry in sorted(directory.iterdir()):
-        if not entry.is_dir() or entry.name.startswith("."):
+        if not entry.is_dir() or entry.name.startswith(".") or entry.name == "__MACOSX":
             continue
         files = sorted(
             Path(where, name).as_posix()

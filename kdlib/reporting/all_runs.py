@@ -3,24 +3,43 @@
 from __future__ import annotations
 
 from kdlib.reporting import names, numbers
-from kdlib.reporting.results import Results
+from kdlib.reporting.results import SETTING, Results
+from kdlib.reporting.transfer_text import BOOK, layers
 from kdlib.studies.schema import LANGUAGES, Column, Row, Table
 
 _ROLES = {
     "teacher": {"en": "teacher", "tr": "öğretmen"},
     "baseline": {"en": "alone", "tr": "tek başına"},
     "student": {"en": "distilled", "tr": "damıtılmış"},
+    "source": BOOK["source"],
+    "transfer": BOOK["transfer"],
+}
+
+_HEADS = {
+    "model": {"en": "Model", "tr": "Model"},
+    "role": {"en": "Training", "tr": "Eğitim"},
+    "recipe": {"en": "Recipe", "tr": "Reçete"},
+    **{"T": "T", "alpha": "α", "lam": "λ"},
+    "variant": BOOK["open_layers"],
 }
 
 
 def spec(results: Results) -> Table:
-    """One row a setting (role, model, recipe, T, α, λ), with its test accuracy; best of each model in bold."""
-    settings = dict.fromkeys((a.role, a.model, a.recipe, a.T, a.alpha, a.lam) for a in results.arms)
-    keys = ("role", "model", "recipe", "T", "alpha", "lam")
+    """One row a setting (role, model, recipe, T, α, λ, open layers), with its test accuracy.
+
+    Bold is the best of each model on the same task; the open layers are a column only where some arm has them, T, α
+    and λ unless only such arms are there.
+    """
+    settings = dict.fromkeys(tuple(getattr(a, key, None) for key in SETTING) for a in results.arms)
+    wheres = [dict(zip(SETTING, setting, strict=True)) for setting in settings]
+    kept = ["model", "role", "recipe"]
+    opened = any(where["variant"] is not None for where in wheres)
+    kept += [] if opened and all(where["T"] is None for where in wheres) else ["T", "alpha", "lam"]
+    kept += ["variant"] if opened else []
     rows = []
-    for setting in settings:
-        where = dict(zip(keys, setting, strict=True))
-        rows.append(Row(label=_labels(results, where), where=where, group=where["model"]))
+    for where in wheres:
+        group = f"{where['model']}, source" if where["role"] == "source" else where["model"]
+        rows.append(Row(label=_labels(results, where, kept), where=where, group=group))
     return Table(
         id="all_runs",
         title={
@@ -28,21 +47,14 @@ def spec(results: Results) -> Table:
             "tr": "Koşulan bütün ayarlar: test doğruluğu (%)",
         },
         unit="percent",
-        head=[
-            {"en": "Model", "tr": "Model"},
-            {"en": "Training", "tr": "Eğitim"},
-            {"en": "Recipe", "tr": "Reçete"},
-            "T",
-            "α",
-            "λ",
-        ],
+        head=[_HEADS[key] for key in kept],
         columns=[Column(label={"en": "Test accuracy", "tr": "Test doğruluğu"})],
         rows=rows,
         best="column",
     )
 
 
-def _labels(results: Results, where: dict) -> list:
+def _labels(results: Results, where: dict, kept: list[str]) -> list:
     def both(key: str) -> dict:
         return {lang: names.label(results.study, where[key], lang) for lang in LANGUAGES}
 
@@ -50,5 +62,10 @@ def _labels(results: Results, where: dict) -> list:
         value = where[key]
         return "" if value is None else {lang: numbers.short(value, lang) for lang in LANGUAGES}
 
-    recipe = _ROLES["teacher"] if where["recipe"] == "teacher" else both("recipe")
-    return [both("model"), _ROLES[where["role"]], recipe, number("T"), number("alpha"), number("lam")]
+    named = getattr(results.study, "labels", None) or {}
+    own = where["recipe"] in ("teacher", "source") and where["recipe"] not in named
+    out = {key: number(key) for key in ("T", "alpha", "lam")}
+    out |= {"model": both("model"), "role": _ROLES[where["role"]]}
+    out["recipe"] = _ROLES[where["recipe"]] if own else both("recipe")
+    out["variant"] = {lang: layers(where["variant"], lang, results.study) for lang in LANGUAGES}
+    return [out[key] for key in kept]

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from kdlib.reporting import canvas, names, numbers
+from kdlib.reporting import canvas, names, numbers, transfer
 from kdlib.reporting.figures import each_recipe, stem, students
-from kdlib.reporting.text import word
+from kdlib.reporting.text import pick, word
+from kdlib.reporting.transfer_text import BOOK, SCRATCH, layers
 
 MANY = 7  # more settings than this in one panel cannot be told apart: a panel for each alpha, colour by T
 TRAIN = (0, (4, 2))
@@ -36,33 +37,64 @@ class Panel:
 
 
 def curves(results, lang: str, filters: dict):
-    """Yield (stem, parts) of one figure for each recipe; training dashed, validation solid."""
+    """Yield (stem, parts) of one figure for each recipe; training dashed, validation solid.
+
+    Transfer learning is one figure: the source task, and a row for each column with a line for each choice of layers.
+    """
+    title = word("curves_title", lang)
+    if found := transfer.columns(results, filters):
+        rows = [*_sources(results, lang), *_transfers(results, found, lang)]
+        yield stem(results, "curves", filters), _drawing(results, lang, rows, [], title)
+        return
     for recipe in each_recipe(results, filters):
         rows, temperatures = _rows(results, lang, {**filters, "recipe": recipe})
         if not rows:
             continue
-        figure, handles = _figure(results, lang, rows, temperatures)
-        title = word("curves_title", lang)
+        several = len(names.recipes(results)) > 1
+        full = f"{title} ({names.label(results.study, recipe, lang)})" if several else title
+        yield stem(results, "curves", filters, recipe=recipe), _drawing(results, lang, rows, temperatures, full)
+
+
+def _drawing(results, lang: str, rows: list[Panel], temperatures: list[float], title: str) -> dict:
+    figure, handles = _figure(results, lang, rows, temperatures)
+    spread = any(results.cell(line.where, "val_accuracy").n > 1 for row in rows for line in row.lines)
+    footer = (word("band_sd", lang) + ". " if spread else "") + names.provenance(results, lang)
+    canvas.titled(figure, title, footer, handles)
+    caption = f"{word('curves_caption', lang)} {footer}"
+    return {"figure": figure, "title": title, "alt": _alt(results, lang, rows), "caption": caption}
+
+
+def _sources(results, lang: str) -> list[Panel]:
+    """A row for each model that was trained on a source task."""
+    out = []
+    for where in results.settings(role="source"):
+        title = pick(BOOK, "source_title", lang, model=names.label(results.study, where["model"], lang))
+        out.append(Panel(title, [Line(where, "", canvas.BLACK, width=1.8)]))
+    return out
+
+
+def _transfers(results, columns: list[dict], lang: str) -> list[Panel]:
+    """A row for each column; a choice of open layers looks the same in every row, training from scratch is black."""
+    choices = dict.fromkeys(w["variant"] for w in results.settings(role="transfer") if w["variant"] != SCRATCH)
+    kinds = (canvas.colours(), canvas.MARKERS)
+    looks = {choice: tuple(kind[k % len(kind)] for kind in kinds) for k, choice in enumerate(choices)}
+    out = []
+    for here in columns:
+        title = pick(BOOK, "transfer_title", lang, model=names.label(results.study, here["model"], lang))
         if len(names.recipes(results)) > 1:
-            title += f" ({names.label(results.study, recipe, lang)})"
-        spread = any(results.cell(line.where, "val_accuracy").n > 1 for row in rows for line in row.lines)
-        footer = (word("band_sd", lang) + ". " if spread else "") + names.provenance(results, lang)
-        canvas.titled(figure, title, footer, handles)
-        yield (
-            stem(results, "curves", filters, recipe=recipe),
-            {
-                "figure": figure,
-                "title": title,
-                "alt": _alt(results, lang, rows),
-                "caption": f"{word('curves_caption', lang)} {footer}",
-            },
-        )
+            title += f", {names.label(results.study, here['recipe'], lang)}"
+        lines = []
+        for where in results.settings(role="transfer", **here):
+            look = looks.get(where["variant"], (canvas.BLACK, None))
+            lines.append(Line(where, layers(where["variant"], lang, results.study), *look))
+        out.append(Panel(title, lines, labelled=True))
+    return out
 
 
 def _rows(results, lang: str, filters: dict) -> tuple[list[Panel], list[float]]:
     """Panels in order, and the temperatures that colours stand for (empty where all lines carry labels)."""
     teachers = results.settings(role="teacher", recipe=filters["recipe"]) or results.settings(role="teacher")
-    rows = [_teacher(results, where, lang) for where in teachers]
+    rows = _sources(results, lang) + [_teacher(results, where, lang) for where in teachers]
     models = students(results, filters)
     settings = {m: results.settings(role="student", **{**filters, "model": m}) for m in models}
     temperatures = sorted({w["T"] for found in settings.values() if len(found) > MANY for w in found})

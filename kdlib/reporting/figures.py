@@ -89,13 +89,29 @@ def draw(results: Results, lang: str) -> dict[str, Drawing]:
 
 
 def _draw(results: Results, lang: str) -> dict[str, Drawing]:
-    from kdlib.reporting import bars, canvas, curves, heatmap, temperature
+    from kdlib.reporting import (
+        attention,
+        bars,
+        canvas,
+        clinical_figures,
+        comparison,
+        curves,
+        heatmap,
+        temperature,
+        transfer_figure,
+    )
 
     makers = {
         "curves": curves.curves,
         "heatmap": heatmap.heatmap,
         "temperature": temperature.temperature,
         "bars": bars.bars,
+        "transfer": transfer_figure.transfer,
+        "comparison": comparison.comparison,
+        "roc": clinical_figures.roc_curves,
+        "reliability": clinical_figures.reliability_diagrams,
+        "confusion": clinical_figures.confusion_matrices,
+        "attention": attention.attention,
     }
     out: dict[str, Drawing] = {}
     for spec in getattr(results.study, "figures", None) or []:
@@ -115,7 +131,7 @@ def _filters(spec: Any) -> dict[str, str]:
 def students(results: Results, filters: dict[str, str]) -> list[str]:
     """Models that appear as students (alone or distilled) among the filtered runs, in the study's order."""
     arms = [arm for arm, _ in results.select(**filters)]
-    return list(dict.fromkeys(arm.model for arm in arms if arm.role != "teacher"))
+    return list(dict.fromkeys(arm.model for arm in arms if arm.role in ("baseline", "student")))
 
 
 def each_recipe(results: Results, filters: dict[str, str]) -> list[str]:

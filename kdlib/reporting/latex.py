@@ -70,9 +70,9 @@ def table(report, lang: str) -> str:
         r"\end{tabular}" + ("%" if wide else ""),
         *(["}"] if wide else []),
     ]
-    notes = [escape(line) for line in [report.legend(lang), *report.notes(lang)]]
-    below = r" \par ".join(notes)
-    lines += [r"\par\smallskip", rf"\parbox{{\linewidth}}{{\footnotesize {below}}}"]
+    if notes := [escape(line) for line in [report.legend(lang), *report.notes(lang)] if line]:
+        below = r" \par ".join(notes)
+        lines += [r"\par\smallskip", rf"\parbox{{\linewidth}}{{\footnotesize {below}}}"]
     return "\n".join([*lines, r"\end{table}"]) + "\n"
 
 

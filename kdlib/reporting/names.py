@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from kdlib.reporting import numbers
-from kdlib.reporting.text import text, word
+from kdlib.reporting.text import pick, text, word
+from kdlib.reporting.transfer_text import BOOK, layers
 
 
 def label(study, key: str, lang: str) -> str:
@@ -26,20 +27,24 @@ def setting(results, where: dict, lang: str) -> str:
 
 
 def described(results, where: dict, lang: str) -> str:
-    """One setting in full: model, recipe where the study has several, and its role or weights."""
+    """One setting in full: model, recipe where the study has several, and its role, weights or open layers."""
     study, role = results.study, where["role"]
     parts = [label(study, where["model"], lang)]
-    if len(recipes(results)) > 1:
+    if len(recipes(results)) > 1 and role != "source":
         parts.append(label(study, where["recipe"], lang))
-    parts.append(
-        setting(results, where, lang) if role == "student" else word("teacher" if role == "teacher" else "alone", lang)
-    )
+    if role == "student":
+        parts.append(setting(results, where, lang))
+    elif role in ("source", "transfer"):
+        said = [pick(BOOK, role, lang), layers(where.get("variant"), lang, study)]
+        parts.append(": ".join(part for part in said if part))
+    else:
+        parts.append(word("teacher" if role == "teacher" else "alone", lang))
     return ", ".join(part for part in parts if part)
 
 
 def recipes(results) -> list[str]:
-    """The recipes of the study's students, in its order; the teacher's own recipe does not count."""
-    found = dict.fromkeys(arm.recipe for arm, _ in results.select() if arm.role != "teacher")
+    """The recipes of the study's columns, in its order; those of a teacher or a source task do not count."""
+    found = dict.fromkeys(arm.recipe for arm, _ in results.select() if arm.role not in ("teacher", "source"))
     return list(found) or list(dict.fromkeys(arm.recipe for arm, _ in results.select()))
 
 
@@ -66,31 +71,40 @@ def _profile(results, lang: str) -> str:
 
 
 def _datasets(results, lang: str) -> list[str]:
-    seen = {}
-    for record in results.used:
+    """Each dataset once; one that only a source task was trained on is called so."""
+    seen, targets = {}, set()
+    for arm, record in results.select():
         data = record.run.get("dataset") or {}
         seen.setdefault(data.get("fingerprint"), data)
+        if arm.role != "source":
+            targets.add(data.get("fingerprint"))
     out = []
-    for data in seen.values():
+    for fingerprint, data in seen.items():
         if not (sizes := data.get("sizes")):
             continue
-        counts = {part: numbers.integer(sizes[part], lang) for part in ("train", "val", "test")}
-        size = "×".join(str(s) for s in data["shape"][1:]) + " px"
-        out.append(word("dataset", lang, name=label(results.study, data["name"], lang), size=size, **counts))
+        said = {part: numbers.integer(sizes[part], lang) for part in ("train", "val", "test")}
+        said |= {"size": "×".join(str(s) for s in data["shape"][1:]) + " px"}
+        said |= {"name": label(results.study, data["name"], lang)}
+        is_target = fingerprint in targets
+        out.append(word("dataset", lang, **said) if is_target else pick(BOOK, "source_dataset", lang, **said))
     return out
 
 
 def _epochs(results, lang: str) -> str:
-    """Epochs asked for: one number when all agree; else the teacher's and the students' range apart."""
+    """Epochs asked for: one number when all agree; else the range of each role apart."""
     found: dict[str, set[int]] = {}
     for arm, record in results.select():
         epochs = (record.run.get("config", {}).get("recipe") or {}).get("epochs")
         if epochs is not None:
-            found.setdefault("teacher" if arm.role == "teacher" else "student", set()).add(int(epochs))
+            role = "student" if arm.role == "baseline" else arm.role
+            found.setdefault(role, set()).add(int(epochs))
     spans = {role: _span(values) for role, values in found.items()}
     if len(set(spans.values())) == 1:
         return next(iter(spans.values()))
-    return ", ".join(f"{word(role, lang).lower()} {spans[role]}" for role in ("teacher", "student") if role in spans)
+    called = {role: pick(BOOK, role, lang) for role in ("source", "transfer")}
+    called |= {role: word(role, lang).lower() for role in ("teacher", "student")}
+    order = ("source", "teacher", "student", "transfer")
+    return ", ".join(f"{called[role]} {spans[role]}" for role in order if role in spans)
 
 
 def _span(values: set[int]) -> str:

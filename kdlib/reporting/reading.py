@@ -11,9 +11,19 @@ from kdlib.studies import records, schema
 def read(folder: str | Path) -> Results:
     """Return the results that ``outputs/<profile>/<study>`` lists, with their records from ``../runs``.
 
-    Raises UserError where there is no ``runs.json``.
+    The studies that stand beside it come from the folders next to it, as far as they have been run. Raises UserError
+    where there is no ``runs.json``.
     """
     folder = Path(folder)
+    results = _one(folder)
+    for name in results.study.beside:
+        if (folder.parent / name / "runs.json").is_file():
+            results.beside[name] = _one(folder.parent / name)  # without its own: two may name each other
+    return results
+
+
+def _one(folder: Path) -> Results:
     arms, about = records.read_arms(folder)
     found = {arm.id: records.read(folder.parent / "runs", arm.id) for arm in arms}
-    return Results(schema.load(about["study"]), arms, {id: r for id, r in found.items() if r}, about["profile"])
+    study = schema.load(about["study"])
+    return Results(study, arms, {id: r for id, r in found.items() if r}, about["profile"], folder)

@@ -103,7 +103,7 @@ def html(table, lang: str) -> str:
         ]
         cells += [_html_cell(table, entry, lang) for entry in row]
         lines.append(('<tr class="first">' if new[i] else "<tr>") + "".join(cells) + "</tr>")
-    notes = "".join(f"<p>{escape(line)}</p>" for line in [table.legend(lang), *table.notes(lang)])
+    notes = "".join(f"<p>{escape(line)}</p>" for line in [table.legend(lang), *table.notes(lang)] if line)
     lines += ["</tbody></table>", f'<div class="notes">{notes}</div></div>']
     return "\n".join(lines) + "\n"
 
@@ -146,7 +146,7 @@ def markdown(table, lang: str) -> str:
         cells = [_md(label) if span else "" for label, span in zip(labels[i], merged[i], strict=True)]
         cells += [_md_cell(table, entry, lang) for entry in row]
         lines.append("| " + " | ".join(cells) + " |")
-    for line in [table.legend(lang), *table.notes(lang)]:
+    for line in filter(None, [table.legend(lang), *table.notes(lang)]):
         lines += ["", f"<sub>{_md(line)}</sub>"]
     return "\n".join(lines) + "\n"
 

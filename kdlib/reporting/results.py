@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, fields, is_dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -103,25 +104,29 @@ def same(value: Any, wanted: Any) -> bool:
 class Results:
     """The arms of one study and the records they point to.
 
-    `arms` are what the study compares (role, model, recipe, seed, T, alpha, lam, id); `records` maps a run id to its
-    record. An arm whose record is missing has not been run: it counts as absent, never as zero.
+    `arms` are what the study compares (role, model, recipe, seed, T, alpha, lam, id, variant); `records` maps a run
+    id to its record. An arm whose record is missing has not been run: it counts as absent, never as zero. `folder` is
+    the study's folder where the results were read from one; `beside` holds by name the other studies whose runs its
+    tables show, as far as they have been run.
     """
 
-    def __init__(self, study, arms, records, profile: str):
+    def __init__(self, study, arms, records, profile: str, folder: Path | None = None, beside=None):
         self.study, self.arms, self.records, self.profile = study, list(arms), dict(records), profile
+        self.folder: Path | None = folder
+        self.beside: dict[str, Results] = dict(beside or {})
         self.drawings: dict = {}  # what `draw` made, by language
         self._cells: dict = {}
         self._histories: dict = {}
 
     def select(self, **where) -> list[tuple[Any, Any]]:
         """(arm, record) of every arm that matches all of `where` and has a record."""
-        known = _names(self.arms[0]) if self.arms else set(where)
+        known = _names(self.arms[0]) | set(SETTING) if self.arms else set(where)
         if unknown := sorted(set(where) - known):
             raise UserError(f"where: {', '.join(unknown)} is no property of a run; known: {', '.join(sorted(known))}")
         return [
             (arm, self.records[arm.id])
             for arm in self.arms
-            if arm.id in self.records and all(same(getattr(arm, key), value) for key, value in where.items())
+            if arm.id in self.records and all(same(getattr(arm, key, None), value) for key, value in where.items())
         ]
 
     def cell(self, where: dict, metric: str = "test_accuracy") -> Cell:
@@ -138,7 +143,7 @@ class Results:
         found = {}
         for arm, record in self.select(**where):
             found.setdefault(record.id, (arm, record))  # arms may share a record: it still counts once
-        settings = {tuple(getattr(arm, k) for k in SETTING) for arm, _ in found.values()}
+        settings = {tuple(getattr(arm, k, None) for k in SETTING) for arm, _ in found.values()}
         if len(settings) > 1:
             differ = [k for i, k in enumerate(SETTING) if len({s[i] for s in settings}) > 1]
             raise UserError(f"where {where} mixes runs that differ in {', '.join(differ)}: add it to `where`")
@@ -152,7 +157,7 @@ class Results:
         """The distinct settings (all but the seed) of matching arms, in the study's order, each usable as a `where`."""
         seen = {}
         for arm, _ in self.select(**where):
-            key = {name: getattr(arm, name) for name in SETTING}
+            key = {name: getattr(arm, name, None) for name in SETTING}
             seen.setdefault(tuple(key.values()), key)
         return list(seen.values())
 
@@ -182,6 +187,8 @@ class Results:
             asked = (getattr(self.study, "recipes", None) or {}).get(arm.recipe, {})
             done = record.run.get("config", {}).get("recipe") or {}
             found |= {key: True for key in asked if key in done and not _agrees(done[key], asked[key])}
+            if arm.role == "source":  # trained on data of its own
+                continue
             if paper and record.run.get("dataset", {}).get("name", paper.data.name) != paper.data.name:
                 found["data"] = True
         return list(found)
@@ -197,7 +204,7 @@ class Results:
         return [self.records[i] for i in dict.fromkeys(arm.id for arm in self.arms) if i in self.records]
 
 
-SETTING = ("role", "model", "recipe", "T", "alpha", "lam")
+SETTING = ("role", "model", "recipe", "T", "alpha", "lam", "variant")
 
 
 def _agrees(done, asked) -> bool:

@@ -10,9 +10,11 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from kdlib.errors import UserError
-from kdlib.reporting import all_runs, latex, names, numbers, render
+from kdlib.reporting import all_runs, clinical, latex, model_costs, names, numbers, render
 from kdlib.reporting.results import Cell, Results
-from kdlib.reporting.text import reason, text, word
+from kdlib.reporting.sheet import Sheet
+from kdlib.reporting.text import pick, reason, text, word
+from kdlib.reporting.transfer_text import BOOK
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -72,17 +74,40 @@ class ReportTable:
                 )
             out.append(
                 [
-                    Entry(self._cell({**(row.where or {}), **(column.where or {})}, metric), scale, number)
+                    Entry(self._cell(row, {**(row.where or {}), **(column.where or {})}, metric), scale, number)
                     for column, number in zip(self.spec.columns, reported, strict=True)
                 ]
             )
         return out
 
-    def _cell(self, where: dict, metric: str) -> Cell:
+    def _cell(self, row, where: dict, metric: str) -> Cell:
+        of = self._of(row)
+        if of is None:  # that study has not been run
+            return Cell(None, None, 0, ())
         try:
-            return self.results.cell(where, metric)
+            return of.cell(where, metric)
         except UserError as error:
             raise UserError(f"table {self.id}: {error}") from None
+
+    def _of(self, row) -> Results | None:
+        """The results a row shows: the study's own, or those of one beside it, None where it has not been run."""
+        other = getattr(row, "study", None)
+        return self.results.beside.get(other) if other else self.results
+
+    def _sources(self, lang: str) -> list[str]:
+        """Where the numbers come from: one line, or one for each study that rows show; and what has not been run."""
+        others = list(dict.fromkeys(row.study for row in self.spec.rows if getattr(row, "study", None)))
+        if not others:
+            return [names.provenance(self.results, lang)]
+        shown = {self.results.study.name: self.results, **{name: self.results.beside.get(name) for name in others}}
+        profile, out = self.results.profile, []
+        for name, results in shown.items():
+            if results is None:
+                command = f"kdlib run {name} --profile {profile}"
+                out.append(pick(BOOK, "not_run", lang, study=name, profile=profile, command=command))
+            else:
+                out.append(pick(BOOK, "of_study", lang, study=name, provenance=names.provenance(results, lang)))
+        return out
 
     def _differences(self, entries: list[list[Entry]]) -> list[list[Entry]]:
         if not (rule := getattr(self.spec, "difference", None)):
@@ -191,7 +216,7 @@ class ReportTable:
         ]
         if runs:
             out.append(word("dagger", lang) + " " + "; ".join(runs) + ".")
-        return [*out, names.provenance(self.results, lang)]
+        return out + self._sources(lang)
 
     # Renderings.
 
@@ -223,13 +248,14 @@ def difference_columns(rule) -> tuple[int, int]:
     return rule.column, getattr(rule, "from_", None) if hasattr(rule, "from_") else getattr(rule, "from")
 
 
-def tables(results: Results) -> list[ReportTable]:
-    """Every table the study's report has, with our numbers, and one of all that was run.
+def tables(results: Results) -> list[ReportTable | Sheet]:
+    """Every table the study's report has, with our numbers, what it should have had, and one of all that was run.
 
     Raises UserError for a cell that mixes settings.
     """
-    specs = [*(getattr(results.study, "tables", None) or []), all_runs.spec(results)]
-    return [ReportTable(results, spec) for spec in specs]
+    reported = [ReportTable(results, spec) for spec in getattr(results.study, "tables", None) or []]
+    everything = ReportTable(results, all_runs.spec(results))
+    return [*clinical.sheets(results), *reported, *model_costs.sheets(results), everything]
 
 
 def _minus(value: float | None, base: float | None) -> float | None:

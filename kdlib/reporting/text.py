@@ -266,6 +266,11 @@ def finding(key: str, lang: str, **values: Any) -> str:
     return FINDINGS[key][lang].format(**values)
 
 
+def pick(book: dict[str, dict[str, str]], key: str, lang: str, **values: Any) -> str:
+    """The text `key` of a module's own `book`, its {fields} filled with `values`; KeyError for an unknown key."""
+    return book[key][lang].format(**values)
+
+
 def text(value: Any, lang: str) -> str:
     """What a study says in `lang`: a plain string or number is the same in both languages; else {en, tr}."""
     if value is None:

@@ -11,7 +11,7 @@ import kdlib
 from kdlib import models, profiling
 from kdlib.data import Dataset
 from kdlib.errors import UserError
-from kdlib.studies import cost, records, runner, schema
+from kdlib.studies import attention, cost, model_costs, records, runner, schema
 from kdlib.studies.parameters import Parameters, from_notebook
 from kdlib.studies.plan import Plan, plan
 from kdlib.studies.settings import Settings, settle
@@ -51,8 +51,11 @@ class Experiment:
 
     @cached_property
     def signature(self) -> str:
-        """Hash of what decides the study's output: the runs, the language, and kdlib's own files."""
-        text = json.dumps([self.parameters.lang, sorted(self.plan.runs), [a.id for a in self.plan.arms], _source()])
+        """Hash of what decides the study's output: its runs and those it shows beside, the language, kdlib's own files."""
+        beside = [self.parameters.root / name / "runs.json" for name in self.settings.study.beside]
+        shown = [[arm.id for arm in records.read_arms(path.parent)[0]] if path.is_file() else [] for path in beside]
+        own = [arm.id for arm in self.plan.arms]
+        text = json.dumps([self.parameters.lang, sorted(self.plan.runs), own, shown, _source()])
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def costs(self) -> list[cost.Cost]:
@@ -71,9 +74,12 @@ class Experiment:
         return runner.missing(self.plan, self.runs_folder)
 
     def run(self) -> Path:
-        """Do the missing runs, write ``runs.json``, and return the study's folder."""
+        """Do the missing runs, write what else the study shows beside them, and return the study's folder."""
         runner.execute(self.plan, self.runs_folder, self.parameters.device)
         self._write(self._finished())
+        if self.settings.study.costs:
+            model_costs.write(self.settings.study, self.folder)
+        attention.write(self)
         return self.folder
 
     def up_to_date(self) -> bool:

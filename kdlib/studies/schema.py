@@ -199,6 +199,65 @@ class Clinical(_Strict):
     reported: dict[Literal["teacher", "baseline", "student"], float] = {}
 
 
+class CostModel(_Strict):
+    """A column of a cost table: a model, and which of its layers are trained (None: all)."""
+
+    model: str
+    label: Text
+    open: list[str] | None = None
+
+
+class CostRow(_Strict):
+    """A row of a cost table: a measure of ``kdlib.profiling.costs``, what the report gave, and at which image sizes.
+
+    ``at`` names one size a column, as a report may mix them; without it all columns have the table's first size.
+    """
+
+    measure: Literal[
+        "total_params",
+        "trainable_params",
+        "frozen_params",
+        "mult_adds",
+        "input_mb",
+        "fwd_bwd_mb",
+        "params_mb",
+        "total_mb",
+        "macs_thop",
+        "macs_fvcore",
+        "macs_torch",
+        "size_mib",
+        "file_mb",
+    ]
+    label: Text
+    reported: list[float | None] = []
+    at: list[int] = []
+    group: str | None = None
+
+
+class Costs(_Strict):
+    """A table of what models cost, in the report's own shape: columns are models, rows are measures."""
+
+    id: str
+    title: Text
+    head: Text
+    num_classes: int
+    in_channels: int = 3
+    sizes: list[int] = Field(min_length=1)
+    models: list[CostModel]
+    rows: list[CostRow]
+    notes: list[Text] = []
+
+    @model_validator(mode="after")
+    def _shape(self) -> "Costs":
+        for row in self.rows:
+            for name, given in (("reported", row.reported), ("at", row.at)):
+                if given and len(given) != len(self.models):
+                    raise ValueError(f"costs {self.id}: row {row.label} needs {len(self.models)} values for {name}")
+            if unknown := sorted(set(row.at) - set(self.sizes)):
+                raise ValueError(f"costs {self.id}: row {row.label}: size {unknown[0]} is not among sizes {self.sizes}")
+        return self
+
+
 class Study(_Strict):
     """A study: what is compared, how, and what its report gave.
 
@@ -221,6 +280,7 @@ class Study(_Strict):
     labels: dict[str, Text] = {}
     beside: list[str] = []  # studies whose runs this one's tables show as well
     clinical: Clinical | None = None
+    costs: Costs | None = None
     tables: list[Table]
     figures: list[Figure]
 

@@ -140,7 +140,8 @@ def idle_parameters(study: schema.Study) -> dict[str, str]:
 def check_applies(study: schema.Study, parameters: Parameters) -> None:
     """Raise ``UserError`` for a parameter that does nothing in this study."""
     for name, why in idle_parameters(study).items():
-        if getattr(parameters, name) is not None:
+        # A folder that is not needed does no harm: a call of several studies names it once for all.
+        if name != "source_root" and getattr(parameters, name) is not None:
             raise UserError(f"parameter {name} does nothing in study {study.name}: {why}; leave it out")
 
 

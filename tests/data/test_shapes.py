@@ -1,4 +1,4 @@
-"""shapes10: the same images everywhere, balanced, nested, and told apart by outline only."""
+"""shapes10 and outlines10: the same images everywhere, balanced, nested, and told apart by outline only."""
 
 import hashlib
 
@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from kdlib.data import load
-from kdlib.data.shapes import BLOCK, CLASSES, shapes10
+from kdlib.data.shapes import BLOCK, CLASSES, OTHER_CLASSES, outlines10, shapes10
 
 
 def digest(images: torch.Tensor) -> str:
@@ -101,3 +101,38 @@ def test_data_seed_and_split_seed_are_apart():
     # The same ten images of each class, dealt out differently.
     pool = {image.numpy().tobytes() for part in (base.train, base.val) for image in part.images}
     assert pool == {i.numpy().tobytes() for part in (other_split.train, other_split.val) for i in part.images}
+
+
+# --- outlines10
+
+
+@pytest.fixture(scope="module")
+def others() -> tuple[torch.Tensor, torch.Tensor]:
+    return outlines10(1500)
+
+
+def test_outlines10_is_this_on_every_machine(others):
+    assert digest(others[0][:300]) == "0cf47e8d45b24c72"
+    assert digest(outlines10(300, "test")[0]) == "a67dd6ab0a1684d9"
+
+
+def test_outlines10_has_other_classes_and_streams_of_its_own(train, others):
+    assert len(OTHER_CLASSES) == 10
+    assert not set(OTHER_CLASSES) & set(CLASSES)
+    assert torch.equal(others[1], train[1])
+    # With the same streams the grounds would be alike to the bit around most shapes.
+    assert (others[0] == train[0]).float().mean() < 0.02
+
+
+def test_colour_does_not_tell_the_outline(others):
+    test_colour_does_not_tell_the_class(others)
+
+
+def test_load_outlines10():
+    data = load("outlines10", train_size=200, test_size=50)
+    assert (len(data.train), len(data.val), len(data.test)) == (160, 40, 50)
+    assert data.classes == OTHER_CLASSES
+    assert data.fingerprint == "c9fd96cb35e66250"
+    assert load("shapes10", train_size=200, test_size=50).fingerprint == "b0ac0adedf387a11"
+    some = load("outlines10", train_size=100, test_size=20, classes=3)
+    assert (len(some.train), len(some.val), len(some.test)) == (80, 20, 20)

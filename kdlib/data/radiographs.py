@@ -1,0 +1,83 @@
+"""chest_xray: the paediatric pneumonia radiographs of Kermany et al. (Cell 172, 2018), by patient."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from kdlib.data.sources import Part, Parts, Request, list_classes, register
+from kdlib.errors import UserError
+
+CLASSES = ("NORMAL", "PNEUMONIA")
+IMAGE_SIZE = 224  # where none is asked for
+HOLDS = "holding train/ and test/ (and val/), each with NORMAL/ and PNEUMONIA/, as the chest X-ray release has them"
+
+# The release's file names; the last is how a later version of it writes disease, patient, number of the image.
+PATIENT = re.compile(r"(person\d+)_(?:virus|bacteria)_|((?:NORMAL2-)?IM-\d+)-|(?:NORMAL|VIRUS|BACTERIA)-(\d+)-")
+
+
+@register("chest_xray")
+def chest_xray(request: Request) -> Parts:
+    """The release's train/ val/ test/, each with NORMAL/ and PNEUMONIA/, in data_root or data_root/chest_xray.
+
+    Its 16 validation images are far too few to choose anything by: they join the training part, from which
+    validation is then held out by patient (`patient_of`). The test part is the release's own, untouched.
+    170 person numbers occur in train and in test. The release does not say whether they are the same children or
+    whether each part was numbered anew; test patients are counted as others, and who needs to be sure should
+    know that the test part may not be strictly unseen. No number of val occurs in train.
+    Images are resized to image_size, 224 unless said, whatever their sides; grey files become three equal channels
+    (one with grayscale).
+    Raises UserError: no data_root, none of these folders in it, a class without images, classes that are others.
+    """
+    if request.image_size is None:
+        request = replace(request, image_size=IMAGE_SIZE)
+    root = _find(request.data_root)
+    train, test = _files(root, "train"), _files(root, "test")
+    if (root / "val").is_dir():
+        train = [ours + more for ours, more in zip(train, _files(root, "val"), strict=True)]
+    first, second = _part(train, request, "train", 0), _part(test, request, "test", sum(map(len, train)))
+    return Parts(CLASSES, first, second)
+
+
+def patient_of(name: str) -> str:
+    """Whose image a file name of the release says it is; a name of no known form is a patient of its own.
+
+    person12_virus_46.jpeg and person12_bacteria_3.jpeg: person12. IM-0115-0001.jpeg: IM-0115.
+    NORMAL2-IM-0115-0001.jpeg: NORMAL2-IM-0115, someone else. BACTERIA-1008087-0001.jpeg: 1008087.
+    """
+    known = PATIENT.match(name)
+    return next(filter(None, known.groups())) if known else name
+
+
+def _find(root: Path | None) -> Path:
+    """The folder that has the parts."""
+    if root is None:
+        raise UserError(f"data set 'chest_xray' needs --data-root DIR, a folder {HOLDS}")
+    if not root.is_dir():
+        raise UserError(f"no such folder: {root} (--data-root must be a folder {HOLDS})")
+    for folder in (root, root / "chest_xray"):
+        if (folder / "train").is_dir() and (folder / "test").is_dir():
+            return folder
+    raise UserError(f"data set 'chest_xray' is not in {root}: pass --data-root DIR {HOLDS}")
+
+
+def _files(root: Path, part: str) -> list[list[Path]]:
+    """Image files of each class, sorted."""
+    found = list_classes(root / part)
+    if set(found) != set(CLASSES):
+        raise UserError(
+            f"the class folders of {root / part} must be {' and '.join(CLASSES)}, not {', '.join(sorted(found))}"
+        )
+    return [found[name] for name in CLASSES]
+
+
+def _part(files: Sequence[Sequence[Path]], request: Request, what: str, first: int) -> Part:
+    """Patients are numbered from `first` in the order in which they are met."""
+    paths = [path for of_class in files for path in of_class]
+    labels = [label for label, of_class in enumerate(files) for _ in of_class]
+    numbers: dict[str, int] = {}
+    groups = [numbers.setdefault(patient_of(path.name), first + len(numbers)) for path in paths]
+    part = Part.files(paths, labels, request, what)
+    return replace(part, groups=torch.tensor(groups, dtype=torch.int64))

@@ -1,0 +1,149 @@
+"""Attention maps side by side: teacher, student alone and student with teacher on the same test images."""
+
+from __future__ import annotations
+
+import textwrap
+from pathlib import Path
+
+import numpy as np
+
+from kdlib.reporting import canvas, names, numbers
+from kdlib.reporting.clinical_models import gather
+from kdlib.reporting.clinical_text import BOOK as ROLES
+from kdlib.reporting.text import pick
+
+FILE = "attention.npz"
+
+BOOK: dict[str, dict[str, str]] = {
+    "title": {"en": "Where the models look (Grad-CAM)", "tr": "Modeller nereye bakıyor (Grad-CAM)"},
+    "image": {"en": "Test image", "tr": "Test görüntüsü"},
+    "head": {"en": "No. {index}\n{name}", "tr": "No. {index}\n{name}"},
+    "wrong": {"en": "✗ {said}", "tr": "✗ {said}"},
+    "said": {"en": "{name} {probability}", "tr": "{name} {probability}"},
+    "caption": {
+        "en": "Grad-CAM (Selvaraju et al. 2017): bright is where a model finds support for the class it calls, each "
+        "map scaled to its own range; below, that class and its probability, ✗ where it is wrong. Above: the "
+        "image's number in the test part and its true class.",
+        "tr": "Grad-CAM (Selvaraju vd. 2017): parlak yerler, modelin tahmin ettiği sınıf için dayanak bulduğu "
+        "yerlerdir; her harita kendi değer aralığına göre ölçeklidir. Altta bu sınıf ve olasılığı, yanlışsa ✗; "
+        "üstte görüntünün test bölümündeki numarası ve gerçek sınıfı.",
+    },
+    "rule": {
+        "en": "Images by rule, not by hand: class by class in the order of the test part, at most one of a patient; "
+        "first {right} that every model calls right, then {wrong} that at least one calls wrong.",
+        "tr": "Görüntüler elle değil kuralla seçilir: test bölümünün sırasıyla sınıf sınıf, bir hastadan en çok bir "
+        "tane; önce her modelin doğru bildiği {right} görüntü, sonra en az bir modelin yanıldığı {wrong} görüntü.",
+    },
+    "layers": {
+        "en": "Maps from the deepest layer with 4×4 positions or more: {layers}.",
+        "tr": "Haritalar, en az 4×4 konumu olan en derin katmandan: {layers}.",
+    },
+    "seed": {"en": "Seed {seed}.", "tr": "Tohum {seed}."},
+    "alt": {
+        "en": "Grad-CAM maps of {models} on {n} test images. {images}.",
+        "tr": "{n} test görüntüsünde Grad-CAM haritaları: {models}. {images}.",
+    },
+    "alt_image": {"en": "No. {index}, true {name}: {calls}", "tr": "No. {index}, gerçek {name}: {calls}"},
+}
+
+
+def attention(results, lang: str, filters: dict):
+    """Yield (stem, parts) of one figure, drawn from the study's `attention.npz`; nothing where there is none."""
+    path = Path(results.folder) / FILE if results.folder else None
+    if path is None or not path.is_file():
+        return
+    with np.load(path) as file:
+        found = {key: file[key] for key in file.files}
+    if not set(found["ids"].tolist()) <= {arm.id for arm in results.arms}:
+        return  # of other runs: the study has been run anew since
+    figure = _figure(results, found, lang)
+    title = pick(BOOK, "title", lang)
+    right = int((_calls(found) == found["labels"]).all(axis=0).sum())
+    said = [
+        pick(BOOK, "caption", lang),
+        pick(BOOK, "rule", lang, right=right, wrong=len(found["labels"]) - right),
+        pick(BOOK, "layers", lang, layers=_layers(results, found, lang)),
+        pick(BOOK, "seed", lang, seed=int(found["seed"])),
+    ]
+    canvas.titled(figure, title, " ".join(said[1:]))
+    caption = " ".join([*said, names.provenance(results, lang)])
+    yield "attention", {"figure": figure, "title": title, "alt": _alt(results, found, lang), "caption": caption}
+
+
+def _calls(found: dict) -> np.ndarray:
+    """The class each model calls, (M, n)."""
+    return found["probabilities"].argmax(axis=2)
+
+
+def _figure(results, found: dict, lang: str):
+    models, n = found["probabilities"].shape[:2]
+    height, width = found["images"].shape[2:]
+    side = 8.8 / n * height / width  # inches: what a figure of 10 leaves each image
+    figure, axes = canvas.panels(models + 1, n, (10.0, (models + 1) * (side + 0.2) + 1.4))
+    pictures, calls = [_picture(image) for image in found["images"]], _calls(found)
+    for i, picture in enumerate(pictures):
+        name = _class(results, found, found["labels"][i], lang)
+        axes[0][i].set_title(pick(BOOK, "head", lang, index=found["indices"][i], name=name), fontsize=7.5, loc="center")
+        axes[0][i].imshow(picture)
+        for k in range(models):
+            ax = axes[k + 1][i]
+            ax.imshow(np.clip(_overlay(picture, found["maps"][k, i].astype(float)), 0, 1))
+            wrong = calls[k, i] != found["labels"][i]
+            ax.set_xlabel(_said(results, found, k, i, lang), fontsize=7, labelpad=2, weight="bold" if wrong else None)
+    for ax, said in zip(axes[:, 0], [pick(BOOK, "image", lang), *_rows(found, lang)], strict=True):
+        ax.set_ylabel(said, fontsize=8)
+    for ax in axes.flat:
+        ax.set(xticks=[], yticks=[])
+        ax.grid(False)
+        ax.spines[:].set_visible(False)
+    return figure
+
+
+def _picture(image: np.ndarray) -> np.ndarray:
+    """uint8 (C, H, W), grey or RGB, as grey floats (H, W, 3): the map alone has colour."""
+    grey = image.astype(float).mean(axis=0) / 255
+    return np.repeat(grey[:, :, None], 3, axis=2)
+
+
+def _overlay(picture: np.ndarray, heat: np.ndarray) -> np.ndarray:
+    """The map over the image, the more opaque the higher; its colours grow lighter, so it reads in grey as well."""
+    from matplotlib import colormaps
+
+    opacity = 0.65 * heat[:, :, None]
+    return (1 - opacity) * 0.8 * picture + opacity * colormaps["inferno"](heat)[:, :, :3]
+
+
+def _rows(found: dict, lang: str) -> list[str]:
+    return ["\n".join(textwrap.wrap(pick(ROLES, role, lang), 13)) for role in found["roles"].tolist()]
+
+
+def _said(results, found: dict, k: int, i: int, lang: str) -> str:
+    """What model k calls image i, and how sure; marked where it is wrong."""
+    call = _calls(found)[k, i]
+    probability = numbers.percent(float(found["probabilities"][k, i, call]), 0, lang)
+    said = pick(BOOK, "said", lang, name=_class(results, found, call, lang), probability=probability)
+    return said if call == found["labels"][i] else pick(BOOK, "wrong", lang, said=said)
+
+
+def _class(results, found: dict, k: int, lang: str) -> str:
+    clinic = gather(results)
+    if clinic is not None and clinic.classes == found["classes"].tolist():
+        return clinic.class_name(int(k), lang)
+    return names.label(results.study, str(found["classes"][k]), lang)
+
+
+def _layers(results, found: dict, lang: str) -> str:
+    return "; ".join(
+        f"{pick(ROLES, role, lang)} ({names.label(results.study, model, lang)}) {layer}"
+        for role, model, layer in zip(*(found[key].tolist() for key in ("roles", "models", "layers")), strict=True)
+    )
+
+
+def _alt(results, found: dict, lang: str) -> str:
+    roles = [pick(ROLES, role, lang) for role in found["roles"].tolist()]
+    images = []
+    for i, index in enumerate(found["indices"].tolist()):
+        calls = "; ".join(f"{role} {_said(results, found, k, i, lang)}" for k, role in enumerate(roles))
+        name = _class(results, found, found["labels"][i], lang)
+        images.append(pick(BOOK, "alt_image", lang, index=index, name=name, calls=calls))
+    return pick(BOOK, "alt", lang, models=", ".join(roles), n=len(images), images=". ".join(images))

@@ -1,0 +1,205 @@
+"""ROC curves, reliability diagrams and confusion matrices: a teacher, its student alone, and with its teacher."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from kdlib.reporting import canvas, names, numbers
+from kdlib.reporting.clinical_findings import plain_interval
+from kdlib.reporting.clinical_metrics import BINS, reliability, roc
+from kdlib.reporting.clinical_models import Model, about, cases, gather, role, units
+from kdlib.reporting.clinical_text import BOOK
+from kdlib.reporting.figures import stem
+from kdlib.reporting.text import pick
+
+GRID = np.linspace(0.0, 1.0, 201)  # false positive rates that curves of several seeds are averaged at
+HALF = BINS // 2  # with two classes the called one has half the probability or more: the bins below are empty
+
+
+def looks() -> dict[str, dict]:
+    """Colour, dashes and marker of each role: apart in grey as well."""
+    blue, orange = canvas.colours()[0], canvas.colours()[1]
+    return {
+        "teacher": {"color": canvas.BLACK, "linestyle": canvas.DASHES[1], "marker": "s"},
+        "baseline": {"color": orange, "linestyle": canvas.DASHES[0], "marker": "^"},
+        "student": {"color": blue, "linestyle": canvas.DASHES[0], "marker": "o"},
+    }
+
+
+def _each(results, lang: str, filters: dict, kind: str):
+    """(stem, what tells the case apart, clinic, its models) of each case with predictions of two classes."""
+    clinic = gather(results)
+    if clinic is None or clinic.first is None:
+        return
+    for case in cases(results, filters):
+        models = [model for where in case.wheres.values() if (model := clinic.model(where))]
+        if models:
+            name = stem(results, kind, filters, model=case.model, recipe=case.recipe)
+            yield name, about(results, case, lang), clinic, models
+
+
+def _parts(results, lang: str, figure, title: str, caption: list[str], alt: str, handles=()) -> dict:
+    footer = names.provenance(results, lang)
+    canvas.titled(figure, title, footer, handles)
+    return {"figure": figure, "title": title, "alt": alt, "caption": " ".join([*filter(None, caption), footer])}
+
+
+# ROC
+
+
+def roc_curves(results, lang: str, filters: dict):
+    """Yield (stem, parts): sensitivity against 1 - specificity of the three models, AUROC in the legend."""
+    for name, which, clinic, models in _each(results, lang, filters, "roc"):
+        figure, axes = canvas.panels(1, 1, (6.4, 6.6))
+        ax = axes[0][0]
+        for model in models:
+            _roc(ax, model, lang)
+        ax.plot([0, 100], [0, 100], color=canvas.GREY, linewidth=0.9, linestyle=(0, (1, 2)))
+        said = {"positive": clinic.class_name(clinic.positive, lang)}
+        said["negative"] = clinic.class_name(1 - clinic.positive, lang)
+        ax.set(xlabel=pick(BOOK, "false_axis", lang, **said), ylabel=pick(BOOK, "true_axis", lang, **said))
+        ax.set(xlim=(-1.5, 101.5), ylim=(-1.5, 101.5), aspect="equal")
+        ax.legend(loc="lower right")
+        lines = "; ".join(_auroc(model, lang) for model in models)
+        caption = [pick(BOOK, "roc_caption", lang, units=units(clinic, lang))]
+        caption.append(pick(BOOK, "roc_seeds", lang) if clinic.several else "")
+        title, alt = pick(BOOK, "roc_title", lang, about=which), pick(BOOK, "roc_alt", lang, lines=lines)
+        yield name, _parts(results, lang, figure, title, caption, alt)
+
+
+def _roc(ax, model: Model, lang: str) -> None:
+    """One model: its curve, with several seeds their mean and each thin, and a marker at the threshold 0.5."""
+    look = looks()[model.where["role"]]
+    line = {key: look[key] for key in ("color", "linestyle")}
+    curves = [roc(of) for of in model.by_seed.values() if of.point["auroc"] is not None]
+    for false, true in curves if len(curves) > 1 else []:
+        ax.plot(100 * false, 100 * true, color=look["color"], linewidth=0.6, alpha=0.45)
+    if len(curves) > 1:
+        mean = np.mean([np.interp(GRID, false, true) for false, true in curves], axis=0)
+        ax.plot(100 * np.r_[0, GRID], 100 * np.r_[0, mean], **line, linewidth=1.9)
+    elif curves:
+        ax.plot(100 * curves[0][0], 100 * curves[0][1], **line, linewidth=1.7)
+    specificity, sensitivity = (model.estimate(metric).mean for metric in ("specificity", "sensitivity"))
+    if None not in (specificity, sensitivity):
+        spot = {"color": look["color"], "marker": look["marker"], "markersize": 8, "markeredgecolor": "white"}
+        ax.plot(100 * (1 - specificity), 100 * sensitivity, **spot, linestyle="none", zorder=5)
+    handle = {**look, "markersize": 6, "markeredgecolor": "white", "linewidth": 1.8}
+    ax.plot([], [], **handle, label=_auroc(model, lang))
+
+
+def _auroc(model: Model, lang: str) -> str:
+    value = numbers.decimal(model.estimate("auroc").mean, 3, lang)
+    return f"{role(model.where, lang)}: AUROC {value} {plain_interval(model.interval('auroc'), 3, lang)}".rstrip()
+
+
+# Reliability
+
+
+def reliability_diagrams(results, lang: str, filters: dict):
+    """Yield (stem, parts): a panel for each model, accuracy by confidence above, numbers of images below."""
+    for name, which, clinic, models in _each(results, lang, filters, "reliability"):
+        figure, axes = canvas.panels(
+            2, len(models), (3.1 * len(models) + 0.8, 4.9), sharex=True, sharey="row", height_ratios=[3, 1]
+        )
+        for (above, below), model in zip(axes.T, models, strict=True):
+            _reliability(above, below, model)
+            above.set_title(f"{role(model.where, lang)}\n{_ece(model, lang)}")
+            below.set_xlabel(pick(BOOK, "confidence_axis", lang))
+            canvas.ticks(below.xaxis, lang)
+        axes[0][0].set_ylabel(pick(BOOK, "hit_axis", lang))
+        axes[1][0].set_ylabel(pick(BOOK, "count_axis", lang))
+        for row in axes:
+            canvas.ticks(row[0].yaxis, lang)
+        figure.align_ylabels(axes)
+        lines = "; ".join(f"{role(model.where, lang)}: {_ece(model, lang)}" for model in models)
+        caption = [pick(BOOK, "reliability_caption", lang), pick(BOOK, "pooled", lang) if clinic.several else ""]
+        title = pick(BOOK, "reliability_title", lang, about=which)
+        alt = pick(BOOK, "reliability_alt", lang, lines=lines)
+        yield name, _parts(results, lang, figure, title, caption, alt, _bar_handles(lang))
+
+
+def _reliability(above, below, model: Model) -> None:
+    runs = list(model.by_seed.values())
+    found = reliability(*(np.concatenate([getattr(of, key) for of in runs]) for key in ("confidence", "correct")))
+    seen = found.count > 0
+    left, width = np.arange(BINS) / BINS, 1 / BINS
+    hits = np.where(seen, found.accuracy, 0.0)
+    above.bar(left, hits, width, align="edge", color=canvas.colours()[0], edgecolor="white", linewidth=0.6)
+    low = np.fmin(found.accuracy, found.confidence)[seen]
+    gap = np.abs(found.accuracy - found.confidence)[seen]
+    above.bar(left[seen], gap, width, bottom=low, align="edge", **_gap_look())
+    above.plot([0, 1], [0, 1], color=canvas.BLACK, linewidth=1, linestyle=(0, (4, 2)))
+    below.bar(left, found.count, width, align="edge", color=canvas.GREY, edgecolor="white", linewidth=0.6)
+    above.set(xlim=(HALF / BINS, 1), ylim=(0, 1.02))
+
+
+def _gap_look() -> dict:
+    return {"facecolor": "none", "edgecolor": canvas.colours()[1], "hatch": "////", "linewidth": 0.8}
+
+
+def _bar_handles(lang: str) -> list:
+    from matplotlib.patches import Patch
+
+    hits = Patch(facecolor=canvas.colours()[0], label=pick(BOOK, "hits", lang))
+    return [hits, Patch(**_gap_look(), label=pick(BOOK, "gap", lang))]
+
+
+def _ece(model: Model, lang: str) -> str:
+    value, interval = numbers.decimal(model.estimate("ece").mean, 3, lang), model.interval("ece")
+    return pick(BOOK, "ece_is", lang, ece=value, interval=plain_interval(interval, 3, lang)).rstrip()
+
+
+# Confusion
+
+
+def confusion_matrices(results, lang: str, filters: dict):
+    """Yield (stem, parts): a matrix for each model, counts and row percentages."""
+    for name, which, clinic, models in _each(results, lang, filters, "confusion"):
+        figure, axes = canvas.panels(1, len(models), (2.9 * len(models) + 0.9, 4.3), sharey=True)
+        called = [clinic.class_name(k, lang) for k in (1 - clinic.positive, clinic.positive)]
+        for ax, model in zip(axes[0], models, strict=True):
+            _confusion(ax, model, called, lang)
+        axes[0][0].set_ylabel(pick(BOOK, "true_class", lang))
+        seeds = max(len(model.by_seed) for model in models)
+        caption = [pick(BOOK, "confusion_caption", lang), pick(BOOK, "summed", lang, n=seeds) if seeds > 1 else ""]
+        alt = pick(BOOK, "confusion_alt", lang, lines=". ".join(_matrix(model, called, lang) for model in models))
+        title = pick(BOOK, "confusion_figure", lang, about=which)
+        yield name, _parts(results, lang, figure, title, caption, alt)
+
+
+def _counts(model: Model) -> tuple[np.ndarray, np.ndarray]:
+    counts = sum(of.counts for of in model.by_seed.values())
+    return counts, counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+
+
+def _confusion(ax, model: Model, called: list[str], lang: str) -> None:
+    counts, shares = _counts(model)
+    ax.imshow(shares, cmap="Blues", vmin=0, vmax=1.15)
+    for (i, k), share in np.ndenumerate(shares):
+        said = f"{numbers.integer(int(counts[i, k]), lang)}\n{numbers.percent(float(share), 1, lang)}"
+        colour = "white" if share > 0.6 else canvas.BLACK
+        ax.text(k, i, said, ha="center", va="center", fontsize=11, color=colour, linespacing=1.4)
+    ax.set_title(role(model.where, lang))
+    ax.set_xticks(range(2), called)
+    ax.set_yticks(range(2), called, rotation=90, va="center")
+    ax.set_xlabel(pick(BOOK, "called_axis", lang))
+    ax.tick_params(length=0)
+    ax.grid(False)
+    ax.spines[:].set_visible(False)
+
+
+def _matrix(model: Model, called: list[str], lang: str) -> str:
+    counts, shares = _counts(model)
+    cells = [
+        pick(
+            BOOK,
+            "confusion_cell",
+            lang,
+            true=called[i],
+            called=called[k],
+            count=numbers.integer(int(counts[i, k]), lang),
+            share=numbers.percent(float(shares[i, k]), 1, lang),
+        )
+        for i, k in np.ndindex(2, 2)
+    ]
+    return f"{role(model.where, lang)}: {'; '.join(cells)}"

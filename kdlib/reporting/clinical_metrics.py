@@ -1,0 +1,210 @@
+"""What radiologists measure a two-class model by, from its test probabilities alone.
+
+Point values come from scikit-learn where it has them. The 95 % intervals are percentile bootstraps over patients:
+whole patients are drawn with replacement, because the images of one patient resemble each other (Field and Welsh
+2007, cluster bootstrap). The same draws serve every model, so that differences between models are paired.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+RESAMPLES = 2_000
+BINS = 15  # Guo et al. 2017
+METRICS = ("accuracy", "balanced_accuracy", "auroc", "sensitivity", "specificity", "f1", "ece", "brier")
+_BLOCK = 2_000_000  # weights held at once: draws × images
+
+
+@dataclass(frozen=True, eq=False)
+class Scores:
+    """Test predictions of one two-class model.
+
+    ``probability`` of the positive class, float64 (N,); ``positive`` whether an image is of that class and
+    ``predicted`` whether the model says so, bool (N,); ``groups`` the patient of each image, int (N,), or None.
+    """
+
+    probability: np.ndarray
+    positive: np.ndarray
+    predicted: np.ndarray
+    groups: np.ndarray | None = None
+
+    @property
+    def correct(self) -> np.ndarray:
+        """Whether the model is right, bool (N,)."""
+        return self.predicted == self.positive
+
+    @property
+    def confidence(self) -> np.ndarray:
+        """The probability of the class the model says, float64 (N,), 0.5 to 1."""
+        return np.where(self.predicted, self.probability, 1.0 - self.probability)
+
+    @cached_property
+    def counts(self) -> np.ndarray:
+        """Confusion matrix, int (2, 2): rows true negative and positive class, columns the predicted one."""
+        from sklearn.metrics import confusion_matrix
+
+        return confusion_matrix(self.positive, self.predicted, labels=[False, True])
+
+    @cached_property
+    def point(self) -> dict[str, float | None]:
+        """The metrics, each None where the test part leaves it undefined (say, no image of a class)."""
+        return _point(self)
+
+    @cached_property
+    def draws(self) -> dict[str, np.ndarray]:
+        """The metrics over the bootstrap's draws, (RESAMPLES,) each; NaN where a draw leaves one undefined."""
+        return resampled(self)
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Return probabilities of logits (N, K), float64."""
+    shifted = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
+    return shifted / shifted.sum(axis=1, keepdims=True)
+
+
+def scores(logits: np.ndarray, labels: np.ndarray, positive: int = 1, groups: np.ndarray | None = None) -> Scores:
+    """Return the scores of logits (N, 2) and labels (N,); ``positive`` is the index of the positive class.
+
+    The predicted class is that of the higher logit, which is the threshold 0.5 on the probability. Raises
+    ValueError for other than two classes.
+    """
+    if logits.ndim != 2 or logits.shape[1] != 2:
+        raise ValueError(f"two-class metrics need logits (N, 2), got {logits.shape}")
+    return Scores(softmax(logits)[:, positive], labels == positive, logits.argmax(axis=1) == positive, groups)
+
+
+def roc(of: Scores) -> tuple[np.ndarray, np.ndarray]:
+    """Return false and true positive rates over all thresholds, both rising from 0 to 1."""
+    from sklearn.metrics import roc_curve
+
+    false, true, _ = roc_curve(of.positive, of.probability)
+    return false, true
+
+
+def _point(of: Scores) -> dict[str, float | None]:
+    from sklearn.metrics import f1_score, roc_auc_score
+
+    (tn, fp), (fn, tp) = of.counts
+    sensitivity, specificity = _share(tp, tp + fn), _share(tn, tn + fp)
+    both = sensitivity is not None and specificity is not None
+    found = {
+        "accuracy": _share(tp + tn, len(of.positive)),
+        "balanced_accuracy": (sensitivity + specificity) / 2 if both else None,
+        "auroc": roc_auc_score(of.positive, of.probability) if both else None,
+        "sensitivity": sensitivity,
+        "specificity": specificity,
+        "f1": f1_score(of.positive, of.predicted) if 2 * tp + fp + fn else None,
+        "ece": ece(of.confidence, of.correct),
+        "brier": ((of.probability - of.positive) ** 2).mean() if len(of.positive) else None,
+    }
+    return {name: None if value is None else float(value) for name, value in found.items()}
+
+
+def _share(part: int, whole: int) -> float | None:
+    return part / whole if whole else None
+
+
+def bins(confidence: np.ndarray) -> np.ndarray:
+    """Return the bin of each confidence, 0 to BINS - 1: equal widths, closed above as in Guo et al. 2017."""
+    return np.clip(np.ceil(confidence * BINS).astype(int) - 1, 0, BINS - 1)
+
+
+def ece(confidence: np.ndarray, correct: np.ndarray) -> float | None:
+    """Expected calibration error (Guo et al. 2017): mean gap of confidence and accuracy over the bins' images."""
+    if not len(confidence):
+        return None
+    gaps = np.bincount(bins(confidence), weights=correct - confidence, minlength=BINS)
+    return float(np.abs(gaps).sum() / len(confidence))
+
+
+@dataclass(frozen=True)
+class Reliability:
+    """Per bin, (BINS,) each: how many predictions, their mean confidence and accuracy (NaN where empty)."""
+
+    count: np.ndarray
+    confidence: np.ndarray
+    accuracy: np.ndarray
+
+
+def reliability(confidence: np.ndarray, correct: np.ndarray) -> Reliability:
+    """Return what a reliability diagram shows of confidences (N,) in 0..1 and hits, bool (N,)."""
+    where = bins(confidence)
+    count = np.bincount(where, minlength=BINS)
+    with np.errstate(invalid="ignore"):
+        sums = (np.bincount(where, weights=values, minlength=BINS) / count for values in (confidence, correct))
+        return Reliability(count, *sums)
+
+
+def weights(n: int, groups: np.ndarray | None, resamples: int = RESAMPLES, seed: int = 0) -> Iterator[np.ndarray]:
+    """Yield blocks (draws, N) of how often each image enters each draw.
+
+    A draw takes as many patients as there are, with replacement, each with all its images; without ``groups`` each
+    image stands for itself. The same n, groups and seed give the same draws.
+    """
+    index = np.arange(n) if groups is None else np.unique(groups, return_inverse=True)[1]
+    many = int(index.max()) + 1 if n else 0
+    chance = np.random.default_rng(seed)
+    step = max(1, _BLOCK // max(n, many, 1))
+    for start in range(0, resamples if many else 0, step):
+        size = min(step, resamples - start)
+        picks = chance.integers(0, many, (size, many)) + many * np.arange(size)[:, None]
+        counts = np.bincount(picks.ravel(), minlength=size * many).reshape(size, many)
+        yield counts[:, index].astype(np.float64)
+
+
+def resampled(of: Scores, resamples: int = RESAMPLES, seed: int = 0) -> dict[str, np.ndarray]:
+    """Return each metric of METRICS over the draws, (resamples,); NaN where a draw leaves one undefined."""
+    blocks = [_weighted(of, w) for w in weights(len(of.positive), of.groups, resamples, seed)]
+    return {name: np.concatenate([block[name] for block in blocks] or [np.empty(0)]) for name in METRICS}
+
+
+def _weighted(of: Scores, w: np.ndarray) -> dict[str, np.ndarray]:
+    """The metrics under weights (draws, N); every one is a ratio of weighted sums, so matrix products do it."""
+    truth, said = of.positive, of.predicted
+    parts = np.stack([truth & said, truth & ~said, ~truth & said, ~truth & ~said], axis=1).astype(np.float64)
+    tp, fn, fp, tn = (w @ parts).T
+    where, gap = bins(of.confidence), of.correct - of.confidence
+    gaps = w @ (gap[:, None] * (where[:, None] == np.arange(BINS)))
+    total = w.sum(axis=1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        sensitivity, specificity = tp / (tp + fn), tn / (tn + fp)
+        return {
+            "accuracy": (tp + tn) / total,
+            "balanced_accuracy": (sensitivity + specificity) / 2,
+            "auroc": weighted_auroc(of.probability, truth, w),
+            "sensitivity": sensitivity,
+            "specificity": specificity,
+            "f1": 2 * tp / (2 * tp + fp + fn),
+            "ece": np.abs(gaps).sum(axis=1) / total,
+            "brier": w @ (of.probability - truth) ** 2 / total,
+        }
+
+
+def weighted_auroc(probability: np.ndarray, positive: np.ndarray, w: np.ndarray) -> np.ndarray:
+    """AUROC under each row of weights (draws, N): the weighted share of (positive, negative) pairs in order.
+
+    A tied pair counts half (Hanley and McNeil 1982). NaN where a draw has weight on one class only.
+    """
+    order = np.argsort(probability, kind="stable")
+    first = np.flatnonzero(np.r_[True, np.diff(probability[order]) > 0])  # where each run of ties begins
+    w = w[:, order]
+    up = np.add.reduceat(w * positive[order], first, axis=1)
+    down = np.add.reduceat(w * ~positive[order], first, axis=1)
+    below = np.cumsum(down, axis=1) - down
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return (up * (below + down / 2)).sum(axis=1) / (up.sum(axis=1) * down.sum(axis=1))
+
+
+def percentiles(draws: np.ndarray) -> tuple[float, float] | None:
+    """95 % percentile interval of draws, those undefined left out; None where none is defined."""
+    if not np.isfinite(draws).any():
+        return None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        low, high = np.nanpercentile(draws, [2.5, 97.5])
+    return float(low), float(high)

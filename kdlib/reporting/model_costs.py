@@ -1,0 +1,109 @@
+"""The report's table of what its models cost, and how four counters differ on them.
+
+Reads ``costs.json`` of the study's folder (see ``kdlib.studies.model_costs``) and the study's ``costs``.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from kdlib.reporting.results import Results
+from kdlib.reporting.sheet import Cell, Row, Sheet
+from kdlib.reporting.text import LANGS, pick
+from kdlib.studies.schema import CostRow, Costs
+
+_MEGA, _GIGA = 1e6, 1e9
+# measure -> (how it is written, decimals, divided by): mult-adds in millions, MACs in thousands of millions.
+_FORM = {
+    "total_params": ("count", 0, 1),
+    "trainable_params": ("count", 0, 1),
+    "frozen_params": ("count", 0, 1),
+    "mult_adds": ("decimal", 2, _MEGA),
+    "macs_thop": ("decimal", 4, _GIGA),
+    "macs_fvcore": ("decimal", 4, _GIGA),
+    "macs_torch": ("decimal", 4, _GIGA),
+}
+_COUNTERS = {"mult_adds": "torchinfo", "macs_thop": "thop", "macs_fvcore": "fvcore", "macs_torch": "torch"}
+
+WORDS: dict[str, dict[str, str]] = {
+    "legend": {
+        "en": "One image. MB are 10⁶ bytes, as torchinfo gives them",
+        "tr": "Tek görüntü için. MB, torchinfo'daki gibi 10⁶ bayttır",
+    },
+    "counted_with": {"en": "Counted with {packages}.", "tr": "Sayımda kullanılan paketler: {packages}."},
+    "counters_title": {
+        "en": "Multiply-accumulates of one image by four counters (millions)",
+        "tr": "Dört sayaca göre tek görüntünün çarp-topla sayısı (milyon)",
+    },
+    "model": {"en": "Model", "tr": "Model"},
+    "input": {"en": "Input (pixels)", "tr": "Girdi (piksel)"},
+    "counters_legend": {
+        "en": "Millions of multiply-accumulates (MACs)",
+        "tr": "Milyon çarp-topla işlemi (MAC)",
+    },
+    "counters_note": {
+        "en": "All four count convolutions and linear layers, the bulk of the work. torchinfo (mult-adds) adds the "
+        "parameters of norm layers and the biases of linear ones; thop and fvcore add the arithmetic of batch norm "
+        "and average pooling, each by its own rules (what fvcore calls flops are MACs); torch's counter, two FLOPs a "
+        "MAC and halved here, adds nothing.",
+        "tr": "Dördü de işin asıl yükü olan evrişim ve doğrusal katmanları sayar. torchinfo (mult-adds) norm "
+        "katmanlarının parametrelerini ve doğrusal katmanların sapmalarını ekler; thop ve fvcore, batch norm ve "
+        "ortalama havuzlama işlemlerini kendi kurallarıyla ekler (fvcore çıktısında flop denen şey MAC sayısıdır); "
+        "torch sayacı her MAC için iki FLOP verir, burada ikiye bölünmüştür ve başka bir şey eklemez.",
+    },
+}
+
+
+def sheets(results: Results) -> list[Sheet]:
+    """The study's cost table beside the report's numbers, and the counters beside each other.
+
+    Nothing where the study names no costs, or its folder holds no ``costs.json``.
+    """
+    spec = getattr(results.study, "costs", None)
+    folder = getattr(results, "folder", None)
+    if spec is None or folder is None or not (folder / "costs.json").is_file():
+        return []
+    found = json.loads((folder / "costs.json").read_text(encoding="utf-8"))
+    name = getattr(results.study, "name", "study")
+    return [_costs(spec, found, name), _counters(spec, found, name)]
+
+
+def _costs(spec: Costs, found: dict, study: str) -> Sheet:
+    rows = [Row([row.label], _cells(spec, row, found["counts"]), row.group) for row in spec.rows]
+    columns = [entry.label for entry in spec.models]
+    notes = [*spec.notes, _counted_with(found)]
+    return Sheet(spec.id, spec.title, [spec.head], columns, rows, _both("legend"), notes, study)
+
+
+def _cells(spec: Costs, row: CostRow, counts: list[dict]) -> list[Cell]:
+    kind, digits, unit = _FORM.get(row.measure, ("decimal", 2, 1))
+    width = len(spec.models)
+    sizes = row.at or [spec.sizes[0]] * width
+    reported = row.reported or [None] * width
+    values = [of.get(str(size), {}).get(row.measure) for of, size in zip(counts, sizes, strict=True)]
+    return [
+        Cell(None if value is None else value / unit, digits, kind, reported=said)
+        for value, said in zip(values, reported, strict=True)
+    ]
+
+
+def _counters(spec: Costs, found: dict, study: str) -> Sheet:
+    rows = []
+    for entry, counts in zip(spec.models, found["counts"], strict=True):
+        for size in spec.sizes:
+            values = [counts.get(str(size), {}).get(key) for key in _COUNTERS]
+            cells = [Cell(None if value is None else value / _MEGA, 2) for value in values]
+            rows.append(Row([entry.label, f"{size}×{size}"], cells, entry.model))
+    head = [_both("model"), _both("input")]
+    notes = [_both("counters_note"), _counted_with(found)]
+    title, legend = _both("counters_title"), _both("counters_legend")
+    return Sheet(f"{spec.id}_counters", title, head, list(_COUNTERS.values()), rows, legend, notes, study)
+
+
+def _counted_with(found: dict) -> dict[str, str]:
+    return _both("counted_with", packages=", ".join(f"{name} {number}" for name, number in found["packages"].items()))
+
+
+def _both(key: str, **values: Any) -> dict[str, str]:
+    return {lang: pick(WORDS, key, lang, **values) for lang in LANGS}

@@ -1,0 +1,178 @@
+"""Test accuracy against trainable parameters: a point for each choice of open layers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from kdlib.reporting import canvas, names, numbers
+from kdlib.reporting.figures import stem
+from kdlib.reporting.results import Cell
+from kdlib.reporting.text import pick, word
+from kdlib.reporting.transfer import by_parameters, columns, trainable
+from kdlib.reporting.transfer_text import BOOK, SCRATCH, layers
+
+LABEL_STEP = 0.165  # of the axes' height: the two lines of a label, and air
+ALONE = 0.45  # of the axes' width: a point with so much room to its right carries its label itself
+
+
+@dataclass
+class Point:
+    """One choice of open layers: where it stands, what it is called, and how it looks."""
+
+    name: str
+    trainable: int
+    frozen: float
+    cell: Cell
+    colour: object
+    marker: str
+    from_scratch: bool = False
+
+    @property
+    def height(self) -> float:
+        """Test accuracy in percent."""
+        return 100 * self.cell.mean
+
+    @property
+    def sd(self) -> float | None:
+        """Standard deviation over seeds in points; None below two."""
+        return None if self.cell.sd is None else 100 * self.cell.sd
+
+    def said(self, lang: str) -> str:
+        """Which layers are open, and the accuracy with the spread of its seeds."""
+        return f"{self.name}: {numbers.mean_sd(self.height, self.sd, 2, lang)}"
+
+    def parameters(self, lang: str) -> str:
+        """How many parameters were trained, and which share was not."""
+        shown = {"trainable": numbers.integer(self.trainable, lang), "frozen": numbers.percent(self.frozen, 1, lang)}
+        return pick(BOOK, "point", lang, **shown)
+
+
+def transfer(results, lang: str, filters: dict):
+    """Yield (stem, parts) of one figure: a panel for each column that has several choices of open layers."""
+    panels = [(here, _points(results, here, lang)) for here in columns(results, filters)]
+    panels = [(here, points) for here, points in panels if len(points) > 1]
+    if not panels:
+        return
+    size = (9.0, 1.3 + 2.7 * len(panels))
+    figure, axes = canvas.panels(len(panels), 2, size, sharex="col", gridspec_kw={"width_ratios": [2.5, 1.0]})
+    title, said = pick(BOOK, "figure_title", lang), []
+    for (ax, aside), (here, points) in zip(axes, panels, strict=True):
+        panel = ", ".join(names.label(results.study, here[key], lang) for key in ("model", "recipe"))
+        ax.set_title(panel)
+        _panel(ax, points, lang)
+        aside.set(xlim=(0, 1), ylim=(0, 1))
+        aside.axis("off")
+        said.append(f"{panel}: " + "; ".join(f"{p.said(lang)} ({p.parameters(lang)})" for p in points))
+    _scale(axes[:, 0], [point for _, points in panels for point in points], lang)
+    for (ax, aside), (_, points) in zip(axes, panels, strict=True):
+        _label(ax, aside, points, lang)
+    spread = any(point.cell.n > 1 for _, points in panels for point in points)
+    footer = (pick(BOOK, "error_sd", lang) + ". " if spread else "") + names.provenance(results, lang)
+    canvas.titled(figure, title, footer)
+    yield (
+        stem(results, "transfer", filters),
+        {
+            "figure": figure,
+            "title": title,
+            "alt": pick(BOOK, "alt", lang, panels=". ".join(said)),
+            "caption": f"{pick(BOOK, 'caption', lang)} {footer}",
+        },
+    )
+
+
+def _points(results, here: dict, lang: str) -> list[Point]:
+    """A column's points by trained parameters, training from scratch last; a choice looks the same in each panel."""
+    choices = list(dict.fromkeys(w["variant"] for w in results.settings(role="transfer") if w["variant"] != SCRATCH))
+    markers = [mark for mark in canvas.MARKERS if mark != "X"]
+    wheres = by_parameters(results, here)
+    scratch = {**here, "role": "transfer", "variant": SCRATCH}
+    if results.cell(scratch).mean is not None and trainable(results, scratch):
+        wheres.append(scratch)
+    out = []
+    for where in wheres:
+        trained, whole = trainable(results, where)
+        if alone := where["variant"] == SCRATCH:
+            look = canvas.BLACK, "X"
+        else:
+            k = choices.index(where["variant"])
+            look = canvas.colours()[k % len(canvas.colours())], markers[k % len(markers)]
+        name = layers(where["variant"], lang, results.study)
+        out.append(Point(name, trained, 1 - trained / whole, results.cell(where), *look, alone))
+    return out
+
+
+def _panel(ax, points: list[Point], lang: str) -> None:
+    started = [point for point in points if not point.from_scratch]
+    ax.plot([p.trainable for p in started], [p.height for p in started], color=canvas.GREY, linewidth=0.9, zorder=1)
+    for point in points:
+        look = {"color": point.colour, "zorder": 4}
+        if point.from_scratch:
+            ax.axhline(point.height, color=canvas.BLACK, linestyle=(0, (5, 2)), linewidth=1.0, zorder=1)
+        if point.sd is not None:
+            ax.errorbar(point.trainable, point.height, point.sd, **look, capsize=3, linewidth=1.1)
+        edge = {"markeredgecolor": "white", "markeredgewidth": 0.8}
+        ax.plot(point.trainable, point.height, **look, **edge, marker=point.marker, linestyle="none", markersize=8)
+    ends = [point.height + sign * (point.sd or 0.0) for point in points for sign in (-1, 1)]
+    reach = (max(ends) - min(ends)) or 1.0
+    ax.set_ylim(min(ends) - 0.22 * reach, max(ends) + 0.12 * reach)  # below, room for a label beside the lowest
+    ax.set_ylabel(word("test_axis", lang))
+    canvas.ticks(ax.yaxis, lang)
+
+
+def _scale(axes, points: list[Point], lang: str) -> None:
+    """A log axis in millions; ticks also at 2 and 5 where less than two decades are shown."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+
+    low, high = (f(point.trainable for point in points) for f in (min, max))
+    subs = (1.0,) if high / low > 100 else (1.0, 2.0, 5.0)
+    for ax in axes:
+        ax.set_xscale("log")
+        margin = 1.05 * (high / low) ** 0.06
+        ax.set_xlim(low / margin, high * margin)
+        ax.xaxis.set_major_locator(LogLocator(subs=subs))
+        ax.xaxis.set_minor_locator(NullLocator())
+        ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: numbers.short(value / 1e6, lang, most=6)))
+    axes[-1].set_xlabel(pick(BOOK, "parameter_axis", lang))
+
+
+def _label(ax, aside, points: list[Point], lang: str) -> None:
+    """Name the points: those with room to their right in place, the others in `aside`, a column on the right.
+
+    On a log axis all but the smallest choices stand close together, with no room for words among them; in the column
+    each is as near to its own height as the others leave room.
+    """
+    left, right = ax.get_xlim()
+    room = np.exp(ALONE * np.log(right / left))  # as a ratio, on a log axis
+    ends = [*(point.trainable for point in points), right]
+    crowded = [p for p in points if any(p.trainable < x < p.trainable * room for x in ends)]
+    low, high = ax.get_ylim()
+    order = sorted(crowded, key=lambda point: point.height)
+    places = _apart([(point.height - low) / (high - low) for point in order], LABEL_STEP)
+    for point, place in zip(order, places, strict=True):
+        leader = {"arrowstyle": "-", "color": point.colour, "linewidth": 0.6, "shrinkA": 4, "shrinkB": 5}
+        at, to = (point.trainable, point.height), (0.02, place)
+        ax.annotate("", xy=at, xytext=to, textcoords=aside.transAxes, arrowprops=leader, annotation_clip=False)
+        aside.plot(0.02, place, marker=point.marker, color=point.colour, markersize=6, clip_on=False)
+        aside.text(0.08, place, point.said(lang), va="bottom", fontsize=8)
+        aside.text(0.08, place - 0.01, point.parameters(lang), va="top", fontsize=7, color=canvas.GREY)
+    for point in points:
+        if point not in crowded:
+            place = {"xy": (point.trainable, point.height), "textcoords": "offset points", "va": "top"}
+            place["bbox"] = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.6}
+            ax.annotate(point.said(lang), **place, xytext=(9, -3), fontsize=8)
+            ax.annotate(point.parameters(lang), **place, xytext=(9, -14), fontsize=7, color=canvas.GREY)
+
+
+def _apart(places: list[float], step: float) -> list[float]:
+    """Ascending places moved as little as need be so that neighbours are `step` apart and the highest stays below 1.
+
+    More than fit run out at the bottom rather than over one another.
+    """
+    out: list[float] = []
+    for place in places:
+        out.append(max(place, out[-1] + step) if out else place)
+    for k in reversed(range(len(out))):
+        out[k] = min(out[k], 1.0 if k == len(out) - 1 else out[k + 1] - step)
+    return out

@@ -1,0 +1,284 @@
+"""Transfer learning in sentences, tables and figures: numbers by hand, and no more than they bear out."""
+
+import json
+import re
+from types import SimpleNamespace
+
+import pytest
+from report_data import DATASET, Outcome, study_of, table_of
+from transfer_data import SOURCE_DATA, VARIANTS, distilled_results, transfer_results
+
+from kdlib.errors import UserError
+from kdlib.reporting import draw, findings, names, tables
+from kdlib.reporting.reading import read
+from kdlib.reporting.transfer_figure import _apart
+from kdlib.reporting.transfer_text import BOOK, layers
+from kdlib.studies import schema
+from kdlib.studies.records import Arm, write_arms
+
+ONE = {"head": 0.5, "4": 0.6, "3-4": 0.66, "2-3-4": 0.7, "all": 0.69, "scratch": 0.64}
+FIGURES = [SimpleNamespace(kind=kind, model=None, recipe=None) for kind in ("transfer", "curves")]
+LABELS = {"net": "Net", "adam128": "Adam", "sgd128": "SGD", "m": "Small", "big": "Big"}
+
+
+def study(name="tr_transfer", **more):
+    return study_of(**{"name": name, "labels": LABELS, "figures": FIGURES, **more})
+
+
+def kd(**more):
+    return study_of(name="tr_kd", labels=LABELS, loss="weighted_kl", **more)
+
+
+def said(tmp_path, outcomes, lang="en", **options) -> str:
+    return "\n".join(findings(transfer_results(tmp_path, outcomes, study(), **options), lang))
+
+
+def test_the_source_task_comes_first_and_is_named_with_its_data(tmp_path):
+    lines = findings(transfer_results(tmp_path, ONE, study(), source=0.91), "en")
+    assert lines[1] == "Source task (outlines10), Net: test accuracy 91.00%."
+    assert "source task: outlines10 (40,000 training" in lines[0]
+    assert "; data: cifar10 (40,000 training" in lines[0]
+    assert "epochs: source task 8, transfer 4" in lines[0]
+
+
+def test_transfer_against_scratch(tmp_path):
+    text = said(tmp_path, ONE)
+    assert (
+        "Transfer to Net, open: layers 2, 3, 4. Test accuracy 70.00%, 6.00 percentage points above the same network "
+        "trained from scratch (64.00%)." in text
+    )
+    assert text.count("One seed cannot tell an effect") == 1
+    # 60 of 1,000 images change: standard error sqrt(0.06 * 0.94 / 1000) = 0.75 points
+    low, high = map(float, re.search(r"interval of \[\+(.*); \+(.*)\] points", text).groups())
+    assert (low, high) == pytest.approx((6 - 1.96 * 0.75, 6 + 1.96 * 0.75), abs=0.2)
+
+
+def test_transfer_against_scratch_in_turkish(tmp_path):
+    text = said(tmp_path, {**ONE, "scratch": 0.73}, "tr")
+    assert "Kaynak görev (outlines10), Net: test doğruluğu %90,00." in text
+    assert "sıfırdan eğitilen aynı ağdan (%73,00) 3,00 yüzde puanı daha düşük." in text
+
+
+def test_a_tie_and_no_run_from_scratch(tmp_path):
+    tie = said(tmp_path / "a", {**ONE, "scratch": 0.7})
+    assert "Test accuracy 70.00%, the same as the same network trained from scratch." in tie
+    assert "there is no run from scratch" in said(tmp_path / "b", {"2-3-4": 0.7})
+
+
+def test_several_seeds_are_paired_and_hedged(tmp_path):
+    # differences 4, 5, 6 points: mean 5, sd 1, half width 4.303 / sqrt(3) = 2.48
+    outcomes = {"2-3-4": [0.70, 0.71, 0.72], "scratch": [0.66, 0.66, 0.66]}
+    up = said(tmp_path / "a", outcomes)
+    assert "Over 3 seeds the difference is +5.00 points with a 95% t-interval of [+2.52; +7.48]." in up
+    assert "The interval lies above zero: beyond the noise between seeds, transfer is ahead here." in up
+    assert "All seeds start from one source model" in up
+    down = said(tmp_path / "b", {"2-3-4": [0.66, 0.66], "scratch": [0.70, 0.701]}, "tr")
+    assert "Aralık sıfırın altında: sıfırdan eğitim burada" in down
+    assert "The interval holds zero" in said(tmp_path / "c", {"2-3-4": [0.66, 0.68], "scratch": [0.67, 0.66]})
+
+
+def test_validation_chooses_among_the_open_layers(tmp_path):
+    outcomes = {**ONE, "4": Outcome(0.6, val=0.75), "scratch": Outcome(0.64, val=0.80)}
+    text = said(tmp_path, outcomes)
+    assert (
+        "Of 5 choices of open layers, validation takes: layer 4 (validation 75.00%); its test accuracy is 60.00%. From "
+        "scratch, validation is higher still: 80.00%." in text
+    )
+    assert "higher still" not in said(tmp_path / "b", ONE)
+
+
+def test_accuracy_by_trainable_parameters(tmp_path):
+    text = said(tmp_path, ONE)
+    assert (
+        "classifier only 50.00% (166,282 trainable); layer 4 60.00% (8,560,010 trainable); layers 3, 4 66.00% "
+        "(10,659,722 trainable); layers 2, 3, 4 70.00% (11,185,290 trainable); all layers 69.00% (11,342,794 "
+        "trainable). It rises at 3 of 4 steps; from the first to the last it changes by +19.00 points." in text
+    )
+    assert "(11.342.794 eğitilebilir). 4 adımın 3 tanesinde yükseliyor" in said(tmp_path, ONE, "tr")
+
+
+def test_a_sweep_without_the_reported_layers_speaks_of_validations_choice(tmp_path):
+    assert "Transfer to Net, open: layer 4. Test accuracy 60.00%" in said(tmp_path, {"head": 0.5, "4": 0.6})
+
+
+def test_a_diverged_variant_is_named_and_left_out(tmp_path):
+    bad = Outcome(0.1, diverged={"reason": "accuracy fell back to chance", "epoch": 3})
+    lines = findings(transfer_results(tmp_path, {**ONE, "all": bad}, study()), "en")
+    assert lines[-1].startswith("Diverged and left out of every mean: Net, transfer: all layers, seed 0, epoch 3")
+    assert "11,342,794" not in "\n".join(lines)
+
+
+def test_weights_from_outside_are_named(tmp_path):
+    results = transfer_results(tmp_path, ONE, study())
+    results.arms = [arm for arm in results.arms if arm.role == "transfer"]
+    results.records.pop("source")
+    for record in results.records.values():
+        if "weights" in record.run["config"]:
+            record.run["config"]["weights"]["from"] = "imagenet"
+    assert "Transfer starts from weights that were not trained here: imagenet." in findings(results, "en")[1]
+
+
+def test_distillation_beside_with_its_caveat(tmp_path):
+    beside = {"tr_kd": distilled_results(tmp_path / "kd", {"m": 0.72}, kd())}
+    text = said(tmp_path, ONE, beside=beside)
+    assert (
+        "Beside distillation in study tr_kd: transfer, open: layers 2, 3, 4, 70.00%; Small distilled from Big with "
+        "T = 2, α = 0.5, λ = 0.5, chosen by validation, 72.00%; transfer minus distillation -2.00 points." in text
+    )
+    # 3 against 2 of own training; (3 + 4) against (2 + 8) with what came before
+    assert "took 1.50 times the arithmetic of the student's (4 against 2 epochs)" in text
+    assert "source task and of the teacher counted, 0.70 times." in text
+    turkish = said(tmp_path, ONE, "tr", beside=beside)
+    assert "oranı 1,50 (epok: 4 ve 2); kaynak görevin ve öğretmenin eğitimi de sayılınca oran 0,70." in turkish
+
+
+def test_distillation_on_other_images_gets_no_difference(tmp_path):
+    other = {**DATASET, "fingerprint": "another"}
+    beside = {"tr_kd": distilled_results(tmp_path / "kd", {"m": 0.72}, kd(), data=other)}
+    text = said(tmp_path, ONE, beside=beside)
+    assert "without a difference: the two were not tested on the same images." in text
+    assert "transfer minus distillation" not in text
+
+
+ROWS = [
+    {"label": ["Distilled"], "study": "tr_kd", "where": {"role": "student", "model": "m"}, "reported": [88.9]},
+    {"label": ["Transfer"], "where": {"role": "transfer", "variant": "2-3-4"}, "reported": [86.3]},
+]
+COLUMNS = [{"label": "Adam", "where": {"recipe": "adam128"}}]
+
+
+def test_a_row_shows_the_runs_of_the_study_beside(tmp_path):
+    beside = {"tr_kd": distilled_results(tmp_path / "kd", {"m": 0.72}, kd())}
+    made = study(tables=[table_of(ROWS, COLUMNS)])
+    table = tables(transfer_results(tmp_path, ONE, made, beside=beside))[0]
+    assert [row[0].mean for row in table.entries] == pytest.approx([72.0, 70.0])
+    notes = table.notes("en")
+    assert len(notes) == 2
+    assert notes[0].startswith("Study tr_transfer. Profile: quick")
+    assert notes[1].startswith("Study tr_kd. Profile: quick")
+    assert "epochs: teacher 4, student 2" in notes[1]
+
+
+def test_a_study_beside_that_was_not_run_leaves_dashes_and_says_how_to_run_it(tmp_path):
+    made = study(tables=[table_of(ROWS, COLUMNS)])
+    table = tables(transfer_results(tmp_path, ONE, made))[0]
+    assert table.frame("en")["Adam"].tolist() == ["– / 88.9", "70.00 / 86.3"]
+    assert table.notes("en")[1] == (
+        "Rows of study tr_kd are empty: it has not been run in profile quick. To run it: kdlib run tr_kd --profile "
+        "quick"
+    )
+    assert table.notes("tr")[1].endswith("Koşmak için: kdlib run tr_kd --profile quick")
+
+
+def test_all_runs_names_open_layers_only_where_there_are_some(tmp_path):
+    made = tables(transfer_results(tmp_path, ONE, study()))[-1]
+    assert made.head("tr") == ["Model", "Eğitim", "Reçete", "Açık katmanlar"]
+    assert made.row_labels("tr")[0] == ["Net", "kaynak görev", "kaynak görev", ""]
+    assert made.row_labels("en")[1] == ["Net", "transfer", "Adam", "classifier only"]
+    # the source task's accuracy is no rival of transfer's
+    assert [row[0].ours_best for row in made.entries] == [False, False, False, False, True, False, False]
+    other = tables(distilled_results(tmp_path / "kd", {"m": 0.72}, kd()))[-1]
+    assert other.head("en") == ["Model", "Training", "Recipe", "T", "α", "λ"]
+
+
+def test_a_source_task_is_no_student_and_its_data_no_change(tmp_path):
+    results = distilled_results(tmp_path, {"m": 0.72}, kd())
+    results.arms.insert(0, Arm("source", "m", "source", 0, None, None, None, "teacher"))
+    results.records["teacher"].run["dataset"] = {**SOURCE_DATA, "sizes": DATASET["sizes"]}
+    assert names.recipes(results) == ["adam128"]
+    text = "\n".join(findings(results, "en"))
+    assert "Distilled Small" in text
+    assert "trained alone: test" not in text
+    paper = SimpleNamespace(data=SimpleNamespace(name="cifar10"))
+    transfer = transfer_results(tmp_path / "t", ONE, study(profiles={"paper": paper}), profile="paper")
+    assert transfer.changed == []
+    assert names.provenance(transfer, "en").startswith("Profile: paper (the report's own settings)")
+
+
+def read_study(tmp_path, folders=("tr_transfer",)):
+    for name in folders:
+        arm = {"role": "teacher", "model": "m", "recipe": "r", "seed": 0, "T": None, "alpha": None, "lam": None}
+        (tmp_path / name).mkdir(parents=True)
+        about = {"study": name, "profile": "quick", "arms": [{**arm, "id": "x"}]}  # as runs.json was before variants
+        (tmp_path / name / "runs.json").write_text(json.dumps(about))
+    return read(tmp_path / "tr_transfer")
+
+
+def test_reading_takes_studies_beside_from_the_folders_next_to_it(tmp_path):
+    alone = read_study(tmp_path / "a")
+    assert alone.folder == tmp_path / "a" / "tr_transfer"
+    assert alone.beside == {}
+    both = read_study(tmp_path / "b", ("tr_transfer", "tr_kd"))
+    assert both.beside["tr_kd"].study.name == "tr_kd"
+    assert both.arms[0].variant is None
+
+
+def test_reading_keeps_the_variant(tmp_path):
+    arms = [Arm("transfer", "m", "r", 0, None, None, None, "x", "3-4")]
+    write_arms(tmp_path / "tr_transfer", arms, {"study": "tr_transfer", "profile": "quick"})
+    assert read(tmp_path / "tr_transfer").arms == arms
+
+
+def test_a_row_of_a_study_that_is_not_beside_is_refused():
+    said = {**schema.load("tr_transfer").model_dump(), "beside": []}
+    table = table_of(ROWS, COLUMNS)
+    with pytest.raises(ValueError, match="row study 'tr_kd' is not among beside"):
+        schema.Study.model_validate({**said, "tables": [table.model_dump()]})
+    assert schema.Study.model_validate({**said, "tables": [table.model_dump()], "beside": ["tr_kd"]})
+
+
+def test_cells_do_not_mix_open_layers(tmp_path):
+    with pytest.raises(UserError, match="differ in variant"):
+        transfer_results(tmp_path, ONE, study()).cell({"role": "transfer", "recipe": "adam128"})
+
+
+@pytest.mark.parametrize("lang", ["en", "tr"])
+def test_figures_of_transfer(tmp_path, lang):
+    drawn = draw(transfer_results(tmp_path, ONE, study(), recipes=("adam128", "sgd128")), lang)
+    assert set(drawn) == {"transfer", "curves"}
+    ax = drawn["transfer"].figure.axes[0]
+    assert ax.get_xscale() == "log"
+    points = [tuple(line.get_xydata()[0]) for line in ax.lines if line.get_marker() not in ("None", None, "")]
+    assert (11_185_290, 70.0) in [(x, pytest.approx(y)) for x, y in points]
+    assert len(points) == len(VARIANTS)
+    alt = drawn["transfer"].alt
+    expected = "layers 2, 3, 4: 70.00 (11,185,290 trainable, 1.4% frozen)"
+    if lang == "tr":
+        expected = "2, 3, 4. katmanlar: 70,00 (11.185.290 eğitilebilir, donmuş pay %1,4)"
+    assert expected in alt
+    assert len(drawn["curves"].figure.axes) == 2 * 3  # the source task, and a row a column
+
+
+def test_figures_of_distillation_show_nothing_of_transfer(tmp_path):
+    kinds = [SimpleNamespace(kind=kind, model=None, recipe=None) for kind in ("bars", "temperature", "heatmap")]
+    assert draw(transfer_results(tmp_path, ONE, study(figures=kinds)), "en") == {}
+    only = [SimpleNamespace(kind="transfer", model=None, recipe=None)]
+    assert draw(distilled_results(tmp_path / "kd", {"m": 0.72}, kd(figures=only)), "en") == {}
+
+
+def test_records_without_a_trainable_count_are_left_out_of_the_figure(tmp_path):
+    results = transfer_results(tmp_path, ONE, study())
+    for record in results.records.values():
+        del record.metrics["trainable_params"]
+    assert set(draw(results, "en")) == {"curves"}
+    assert "trainable)" not in "\n".join(findings(results, "en"))
+
+
+def test_labels_are_moved_apart_and_stay_in_order():
+    assert _apart([0.1, 0.5], 0.2) == [0.1, 0.5]
+    assert _apart([0.90, 0.91, 0.95], 0.2) == pytest.approx([0.6, 0.8, 1.0])
+    assert _apart([], 0.2) == []
+
+
+def test_names_of_open_layers():
+    assert layers("4", "tr") == "4. katman"
+    assert layers("2-3-4", "en") == "layers 2, 3, 4"
+    assert layers("mine", "en") == "mine"
+    assert layers(None, "en") == ""
+    assert layers("head", "tr", schema.load("tr_transfer")) == "yalnız başlık"
+
+
+@pytest.mark.parametrize("key", BOOK)
+def test_both_languages_take_the_same_values(key):
+    fields = [set(re.findall(r"\{(\w+)\}", BOOK[key][lang])) for lang in ("en", "tr")]
+    assert fields[0] == fields[1]

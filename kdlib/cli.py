@@ -89,7 +89,9 @@ def _list(arguments: argparse.Namespace) -> int:
             recipe = json.dumps(profile.recipe) if profile.recipe else "recipes as reported"
             begin = ""
             if study.transfer or study.starts:
-                begin = f"weights from {profile.source.data.name}, " if profile.source else f"{profile.weights} weights, "
+                begin = (
+                    f"weights from {profile.source.data.name}, " if profile.source else f"{profile.weights} weights, "
+                )
             print(f"{name:8s}  {profile.data.name}, {begin}seeds {profile.seeds}, {recipe}")
         return 0
     for name in schema.names():

@@ -3,8 +3,8 @@
 ``count_parameters`` and ``forward_macs`` need torch alone and are cheap; ``profile`` needs the ``study`` extra.
 """
 
-from kdlib.profiling.costs import MEANING, costs, packages, profile
+from kdlib.profiling.costs import MEANING, costs, described, packages, profile
 from kdlib.profiling.counting import count_parameters, forward_macs
 from kdlib.profiling.layers import layer_macs
 
-__all__ = ["MEANING", "costs", "count_parameters", "forward_macs", "layer_macs", "packages", "profile"]
+__all__ = ["MEANING", "costs", "count_parameters", "described", "forward_macs", "layer_macs", "packages", "profile"]

@@ -98,9 +98,35 @@ def profile(
     }
 
 
+def described(name: str, found: dict[str, Any]) -> str:
+    """Return what ``profile`` found as aligned text, every number with its unit and who counted it."""
+    side = found["input_size"]
+    image = f"{found['in_channels']}×{side}×{side}" if isinstance(side, int) else "×".join(map(str, side))
+    batch = f"batch of {found['batch_size']}, {found['device']} ({found['device_name']}, threads: {found['threads']})"
+    runs = f"{found['repeats']} runs after {found['warm_up']}"
+    lines = [f"{name}, one image of {image}"]
+    width = max(map(len, MEANING.values()))
+    for key, meaning in MEANING.items():
+        if key == "latency_ms":
+            lines += ["", f"{batch}, {runs}"]
+        lines.append(f"  {meaning.ljust(width)}  {_shown(found[key]):>16}")
+    if found["peak_training_mb"] is None:
+        lines.append("  (the model cannot be trained on such a batch: take a larger one, or open a layer)")
+    return "\n".join(lines)
+
+
+def _shown(value: float | None) -> str:
+    if value is None:
+        return "-"
+    return f"{value:,}" if isinstance(value, int) else f"{value:,.2f}"
+
+
 def packages() -> dict[str, str]:
-    """Return the versions of torch and of the counters."""
-    return {name: metadata.version(name) for name in ("torch", *counters.PACKAGES)}
+    """Return the versions of torch and of the counters; raises ``UserError`` for one that is not installed."""
+    try:
+        return {name: metadata.version(name) for name in ("torch", *counters.PACKAGES)}
+    except metadata.PackageNotFoundError as error:
+        raise UserError(f"counting needs {error.name}, which is not installed; install kdlib[study]") from None
 
 
 def _checked(shape: tuple[int, ...]) -> tuple[int, ...]:

@@ -58,7 +58,7 @@ def training_peak(model: nn.Module, batch: torch.Tensor) -> float | None:
     """Return the same for a training step: forward in train mode, cross-entropy, backward, gradients kept.
 
     No optimiser state is in it. None where the model cannot train on such a batch: batch norm refuses a single value
-    a channel, a frozen model has no gradient.
+    a channel, a frozen model has no gradient, some models give more than logits in train mode.
     """
 
     def step(subject: nn.Module, images: torch.Tensor) -> None:
@@ -67,7 +67,11 @@ def training_peak(model: nn.Module, batch: torch.Tensor) -> float | None:
 
     try:
         return _peak(model, batch, step, train=True)
-    except (RuntimeError, ValueError):
+    except torch.OutOfMemoryError:
+        raise
+    except Exception as error:
+        if "allocate" in str(error):  # a CPU's way to say that memory ran out
+            raise
         return None
 
 

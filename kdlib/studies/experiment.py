@@ -153,7 +153,9 @@ def variant_table(study: str, num_classes: int = 10, size: int = 32):
         trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
         layers = profiling.layer_macs(model, (3, size, size))
         opened = sum(
-            macs for layer, macs in layers.items() if any(p.requires_grad for p in model.get_submodule(layer).parameters())
+            macs
+            for layer, macs in layers.items()
+            if any(p.requires_grad for p in model.get_submodule(layer).parameters())
         )
         rows.append(
             {

@@ -96,7 +96,9 @@ def _check(jobs: Sequence[Job], dataset: Dataset, teacher: nn.Module | None) -> 
         raise UserError("no models to train")
     if teacher is None and any(job.loss for job in jobs):
         raise UserError("a job with a distillation loss needs a teacher; use distill(teacher, jobs, dataset)")
-    if any(job.recipe.class_weights == "balanced" for job in jobs) and 0 in torch.bincount(dataset.train.labels, minlength=dataset.num_classes):
+    if any(job.recipe.class_weights == "balanced" for job in jobs) and 0 in torch.bincount(
+        dataset.train.labels, minlength=dataset.num_classes
+    ):
         raise UserError("class_weights 'balanced' needs training images of every class; say 'none'")
     if not len(dataset.val):
         raise UserError(f"{dataset.name} has no validation images; load it with a val_fraction above 0")

@@ -176,10 +176,13 @@ def test_records_say_how_much_was_trained(executed):
         ({"study": "tr_transfer", "teacher": "cnn2"}, "teacher does nothing in study tr_transfer"),
         ({"study": "tr_kd", "open_layers": "head"}, "open_layers does nothing in study tr_kd"),
         ({"study": "cnn_grid", "weights": "imagenet"}, "its models start from no weights"),
-        ({"study": "radiology_model2", "source_root": "x"}, "its models start from no weights"),
+        ({"study": "radiology_model2", "source_epochs": 3}, "its models start from no weights"),
         ({"study": "tr_transfer", "weights": "nowhere.pt"}, "weights: no such file: nowhere.pt"),
         ({"study": "tr_transfer", "profile": "paper", "weights": "source"}, "has no source task; say weights=imagenet"),
-        ({"study": "tr_transfer", "weights": "imagenet", "source_epochs": 3}, "source_epochs belongs to weights=source"),
+        (
+            {"study": "tr_transfer", "weights": "imagenet", "source_epochs": 3},
+            "source_epochs belongs to weights=source",
+        ),
     ],
 )
 def test_what_does_nothing_is_refused(values, says):

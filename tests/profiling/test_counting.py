@@ -1,11 +1,15 @@
 """Parameters and multiply-accumulates: worked out by hand, and nothing of it stays on the model."""
 
+import subprocess
+import sys
+
 import pytest
 import torch
 from torch import nn
 
 from kdlib import models
-from kdlib.profiling import count_parameters, forward_macs
+from kdlib.profiling import count_parameters, forward_macs, layer_macs
+from kdlib.profiling.counting import macs_by_torch
 
 
 def test_count_parameters_leaves_buffers_out_and_frozen_weights_in():
@@ -59,3 +63,56 @@ def test_counting_leaves_nothing_behind_when_the_model_fails():
         forward_macs(model, (5, 32, 32))
     assert _hooks(model) == 0
     assert forward_macs(model, (3, 32, 32)) == 1_642_496
+
+
+@pytest.mark.parametrize("name", models.names())
+def test_the_quick_count_is_torchs_own(name):
+    model = models.build(name, 10)
+    assert forward_macs(model, (3, 64, 64)) == macs_by_torch(model, (3, 64, 64)) > 0
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        nn.Conv2d(4, 6, 3, stride=2, groups=2),
+        nn.ConvTranspose2d(4, 6, 3, stride=2, groups=2),
+        nn.Sequential(nn.Conv2d(4, 4, 3, padding=1), nn.PReLU(4), nn.Flatten(), nn.Linear(4 * 8 * 8, 5)),
+    ],
+)
+def test_every_kind_of_layer_counts_as_torch_has_it(layer):
+    assert forward_macs(layer, (4, 8, 8)) == macs_by_torch(layer, (4, 8, 8)) > 0
+
+
+class Odd(nn.Module):
+    """A weight that belongs to no layer."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(8, 5))
+
+    def forward(self, x):
+        return x @ self.weight
+
+
+def test_a_weight_outside_of_layers_counts_too():
+    assert forward_macs(Odd(), (3, 4, 8)) == 3 * 4 * 8 * 5
+
+
+def test_a_layer_that_is_called_twice_counts_twice():
+    layer = nn.Conv2d(3, 3, 1)
+    assert forward_macs(nn.Sequential(layer, layer), (3, 4, 4)) == 2 * 9 * 16
+
+
+def test_layers_add_up_and_are_called_by_name():
+    model = models.build("cnn2", 10)
+    assert layer_macs(model, (3, 32, 32)) == {"conv1": 442_368, "conv2": 1_179_648, "fc": 20_480}
+
+
+def test_counting_for_planning_does_without_torchs_compiler():
+    code = (
+        "import sys; from kdlib import models; from kdlib.profiling import forward_macs; "
+        "forward_macs(models.build('resnet18_kd', 10), (3, 32, 32)); "
+        "print(sorted({'torch._dynamo', 'torchinfo', 'thop', 'fvcore'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -1,4 +1,4 @@
-"""Start from weights that exist: torchvision's ImageNet ones, a checkpoint file, or a model trained on a source task."""
+"""Start from weights that exist: torchvision's ImageNet ones, a checkpoint file, a model trained before."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def _imagenet(model: str):
         return get_model_weights(backbone).IMAGENET1K_V1
     except (ValueError, AttributeError):
         raise UserError(
-            f"torchvision has no ImageNet weights for model {model!r}; say weights=source or weights=PATH of a checkpoint"
+            f"torchvision has no ImageNet weights for model {model!r}; say weights=source, or weights=PATH"
         ) from None
 
 

@@ -1,4 +1,4 @@
-"""Multiply-accumulates layer by layer, with torch alone and at next to no cost: what planning needs in every process."""
+"""Multiply-accumulates layer by layer, with torch alone and at next to no cost: every plan counts them."""
 
 import copy
 from math import prod
@@ -13,9 +13,9 @@ _COUNTED = (_ConvNd, nn.Linear)
 def layer_macs(model: nn.Module, shape: tuple[int, int, int]) -> dict[str, int]:
     """Return the multiply-accumulates of one image's forward pass for each convolution and linear layer, by its name.
 
-    A layer that is called twice counts twice; biases do not count, as in torch's own counter. The pass runs on a copy in
-    eval mode and leaves nothing behind; ``shape`` is (C, H, W). A model that cannot take such an image raises what it
-    raises.
+    A layer that is called twice counts twice; biases do not count, as in torch's own counter. The pass runs on a copy
+    in eval mode and leaves nothing behind; ``shape`` is (C, H, W). A model that cannot take such an image raises what
+    it raises.
     """
     subject = copy.deepcopy(model).cpu().eval()
     found: dict[str, int] = {}

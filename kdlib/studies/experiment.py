@@ -16,7 +16,6 @@ from kdlib.studies.parameters import Parameters, from_notebook
 from kdlib.studies.plan import Plan, plan
 from kdlib.studies.settings import Settings, settle
 
-
 _PLACES = {"data_root", "source_root", "output_dir", "device"}  # where, not what
 
 
@@ -51,7 +50,7 @@ class Experiment:
 
     @cached_property
     def signature(self) -> str:
-        """Hash of what decides the study's output: its runs and those it shows beside, the language, kdlib's own files."""
+        """Hash of what decides the study's output: its runs, those it shows beside, the language, kdlib's own files."""
         beside = [self.parameters.root / name / "runs.json" for name in self.settings.study.beside]
         shown = [[arm.id for arm in records.read_arms(path.parent)[0]] if path.is_file() else [] for path in beside]
         own = [arm.id for arm in self.plan.arms]

@@ -76,7 +76,7 @@ class Record:
     def groups(self) -> np.ndarray | None:
         """Return to which group (a patient) each test example belongs, int64 (N,); None where there are no groups."""
         with np.load(self.path / "predictions.npz") as file:
-            return file["groups"] if "groups" in file else None
+            return file.get("groups")
 
     def weights(self) -> dict:
         """Return the state dict, tensors on the CPU."""

@@ -6,8 +6,6 @@ from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Any
 
-from torch import nn
-
 from kdlib import data, losses, models, training
 from kdlib.profiling import forward_macs, layer_macs
 
@@ -89,7 +87,7 @@ class Run:
         return model
 
     def train_flops(self) -> int:
-        """Return the arithmetic of the model's own training: 2 FLOPs a MAC, backward of what is open twice a forward."""
+        """Return the arithmetic of the model's own training: 2 FLOPs a MAC, backward of open layers twice a forward."""
         return (2 * _macs(self) + 4 * _open_macs(self)) * self.recipe.epochs * len(self.dataset.train)
 
     def guidance_flops(self) -> int:

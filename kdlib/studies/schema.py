@@ -63,7 +63,7 @@ class DataSpec(_Strict):
 
 
 class Start(_Strict):
-    """How a model starts from weights: ``head``, the module that starts fresh, and the modules left open (all: None)."""
+    """How a model starts from weights: ``head``, the module that starts fresh; the modules left open (None: all)."""
 
     head: str
     open: list[str] | None = None

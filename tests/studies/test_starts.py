@@ -202,7 +202,7 @@ def test_weights_out_of_reach_are_refused_before_anything_is_written(target, tmp
 
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
     monkeypatch.setattr("torch.hub.download_url_to_file", no_network)
-    with pytest.raises(UserError, match="ImageNet weights resnet18-f37072fd.pth cannot be had"):
+    with pytest.raises(UserError, match=r"ImageNet weights resnet18-f37072fd\.pth cannot be had"):
         runner.execute(planned(target, None, profile="paper", batch_size=16), tmp_path / "runs", "cpu")
     assert not (tmp_path / "runs").exists()
 

@@ -72,14 +72,15 @@ def image_noise(results, one: dict, other: dict, lang: str, beside=None) -> str:
     """The bootstrap interval of accuracy at `one` minus accuracy at `other`, as a sentence.
 
     The first converged run of each counts; `other` is looked up in `beside` where that is given. Empty when the two
-    were not tested on the same images, or when a record was published without its predictions.
+    were not tested on the same images, when these come in groups (the clinical findings draw patients instead), or when
+    a record was published without its predictions.
     """
     first, second = (
         next(record for _, record in where_in.select(**where) if not record.diverged)
         for where_in, where in ((results, one), (beside or results, other))
     )
-    if not same_images(first, second):
-        return ""  # nothing to pair
+    if not same_images(first, second) or first.run["dataset"].get("group_counts"):
+        return ""  # nothing to pair; or several images of one patient, which are no independent draws
     try:
         right = correct(first), correct(second)
     except FileNotFoundError:

@@ -61,6 +61,7 @@ def test_a_record_says_what_was_asked_for_and_came_out(tiny, executed):
         assert set(record.metrics) == {
             "epoch",
             "params",
+            "trainable_params",
             "test_accuracy",
             "test_loss",
             "val_accuracy",

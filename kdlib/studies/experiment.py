@@ -133,7 +133,7 @@ def model_table(names: str | None = None, num_classes: int = 10, size: int = 32)
         model = models.build(name, num_classes)
         macs = profiling.forward_macs(model, (3, size, size))
         rows.append({"model": name, "parameters": profiling.count_parameters(model), "MACs": macs})
-    table = pd.DataFrame(rows) if names else pd.DataFrame(rows).sort_values("parameters")
+    table = pd.DataFrame(rows) if names else pd.DataFrame(rows).sort_values(["parameters", "model"])
     return table.set_index("model").map("{:,}".format)
 
 

@@ -136,3 +136,35 @@ def mobilenetv2_xray(num_classes: int, in_channels: int = 3) -> MobileNetXray:
 def mobilenetv2_xray_dropout(num_classes: int, in_channels: int = 3) -> MobileNetXray:
     """Student of the radiology report's final model: the report adds a dropout layer; 0.5 as in its teacher."""
     return MobileNetXray(num_classes, in_channels, dropout=0.5)
+
+
+@register("resnet50")
+def resnet50(num_classes: int, in_channels: int = 3) -> nn.Module:
+    """Model of the TS4 pruning report: torchvision's ResNet50; 23,714,981 parameters at 101 classes.
+
+    Residual branches start at zero (Goyal et al. 2017), which short trainings from random weights need.
+    """
+    from torchvision.models import resnet50
+
+    model = resnet50(weights=None, num_classes=num_classes, zero_init_residual=True)
+    model.conv1 = _first_conv(model.conv1, in_channels)
+    return model
+
+
+@register("efficientnet_b4")
+def efficientnet_b4(num_classes: int, in_channels: int = 3) -> nn.Module:
+    """Model of the TS5 and TS6 pruning reports: torchvision's EfficientNet-B4; 17,729,709 parameters at 101 classes.
+
+    Residual branches start at zero and the classifier near it: as torchvision initialises them, the loss of a new model
+    is twice that of guessing, and a short training from random weights does not get away from it.
+    """
+    from torchvision.models import efficientnet_b4
+    from torchvision.models.efficientnet import MBConv
+
+    model = efficientnet_b4(weights=None, num_classes=num_classes)
+    model.features[0][0] = _first_conv(model.features[0][0], in_channels)
+    for module in model.modules():
+        if isinstance(module, MBConv) and module.use_res_connect:
+            nn.init.zeros_(module.block[-1][1].weight)
+    nn.init.normal_(model.classifier[1].weight, std=0.01)
+    return model

@@ -19,6 +19,8 @@ BACKBONES = {
     "densenet121_xray": "densenet121",
     "mobilenetv2_xray": "mobilenet_v2",
     "mobilenetv2_xray_dropout": "mobilenet_v2",
+    "resnet50": "resnet50",
+    "efficientnet_b4": "efficientnet_b4",
 }
 State = dict[str, torch.Tensor]
 

@@ -6,5 +6,16 @@
 from kdlib.profiling.costs import MEANING, costs, described, packages, profile
 from kdlib.profiling.counting import count_parameters, forward_macs
 from kdlib.profiling.layers import layer_macs
+from kdlib.profiling.measuring import state_bytes
 
-__all__ = ["MEANING", "costs", "count_parameters", "described", "forward_macs", "layer_macs", "packages", "profile"]
+__all__ = [
+    "MEANING",
+    "costs",
+    "count_parameters",
+    "described",
+    "forward_macs",
+    "layer_macs",
+    "packages",
+    "profile",
+    "state_bytes",
+]

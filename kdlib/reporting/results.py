@@ -204,7 +204,7 @@ class Results:
         return [self.records[i] for i in dict.fromkeys(arm.id for arm in self.arms) if i in self.records]
 
 
-SETTING = ("role", "model", "recipe", "T", "alpha", "lam", "variant")
+SETTING = ("role", "model", "recipe", "T", "alpha", "lam", "variant", "criterion", "ratio", "macs", "protect_se")
 
 
 def _agrees(done, asked) -> bool:

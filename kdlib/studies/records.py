@@ -22,7 +22,10 @@ class Arm:
     """One thing a study compares, and the run that shows it; several arms may point to one run.
 
     ``role``: ``teacher``, ``baseline`` (trained alone), ``student`` (distilled), ``source`` (trained on a source task)
-    or ``transfer`` (started from source weights; ``variant`` says which layers were open).
+    or ``transfer`` (started from source weights; ``variant`` says which layers were open); in a pruning study
+    ``original``, ``pruned``, ``finetuned`` or ``distilled`` (fine-tuned with the original as teacher), with the
+    criterion, the share of channels asked to leave (``ratio``) or of MACs asked to stay (``macs``), and whether
+    squeeze-excite bottlenecks were spared.
     """
 
     role: str
@@ -34,6 +37,10 @@ class Arm:
     lam: float | None
     id: str
     variant: str | None = None
+    criterion: str | None = None
+    ratio: float | None = None
+    macs: float | None = None
+    protect_se: bool | None = None
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,59 @@
+"""Take a pruned model away and bring it back: tensors and history in one file that is never unpickled."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from kdlib import models
+from kdlib.errors import UserError
+from kdlib.pruning.cutting import History, replay
+
+_FORMAT = "kdlib pruned model 1"
+
+
+def save(path: str | Path, model: nn.Module, history: History, build: dict[str, Any] | None = None) -> Path:
+    """Write a pruned model's tensors and history, whole or not at all; ``torch.load(weights_only=True)`` reads it.
+
+    ``build``: the arguments of ``kdlib.models.build`` that give the unpruned architecture (name, num_classes,
+    in_channels); without it `load` must be told how to build.
+    """
+    path = Path(path).expanduser()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    steps = [[[layer, side, list(index)] for layer, side, index in step] for step in history]
+    state = {name: tensor.detach().cpu().clone() for name, tensor in model.state_dict().items()}
+    aside = path.with_name(f".{path.name}.half")
+    torch.save({"format": _FORMAT, "build": build, "history": steps, "state_dict": state}, aside)
+    os.replace(aside, path)
+    return path
+
+
+def load(path: str | Path, build: Callable[[], nn.Module] | None = None) -> nn.Module:
+    """Return the pruned model of a file, in eval mode, on the CPU.
+
+    ``build`` gives the unpruned architecture; without it the file's own entry does. Raises ``UserError`` for a file
+    that is no pruned model, and for another architecture.
+    """
+    path = Path(path).expanduser()
+    if not path.is_file():
+        raise UserError(f"no such file: {path}")
+    try:
+        found = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # unpickling refuses in many ways
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise UserError(f"{path} is no pruned model: {reason}") from None
+    if not isinstance(found, dict) or found.get("format") != _FORMAT:
+        raise UserError(f"{path} is no pruned model: write it with kdlib.pruning.save")
+    if build is None and not found["build"]:
+        raise UserError(f"{path} does not say how its model is built; pass build=")
+    model = build() if build else models.build(**found["build"])
+    replay(model, found["history"])
+    try:
+        model.load_state_dict(found["state_dict"])
+    except RuntimeError as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"{path} belongs to another architecture: {reason}") from None
+    return model.eval()

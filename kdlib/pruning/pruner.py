@@ -1,0 +1,150 @@
+"""Prune a model: scan, score, choose, cut; the given one is not touched."""
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import nn
+
+from kdlib.data import Dataset, normalise
+from kdlib.errors import UserError
+from kdlib.profiling import count_parameters, state_bytes
+from kdlib.pruning.criteria import CRITERIA, Batches, gathered
+from kdlib.pruning.cutting import History, cuts, replay
+from kdlib.pruning.selection import choose
+from kdlib.pruning.spec import Spec
+from kdlib.pruning.structure import Structure, scan
+
+
+@dataclass
+class Pruned:
+    """A pruned model and what was done to it.
+
+    ``history``: what left each layer, step by step; ``report``: channels before and after of each set, what was
+    protected and why, parameters, MACs, bytes; ``scores``: the criterion's scores at the first step, by set.
+    """
+
+    model: nn.Module
+    history: History
+    report: dict[str, Any]
+    scores: dict[str, torch.Tensor] = field(repr=False, default_factory=dict)
+
+
+def calibration(dataset: Dataset, spec: Spec, device: torch.device | str = "cpu") -> Batches:
+    """Return up to ``spec.calibration_batches`` batches of normalised training images and labels.
+
+    Drawn without replacement, with the spec's seed. Raises ``UserError`` where the data set has no training images.
+    """
+    if not len(dataset.train):
+        raise UserError(f"{dataset.name} has no training images to calibrate {spec.criterion} on")
+    chance = torch.Generator().manual_seed(spec.seed)
+    order = torch.randperm(len(dataset.train), generator=chance)[: spec.calibration_batches * spec.batch_size]
+    return [
+        (normalise(dataset.train.images[i].to(device), dataset.mean, dataset.std), dataset.train.labels[i].to(device))
+        for i in order.split(spec.batch_size)
+    ]
+
+
+def score(model: nn.Module, structure: Structure, batches: Batches, spec: Spec) -> dict[str, torch.Tensor]:
+    """Return the criterion's scores, before normalisation, for each open set of channels, float64 (n,).
+
+    The model is scored on a copy in eval mode. Raises ``UserError`` for a criterion that needs images and gets none.
+    """
+    if spec.calibrated and not batches:
+        raise UserError(f"criterion {spec.criterion} needs calibration images; pass a data set or batches")
+    subject = copy.deepcopy(model).eval().requires_grad_(True)
+    device = next(subject.parameters()).device
+    batches = [(images.to(device), labels.to(device)) for images, labels in batches]
+    options = {"norm": spec.norm, "threshold": spec.threshold, "seed": spec.seed}
+    return gathered(structure, CRITERIA[spec.criterion](subject, batches, **options))
+
+
+def prune(
+    model: nn.Module,
+    spec: Spec,
+    images: Dataset | Batches | None = None,
+    shape: tuple[int, int, int] | None = None,
+    *,
+    structure: Structure | None = None,
+    scores: dict[str, torch.Tensor] | None = None,
+) -> Pruned:
+    """Return a pruned copy of a model and a report; the model itself keeps its weights, mode, gradients and hooks.
+
+    ``images``: a data set, whose training images calibrate, or batches of normalised images (B, C, H, W) and labels;
+    None for criteria without calibration, with ``shape`` (C, H, W) instead. ``structure`` and ``scores``, where they
+    are known already, spare the first scan and the first scoring. The copy is in the mode the model is in.
+
+    Raises ``UserError`` for a ratio that would empty a layer, missing calibration images, a model that cannot be
+    followed, and one that cannot run once it is cut.
+    """
+    batches, shape = _inputs(images, shape, spec)
+    structure = structure or scan(model, shape, spec.keep, spec.protect_se)
+    if not structure.open:
+        raise UserError(f"{type(model).__name__} has no channels to prune: all its layers are protected")
+    subject, first = copy.deepcopy(model), structure
+    for p in subject.parameters():
+        p.grad = None
+    sizes, macs = {c.name: c.size for c in structure.open}, structure.macs()
+    history: History = []
+    taken = scores
+    for step in range(1, spec.steps + 1):
+        if step > 1:
+            structure = scan(subject, shape, spec.keep, spec.protect_se)
+        own = scores if step == 1 and scores is not None else score(subject, structure, batches, spec)
+        taken = own if taken is None else taken
+        removed = choose(structure, own, spec, sizes, macs, step)
+        history.append(cuts(structure, removed))
+        replay(subject, history[-1:])
+    _check_runs(subject, shape, model)
+    report = _report(model, subject, first, history, shape) | {"calibration": _counted(batches, spec)}
+    return Pruned(subject, history, report, taken)
+
+
+def _inputs(images, shape, spec: Spec) -> tuple[Batches, tuple[int, int, int]]:
+    if isinstance(images, Dataset):
+        return (calibration(images, spec) if spec.calibrated else []), images.shape
+    batches: Sequence = list(images or [])
+    if spec.calibrated and not batches:
+        raise UserError(f"criterion {spec.criterion} needs calibration images; pass a data set or batches")
+    if shape is None and not batches:
+        raise UserError("prune needs the shape of an image, (channels, height, width), or images")
+    return batches, tuple(shape or batches[0][0].shape[1:])
+
+
+def _counted(batches: Batches, spec: Spec) -> dict[str, int]:
+    used = batches if spec.calibrated else []
+    return {"batches": len(used), "images": sum(len(images) for images, _ in used)}
+
+
+def _check_runs(pruned: nn.Module, shape: tuple[int, int, int], model: nn.Module) -> None:
+    subject = copy.deepcopy(pruned).cpu().eval()
+    try:
+        with torch.inference_mode():
+            subject(torch.zeros(1, *shape))
+    except Exception as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise UserError(
+            f"{type(model).__name__} cannot run once it is pruned ({reason}); name the layers that must stay in keep"
+        ) from None
+
+
+def _report(model, subject, structure: Structure, history: History, shape) -> dict[str, Any]:
+    left = {channels.name: channels.size for channels in structure.sets}
+    for step in history:
+        for layer, side, index in step:
+            if side == "out" and layer in left:
+                left[layer] -= len(index)
+    sizes = {channels.name: channels.size for channels in structure.sets}
+    total = sum(channels.size for channels in structure.open)
+    return {
+        "channels": {name: [sizes[name], left[name]] for name in sizes},
+        "protected": {channels.name: channels.protected for channels in structure.sets if channels.protected},
+        "removed": [sum(sizes.values()) - sum(left.values()), total],
+        "params": [count_parameters(model), count_parameters(subject)],
+        "macs": [structure.macs(), scan(subject, shape).macs()],
+        "size_bytes": [state_bytes(model), state_bytes(subject)],
+    }
+
+

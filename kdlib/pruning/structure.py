@@ -1,0 +1,211 @@
+"""Which channels hang together: the sets that can leave a model only as one, and where each set lies.
+
+The dependency graph is Torch-Pruning's (Fang et al. 2023, DepGraph: Towards Any Structural Pruning).
+"""
+
+import contextlib
+import copy
+import warnings
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from math import prod
+
+import torch
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
+
+from kdlib.errors import UserError, did_you_mean
+
+LAYERS = (_ConvNd, nn.Linear)
+# Class names of torchvision, timm and those that follow them.
+_EXCITERS = ("squeezeexcitation", "squeezeexcite", "semodule", "selayer", "seblock", "effectivesemodule")
+# Modules whose channels keep their place one to one; through any other (attention, recurrence) nothing is cut.
+_FOLLOWED = (*LAYERS, _BatchNorm, nn.LayerNorm, nn.GroupNorm, nn.modules.instancenorm._InstanceNorm, nn.PReLU)
+
+
+@dataclass(frozen=True)
+class Member:
+    """One side of one layer: ``index`` are its channels, ``root`` the channels of the set they belong to."""
+
+    layer: str
+    side: str  # "out", or "in" for the channels a convolution or linear layer reads
+    index: torch.Tensor
+    root: torch.Tensor
+
+
+@dataclass(frozen=True)
+class Channels:
+    """A set of channels that leave together, named by its first layer.
+
+    ``size``: how many; ``blocks``: a grouped convolution keeps equally many in each of so many blocks;
+    ``protected``: why none may leave, or "".
+    """
+
+    name: str
+    size: int
+    members: list[Member]
+    blocks: int = 1
+    protected: str = ""
+
+
+@dataclass(frozen=True)
+class Structure:
+    """The sets of channels of a model, in the order of its layers, and what is needed to count MACs without running."""
+
+    sets: list[Channels]
+    _arithmetic: dict[str, tuple[int, int, int, int]] = field(repr=False)
+
+    @property
+    def open(self) -> list[Channels]:
+        """The sets that channels may leave."""
+        return [channels for channels in self.sets if not channels.protected]
+
+    def macs(self, removed: dict[str, torch.Tensor] | None = None) -> int:
+        """Return MACs of one image after ``removed`` (set name -> channels that leave) is gone."""
+        gone: dict[tuple[str, str], int] = {}
+        for channels in self.sets if removed else ():
+            if channels.name not in removed:
+                continue
+            leaves = torch.zeros(channels.size, dtype=torch.bool)
+            leaves[removed[channels.name]] = True
+            for member in channels.members:
+                key = (member.layer, member.side)
+                gone[key] = gone.get(key, 0) + int(leaves[member.root].sum())
+        total = 0
+        for name, (per_pair, inner, outer, blocks) in self._arithmetic.items():
+            out = outer - gone.get((name, "out"), 0)
+            # Depthwise: an output channel reads its own input channel alone.
+            read = inner // blocks if blocks == outer else (inner - gone.get((name, "in"), 0)) // blocks
+            total += per_pair * out * read
+        return total
+
+
+def scan(
+    model: nn.Module, shape: tuple[int, int, int], keep: Iterable[str] = (), protect_se: bool = True
+) -> Structure:
+    """Trace a model with one image of ``shape`` (C, H, W) and return its sets of channels.
+
+    Protected are the channels of the model's output, those of layers below the modules named in ``keep`` (``layer1``,
+    ``features.8``), those of squeeze-excite bottlenecks where ``protect_se`` says so, and what runs through modules
+    whose channels have no fixed place. The model is traced on a copy: it keeps modes, gradients, hooks and attributes.
+    Raises ``UserError`` for a model that cannot be followed and for a name in ``keep`` that leads to no layer.
+    """
+    subject = copy.deepcopy(model).cpu().eval().requires_grad_(True)  # frozen weights would not be traced
+    names = {module: name for name, module in subject.named_modules()}
+    keep = tuple(keep)
+    _check_names(keep, names.values(), model)
+    example = torch.zeros(1, *shape)
+    graph = _trace(subject, example, model)
+    exciters = [name for module, name in names.items() if _excites(module)]
+    found = []
+    for group in graph.get_all_groups():
+        channels = _channels(group, graph, names, keep, exciters if protect_se else [])
+        if channels is not None:
+            found.append(channels)
+    order = {name: i for i, name in enumerate(names.values())}
+    return Structure(sorted(found, key=lambda c: order[c.name]), _arithmetic(subject, example))
+
+
+def _check_names(keep: tuple[str, ...], known: Iterable[str], model: nn.Module) -> None:
+    known = [name for name in known if name]
+    for name in keep:
+        if name not in known:
+            raise UserError(f"keep: {type(model).__name__} has no layer {name!r}; {did_you_mean(name, known)}")
+
+
+@contextlib.contextmanager
+def _tracing() -> Iterator[None]:
+    with torch.enable_grad(), torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def _trace(subject: nn.Module, example: torch.Tensor, model: nn.Module):
+    from torch_pruning import DependencyGraph
+
+    try:
+        with torch.inference_mode():
+            logits = subject(example)
+        if not isinstance(logits, torch.Tensor):
+            raise TypeError(f"it gives a {type(logits).__name__} instead of logits")
+        with _tracing():
+            return DependencyGraph().build_dependency(subject, example, verbose=False)
+    except Exception as error:  # a model of the user's own may raise anything, and so may the tracer
+        size = "×".join(map(str, example.shape[1:]))
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise UserError(f"{type(model).__name__} cannot be followed on an image of {size}: {reason}") from None
+
+
+def _excites(module: nn.Module) -> bool:
+    return type(module).__name__.lower() in _EXCITERS
+
+
+def _channels(group, graph, names: dict, keep: tuple[str, ...], exciters: list[str]) -> Channels | None:
+    members, reads, blocks, foreign = [], False, 1, False
+    root = group[0].dep.target.module
+    size = graph.get_out_channels(root)
+    for item in group:
+        module, handler = item.dep.target.module, item.dep.handler
+        if isinstance(module, nn.Parameter) or (module in names and not isinstance(module, _FOLLOWED)):
+            foreign = True
+            continue
+        if module not in names:  # an operation without weights: an addition, a concatenation, the output
+            continue
+        out = graph.is_out_channel_pruning_fn(handler)
+        reads |= not out
+        if isinstance(module, _ConvNd) and 1 < module.groups and not _depthwise(module):
+            blocks = max(blocks, module.groups)
+        index, origin = torch.tensor(list(item.idxs)), torch.tensor(list(item.root_idxs))
+        members.append(Member(names[module], "out" if out else "in", index, origin))
+    if size is None or size % blocks:
+        return None
+    return Channels(names[root], size, members, blocks, _reason(members, reads, foreign, keep, exciters))
+
+
+def _reason(members: list[Member], reads: bool, foreign: bool, keep: tuple[str, ...], exciters: list[str]) -> str:
+    if not reads:
+        return "output"
+    if foreign:
+        return "not prunable"
+    if any(_below(member.layer, name) for member in members for name in keep if member.side == "out"):
+        return "asked"
+    if any(all(_below(member.layer, name) for member in members) for name in exciters):
+        return "squeeze-excite"
+    return ""
+
+
+def _below(name: str, prefix: str) -> bool:
+    return name == prefix or name.startswith(f"{prefix}.")
+
+
+def _depthwise(module: nn.Module) -> bool:
+    return isinstance(module, _ConvNd) and module.groups == module.in_channels == module.out_channels > 1
+
+
+def _arithmetic(subject: nn.Module, example: torch.Tensor) -> dict[str, tuple[int, int, int, int]]:
+    """For each layer: MACs for each pair of channels, channels in, channels out, groups."""
+    found: dict[str, tuple[int, int, int, int]] = {}
+
+    def note(name: str, layer: nn.Module, given: torch.Tensor, out: torch.Tensor) -> None:
+        if isinstance(layer, nn.Linear):
+            once, inner, outer, blocks = out.numel() // layer.out_features, layer.in_features, layer.out_features, 1
+        else:
+            inner, outer, blocks = layer.in_channels, layer.out_channels, layer.groups
+            over = given.numel() // inner if isinstance(layer, _ConvTransposeNd) else out.numel() // outer
+            once = over * prod(layer.kernel_size)
+        before = found[name][0] if name in found else 0  # a layer that is called twice counts twice
+        found[name] = (before + once, inner, outer, blocks)
+
+    hooks = [
+        module.register_forward_hook(lambda layer, given, out, name=name: note(name, layer, given[0], out))
+        for name, module in subject.named_modules()
+        if isinstance(module, LAYERS)
+    ]
+    try:
+        with torch.inference_mode():
+            subject(example)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return found

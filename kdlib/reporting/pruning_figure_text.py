@@ -1,0 +1,182 @@
+"""What the figures of pruning say, in English and Turkish. As in `text`, no suffix follows a number or a name."""
+
+from __future__ import annotations
+
+BOOK: dict[str, dict[str, str]] = {
+    # Names of things
+    "original": {"en": "original", "tr": "özgün model"},
+    "plain": {"en": "labels only", "tr": "yalnız etiketler"},
+    "distilled": {"en": "distilled", "tr": "damıtılmış"},
+    "ratio": {"en": "ratio {ratio}", "tr": "oran {ratio}"},
+    "matched": {"en": "matched at {macs} of MACs", "tr": "eşit MACs, kalan {macs}"},
+    "protected": {"en": "squeeze-excite protected", "tr": "squeeze-excite korumalı"},
+    "global": {"en": "global", "tr": "küresel"},
+    "layerwise": {"en": "layer-wise", "tr": "katman bazında"},
+    "error_sd": {
+        "en": "Error bars, where there are several seeds: ± standard deviation over seeds.",
+        "tr": "Hata çubukları, birden çok tohum olan yerlerde: tohumlar arası ± standart sapma.",
+    },
+    "left_out": {
+        "en": "Diverged and left out: {runs} runs.",
+        "tr": "Iraksadığı için gösterilmeyen koşu sayısı: {runs}.",
+    },
+    # Accuracy against cost
+    "pareto_title": {
+        "en": "{model}, {scope} pruning: accuracy against cost",
+        "tr": "{model}, {scope} budama: maliyete göre doğruluk",
+    },
+    "macs_axis": {"en": "MACs kept (% of the original)", "tr": "Kalan MACs (özgün modele göre %)"},
+    "size_axis": {"en": "Size of parameters and buffers (MiB)", "tr": "Parametre ve tamponların boyutu (MiB)"},
+    "report_setting": {"en": "large: {setting}", "tr": "büyük: {setting}"},
+    "other_settings": {"en": "small: other settings", "tr": "küçük: diğer ayarlar"},
+    "hollow": {"en": "hollow: distilled", "tr": "içi boş: damıtılmış"},
+    "front": {"en": "none better at less", "tr": "daha azıyla daha iyisi yok"},
+    "pareto_caption": {
+        "en": "Test accuracy after fine-tuning against MACs (left) and size (right); {count} settings and the original "
+        "({original}, {size} MiB). Large markers: {setting}; small ones: other ratios, equal MACs, protected "
+        "squeeze-excite; hollow: fine-tuned with the original as teacher. The thin line joins what no other model "
+        "beats in both accuracy and cost; by MACs: {front}.",
+        "tr": "İnce ayar sonrası test doğruluğu; solda MACs, sağda boyut. {count} ayar ve özgün model ({original}, "
+        "{size} MiB). Büyük işaretler: {setting}; küçükler: diğer oranlar, eşit MACs, korunan squeeze-excite; içi "
+        "boş: özgün model öğretmen olarak ince ayar. İnce çizgi, hem doğrulukta hem maliyette geçilemeyen modelleri "
+        "birleştiriyor; MACs için: {front}.",
+    },
+    "pareto_alt": {
+        "en": "Points of test accuracy against MACs kept and against size. Original: {original}, {size} MiB. At "
+        "{setting}: {points}.",
+        "tr": "Kalan MACs ve boyuta göre test doğruluğu noktaları. Özgün model: {original}, {size} MiB. Ayar "
+        "{setting}: {points}.",
+    },
+    "pareto_point": {
+        "en": "{name} {accuracy} at {macs} of MACs and {size} MiB",
+        "tr": "{name} {accuracy}, MACs {macs}, {size} MiB",
+    },
+    "front_point": {"en": "{name} ({accuracy})", "tr": "{name} ({accuracy})"},
+    # Accuracy against ratio
+    "sweep_title": {
+        "en": "{model}, {scope} pruning: accuracy by pruning ratio",
+        "tr": "{model}, {scope} budama: budama oranına göre doğruluk",
+    },
+    "ratio_axis": {"en": "Pruning ratio (% of channels)", "tr": "Budama oranı (kanal payı, %)"},
+    "before_tuning": {"en": "Right after pruning", "tr": "Budamanın hemen ardından"},
+    "after_tuning": {"en": "After fine-tuning", "tr": "İnce ayardan sonra"},
+    "chance": {"en": "chance", "tr": "şans düzeyi"},
+    "sweep_caption": {
+        "en": "Test accuracy against the share of channels asked to leave, right after pruning and after fine-tuning; "
+        "each panel has a scale of its own. Dashed: the original ({original}); dotted: chance ({chance}). At "
+        "{highest}: {ends}.",
+        "tr": "Çıkarılması istenen kanal payına göre test doğruluğu; solda budamanın hemen ardından, sağda ince "
+        "ayardan sonra. Her panelin ölçeği kendine ait. Kesikli: özgün model ({original}); noktalı: şans düzeyi "
+        "({chance}). Oran {highest} iken: {ends}.",
+    },
+    "sweep_alt": {
+        "en": "Lines of test accuracy against pruning ratio. Original {original}, chance {chance}. {panels}.",
+        "tr": "Budama oranına göre test doğruluğu çizgileri. Özgün model {original}, şans düzeyi {chance}. {panels}.",
+    },
+    # Fine-tuning brings it back
+    "recovery_title": {
+        "en": "{model}, {scope} pruning: recovery by fine-tuning",
+        "tr": "{model}, {scope} budama: ince ayarla toparlanma",
+    },
+    "validation_axis": {"en": "Validation accuracy (%)", "tr": "Doğrulama doğruluğu (%)"},
+    "recovery_caption": {
+        "en": "Validation accuracy over the epochs of fine-tuning; epoch 0 is the network right after pruning. Solid: "
+        "labels only; dashed: the original as teacher; black: the original ({original}); grey: the other criteria. "
+        "{setting}: {ends}.",
+        "tr": "İnce ayar epokları boyunca doğrulama doğruluğu; epok 0, budamanın hemen ardındaki ağ. Düz çizgi: yalnız "
+        "etiketler; kesikli: özgün model öğretmen; siyah: özgün model ({original}); gri: diğer ölçütler. {setting}: "
+        "{ends}.",
+    },
+    "recovery_alt": {
+        "en": "Curves of validation accuracy from right after pruning to the last epoch. Original {original}. {panels}.",
+        "tr": "Budamanın hemen ardından son epoka doğrulama doğruluğu eğrileri. Özgün model {original}. {panels}.",
+    },
+    "recovery_line": {"en": "{name} from {start} to {end}", "tr": "{name} {start} → {end}"},
+    # Channels left
+    "channels_title": {
+        "en": "{model}, {scope} pruning: channels left, layer by layer",
+        "tr": "{model}, {scope} budama: katman katman kalan kanallar",
+    },
+    "layer_axis": {
+        "en": "Layers that can be pruned, in network order ({layers})",
+        "tr": "Budanabilen katmanlar, ağdaki sırayla ({layers})",
+    },
+    "left_axis": {"en": "Channels left (%)", "tr": "Kalan kanallar (%)"},
+    "channels_panel": {
+        "en": "{criterion}: {removed} of channels removed; least left in a layer {least}",
+        "tr": "{criterion}: çıkarılan kanal payı {removed}; bir katmanda en az kalan {least}",
+    },
+    "channels_caption": {
+        "en": "Share of its channels that each layer keeps at {setting}, mean over seeds; coupled layers count once, "
+        "under the first. Black line: share kept over all layers.{protected} Fewest left: {least}.",
+        "tr": "Her katmanda kalan kanal payı, ayar {setting}, tohumlar üzerinden ortalama; bağlı katmanlar bir kez, "
+        "ilkinin adıyla sayılıyor. Siyah çizgi: bütün katmanlarda kalan pay.{protected} En az kalan: {least}.",
+    },
+    "channels_alt": {
+        "en": "A row of bars for each criterion, one bar for each of {layers} layers: channels left in percent. {panels}.",
+        "tr": "Her ölçüt için bir çubuk satırı, {layers} katmanın her biri için bir çubuk: kalan kanallar, yüzde. "
+        "{panels}.",
+    },
+    "protected_mark": {"en": "protected", "tr": "korunan"},
+    "protected_drawn": {
+        "en": " Hatched: protected, {drawn} layers.",
+        "tr": " Taralı: korunan, {drawn} katman.",
+    },
+    "protected_absent": {
+        "en": " Protected and not drawn: {reasons}.",
+        "tr": " Korunan ve çizilmeyen: {reasons}.",
+    },
+    "least_layer": {
+        "en": "{criterion}, {layer}: {left} of {of} channels",
+        "tr": "{criterion}, {layer}: {of} kanaldan {left} tanesi",
+    },
+    "output": {"en": "output layer ({n})", "tr": "çıkış katmanı ({n})"},
+    "squeeze-excite": {"en": "squeeze-excite ({n})", "tr": "squeeze-excite ({n})"},
+    "asked": {"en": "kept as asked ({n})", "tr": "istenerek korunan ({n})"},
+    "not prunable": {"en": "cannot be pruned ({n})", "tr": "budanamayan ({n})"},
+    # Activation coverage
+    "coverage_title": {"en": "{model}: activation coverage of its channels", "tr": "{model}: kanalların etkinlik kapsaması"},
+    "coverage_axis": {
+        "en": "Coverage: share of calibration images that activate a channel (%)",
+        "tr": "Kapsama: bir kanalı etkinleştiren kalibrasyon görüntülerinin payı (%)",
+    },
+    "channel_axis": {"en": "Channels (%)", "tr": "Kanallar (%)"},
+    "never": {"en": "never active: {share}", "tr": "hiç etkin olmayan: {share}"},
+    "always": {"en": "always active: {share}", "tr": "hep etkin: {share}"},
+    "sometimes": {"en": "in between: {share}", "tr": "arada kalan: {share}"},
+    "coverage_caption": {
+        "en": "How often the original's channels are active: {channels} channels in {layers} layers, {images} "
+        "calibration images{threshold}. {never} of them are never active, {always} always; the median channel is "
+        "active for {median} of the images.{seeds}",
+        "tr": "Özgün modelin kanalları ne sıklıkla etkin: {layers} katmanda {channels} kanal, {images} kalibrasyon "
+        "görüntüsü{threshold}. Hiç etkin olmayan pay {never}, hep etkin olan pay {always}; ortanca kanal için etkin "
+        "görüntü payı {median}.{seeds}",
+    },
+    "threshold": {"en": ", threshold {threshold}", "tr": ", eşik {threshold}"},
+    "mean_shares": {"en": " Shares are means over {n} seeds.", "tr": " Paylar {n} tohum üzerinden ortalamadır."},
+    "coverage_alt": {
+        "en": "Histogram of activation coverage over {channels} channels: {never} never active, {always} always, "
+        "median {median}. The fullest bin, {low}–{high} coverage, holds {share}.",
+        "tr": "{channels} kanalın etkinlik kapsaması histogramı: hiç etkin olmayan {never}, hep etkin {always}, "
+        "ortanca {median}. En dolu aralık, kapsama {low}–{high}, pay {share}.",
+    },
+    # Agreement of criteria
+    "agreement_title": {
+        "en": "{model}: do the criteria rank channels alike?",
+        "tr": "{model}: ölçütler kanalları benzer mi sıralıyor?",
+    },
+    "agreement_axis": {"en": "Spearman's rank correlation", "tr": "Spearman sıra korelasyonu"},
+    "agreement_caption": {
+        "en": "Spearman's rank correlation between the scores of two criteria within a layer, mean over {layers} layers "
+        "of at least {least} channels, weighted by their channels; {setting}. 1: same order, 0: none in common, "
+        "-1: reversed. Closest: {closest}; furthest: {furthest}.",
+        "tr": "Bir katman içinde iki ölçütün puanları arasındaki Spearman sıra korelasyonu; en az {least} kanallı "
+        "{layers} katmanın kanal sayısıyla ağırlıklı ortalaması; {setting}. 1: aynı sıra, 0: ortak yan yok, -1: ters "
+        "sıra. En yakın: {closest}; en uzak: {furthest}.",
+    },
+    "agreement_alt": {
+        "en": "Heat map of rank correlations between criteria: {pairs}.",
+        "tr": "Ölçütler arası sıra korelasyonu ısı haritası: {pairs}.",
+    },
+    "pair": {"en": "{first} and {second} {value}", "tr": "{first} ile {second} {value}"},
+}

@@ -1,0 +1,237 @@
+"""The runs of a pruning study by the settings its tables speak of, and what a difference between two is worth."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from kdlib.reporting import names, numbers
+from kdlib.reporting.choice import best_by_validation
+from kdlib.reporting.evidence import RESAMPLES, correct, difference, same_images
+from kdlib.reporting.pruning_text import BOOK
+from kdlib.reporting.results import Cell, Estimate, Results, estimate, same
+from kdlib.reporting.text import pick, text
+
+RANDOM = "random"
+SETTINGS = ("report", "protected", "macs")
+
+
+@dataclass(frozen=True)
+class Gap:
+    """One setting minus another, as fractions, with a 95 % interval and what it was drawn over.
+
+    ``over``: ``seeds`` (paired t), ``images`` (bootstrap over the test images of one seed), or "" (no interval). ``n``
+    counts what it was drawn over.
+    """
+
+    mean: float
+    interval: tuple[float, float] | None
+    over: str
+    n: int
+
+    @property
+    def verdict(self) -> str:
+        """``up``, ``down`` or ``open``, by the interval; ``unknown`` without one."""
+        if self.interval is None:
+            return "unknown"
+        low, high = self.interval
+        return "up" if low > 0 else "down" if high < 0 else "open"
+
+
+class Pruning:
+    """A pruning study: its settings as ``where``, their cells and counts, and what was measured."""
+
+    def __init__(self, results: Results):
+        self.results, self.study, self.spec = results, results.study, results.study.pruning
+
+    @cached_property
+    def original(self) -> Cell:
+        """Test accuracy of the unpruned model, a fraction."""
+        return self.results.cell({"role": "original"})
+
+    @cached_property
+    def settings(self) -> dict[str, dict]:
+        """Name -> what the arms of that setting share; those no arm belongs to are left out.
+
+        ``report``: the report's ratio; ``protected``: the same with squeeze-excite bottlenecks spared; ``macs``: equal
+        MACs, with the bottlenecks as in the report where there are such runs.
+        """
+        spec = self.spec
+        asked = {"report": {"ratio": spec.ratio, "macs": None, "protect_se": spec.protect_se}}
+        if not spec.protect_se:
+            asked["protected"] = {**asked["report"], "protect_se": True}
+        if spec.macs is not None:
+            sides = ({"ratio": None, "macs": spec.macs, "protect_se": p} for p in (spec.protect_se, not spec.protect_se))
+            asked["macs"] = next((side for side in sides if self.results.select(**side)), None)
+        return {name: where for name, where in asked.items() if where and self.results.select(**where)}
+
+    def criteria(self, setting: str, role: str = "finetuned") -> list[str]:
+        """The criteria that converged in a role at a setting, in the study's order, random last."""
+        order = sorted(self.spec.criteria, key=lambda criterion: criterion == RANDOM)
+        return [criterion for criterion in order if self.cell(role, criterion, setting).mean is not None]
+
+    def where(self, role: str, criterion: str, setting: str) -> dict | None:
+        """A setting's ``where``; of several distilled ones that which validation takes. None where there is none."""
+        if setting not in self.settings:
+            return None
+        found = self.results.settings(role=role, criterion=criterion, **self.settings[setting])
+        return best_by_validation(self.results, found) or (found[0] if found else None)
+
+    def cell(self, role: str, criterion: str, setting: str, metric: str = "test_accuracy") -> Cell:
+        """The runs of a criterion in a role at a setting, over seeds; an empty cell where there are none."""
+        where = self.where(role, criterion, setting)
+        return self.results.cell(where, metric) if where else Cell(None, None, 0, ())
+
+    def structures(self, criterion: str, setting: str) -> list[dict]:
+        """What pruning left, one ``run["pruning"]`` a seed."""
+        for role in ("finetuned", "pruned"):
+            if where := self.where(role, criterion, setting):
+                found = {record.id: record.run.get("pruning") for _, record in self.results.select(**where)}
+                return [one for one in found.values() if one]
+        return []
+
+    def left(self, key: str, criterion: str, setting: str) -> Estimate:
+        """Share of ``params``, ``macs`` or ``size_bytes`` that is left, over seeds."""
+        return estimate(one[key][1] / one[key][0] for one in self.structures(criterion, setting))
+
+    def narrowest(self, criterion: str, setting: str) -> tuple[int, int, str] | None:
+        """(left, before, layer) of the layer with fewest channels left in any seed; of several the first."""
+        found = [
+            (after, before, name)
+            for one in self.structures(criterion, setting)
+            for name, (before, after) in one["channels"].items()
+        ]
+        return min(found, key=lambda layer: layer[0], default=None)
+
+    @cached_property
+    def measured(self) -> dict | None:
+        """``pruned.json`` of the study's folder; None where there is none."""
+        file = self.results.folder / "pruned.json" if self.results.folder else None
+        return json.loads(file.read_text(encoding="utf-8")) if file and file.is_file() else None
+
+    def models(self, setting: str | None = None) -> dict[str, dict]:
+        """Measured models by criterion at a setting, in the study's order; ``original`` alone without one."""
+        found = (self.measured or {}).get("models", [])
+        if setting is None:
+            return {"original": model for model in found if model["role"] == "original"}
+        where = self.settings.get(setting)
+        if where is None:
+            return {}
+        at = {m["criterion"]: m for m in found if m["role"] == "pruned" and all(same(m[k], v) for k, v in where.items())}
+        return {criterion: at[criterion] for criterion in self.spec.criteria if criterion in at}
+
+    def reported(self, row: str, key: str) -> float | None:
+        """What the report gave for a row (``original`` or a criterion); None where it gives nothing."""
+        return getattr(self.spec.reported.get(row), key, None)
+
+    def name(self, criterion: str, lang: str) -> str:
+        """What a criterion, or ``original``, is called."""
+        if criterion == "original" and criterion not in (self.study.labels or {}):
+            return pick(BOOK, "original", lang)
+        return names.label(self.study, criterion, lang)
+
+    def scope(self, lang: str) -> str:
+        """How the channels were ranked: over the whole network or layer by layer."""
+        return pick(BOOK, f"scope_{self.spec.scope}", lang)
+
+    def called(self, where: dict, lang: str) -> str:
+        """A setting in words: its ratio or share of MACs, and squeeze-excite where it differs from the report's."""
+        if where.get("ratio") is not None:
+            said = pick(BOOK, "at_ratio", lang, ratio=percent(where["ratio"], lang))
+        else:
+            said = pick(BOOK, "at_macs", lang, macs=percent(where["macs"], lang))
+        if where.get("protect_se") == self.spec.protect_se:
+            return said
+        return said + pick(BOOK, "se_protected" if where["protect_se"] else "se_open", lang)
+
+    def gap(self, one: dict | None, other: dict | None, beside: Pruning | None = None) -> Gap | None:
+        """Test accuracy at ``one`` minus that at ``other`` (of ``beside`` where given); None where either is missing."""
+        second = beside or self
+        if one is None or other is None:
+            return None
+        cells = self.results.cell(one), second.results.cell(other)
+        if cells[0].mean is None or cells[1].mean is None:
+            return None
+        points = difference(*cells)
+        if points.interval is not None:
+            return Gap(points.mean, points.interval, "seeds", points.n)
+        if cells[0].seeds != cells[1].seeds:  # one seed against several: nothing pairs
+            return Gap(points.mean, None, "", 0)
+        return Gap(points.mean, *drawn([_changes(self.results, one, second.results, other)]))
+
+    def distilled_gap(self, setting: str) -> tuple[Gap, dict[str, Gap]] | None:
+        """Distilled minus plain fine-tuning: the mean over criteria, and each criterion's own; None without both."""
+        pairs = {c: [self.where(role, c, setting) for role in ("distilled", "finetuned")] for c in self.spec.criteria}
+        return self.mean_gap({criterion: pair for criterion, pair in pairs.items() if all(pair)})
+
+    def mean_gap(self, pairs: dict[str, list[dict]], beside: Pruning | None = None) -> tuple[Gap, dict] | None:
+        """The mean over criteria of ``gap``, for criterion -> (one, other), and each by itself.
+
+        Over seeds it is the t-interval of each seed's mean; with one seed the images are drawn for all criteria at once.
+        """
+        gaps = {criterion: self.gap(*pair, beside) for criterion, pair in pairs.items()}
+        gaps = {criterion: found for criterion, found in gaps.items() if found}
+        if not gaps:
+            return None
+        mean = float(np.mean([found.mean for found in gaps.values()]))
+        of, second = self.results, (beside or self).results
+        sides = [(of.cell(pairs[c][0]).by_seed, second.cell(pairs[c][1]).by_seed) for c in gaps]
+        shared = sorted(set.intersection(*(set(first) & set(last) for first, last in sides)))
+        if len(shared) > 1:
+            by_seed = estimate(np.mean([first[seed] - last[seed] for first, last in sides]) for seed in shared)
+            return Gap(by_seed.mean, by_seed.interval, "seeds", by_seed.n), gaps
+        if any(found.over != "images" for found in gaps.values()):
+            return Gap(mean, None, "", 0), gaps
+        return Gap(mean, *drawn([_changes(of, pairs[c][0], second, pairs[c][1]) for c in gaps])), gaps
+
+
+def read(results: Results) -> Pruning | None:
+    """A study's pruning runs; None for a study of another kind, or one without an original that was run."""
+    if getattr(results.study, "pruning", None) is None or not results.select(role="original"):
+        return None
+    return Pruning(results)
+
+
+def drawn(changes: list[np.ndarray | None]) -> tuple[tuple[float, float] | None, str, int]:
+    """(95 % bootstrap interval, what it was drawn over, how many) of the mean of per-image changes.
+
+    Each of ``changes`` is (N,), one setting minus another image by image; their mean takes few distinct values, so
+    drawing images with replacement is drawing how often each value comes. Without any there is no interval.
+    """
+    if not changes or any(one is None for one in changes):
+        return None, "", 0
+    values, counts = np.unique(np.sum(changes, axis=0), return_counts=True)
+    n = int(counts.sum())
+    draws = np.random.default_rng(0).multinomial(n, counts / n, size=RESAMPLES) @ (values / len(changes)) / n
+    low, high = np.percentile(draws, [2.5, 97.5])
+    return (float(low), float(high)), "images", n
+
+
+def _changes(results: Results, one: dict, others: Results, other: dict) -> np.ndarray | None:
+    """-1, 0 or 1 for each test image, first run minus first run; None where their images do not pair."""
+    first, second = (
+        next(record for _, record in of.select(**where) if not record.diverged)
+        for of, where in ((results, one), (others, other))
+    )
+    if not same_images(first, second) or first.run["dataset"].get("group_counts"):
+        return None
+    try:
+        return correct(first).astype(int) - correct(second).astype(int)
+    except FileNotFoundError:
+        return None
+
+
+def percent(share: float, lang: str) -> str:
+    """A share with as few decimals as say it: 10%, 2.5%."""
+    digits = numbers.decimals_of([numbers.rounded(100 * share, 4)], 2)
+    return numbers.percent(share, digits, lang)
+
+
+def shown(value, lang: str) -> str:
+    """A reported entry of the configuration: a number in the language's own way, a text as it is."""
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return numbers.integer(value, lang) if float(value).is_integer() else numbers.short(value, lang)
+    return text(value, lang)

@@ -82,13 +82,17 @@ def _list(arguments: argparse.Namespace) -> int:
         print(f"{study.name}: {study.title['en']}\n{study.source['en']}\n")
         if study.transfer:
             print(f"model     {study.transfer.model}\nopen      {', '.join(study.transfer.variants)}")
+        elif study.pruning:
+            spec = study.pruning
+            print(f"model     {spec.model}\npruning   {spec.scope}, ratio {spec.ratio:g}")
+            print(f"criteria  {', '.join(spec.criteria)}")
         else:
             print(f"teacher   {study.teacher}\nstudents  {', '.join(study.students)}\nloss      {study.loss}")
         print(f"columns   {', '.join(study.recipes)}\n")
         for name, profile in study.profiles.items():
             recipe = json.dumps(profile.recipe) if profile.recipe else "recipes as reported"
             begin = ""
-            if study.transfer or study.starts:
+            if study.transfer or study.starts or study.pruning:
                 begin = (
                     f"weights from {profile.source.data.name}, " if profile.source else f"{profile.weights} weights, "
                 )

@@ -105,10 +105,11 @@ def digest(path: str | Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()[:16]
 
 
-def start_from(model: nn.Module, state: State, head: str = "") -> list[str]:
+def start_from(model: nn.Module, state: State, head: str = "", whole: bool = False) -> list[str]:
     """Load into the model every tensor that fits by name and shape, but for those below the module ``head``.
 
-    Returns the names that stay as they were, in the model's order. Raises ``UserError`` when no weight fits.
+    Returns the names that stay as they were, in the model's order. Raises ``UserError`` when no weight fits, and with
+    ``whole`` when one does not.
     """
     own = model.state_dict()
     fits = {
@@ -122,8 +123,11 @@ def start_from(model: nn.Module, state: State, head: str = "") -> list[str]:
             f"weights: none of the {len(state)} tensors fits {type(model).__name__} by name and shape; "
             "they belong to another architecture"
         )
+    left = [name for name in own if name not in fits]
+    if whole and left:
+        raise UserError(f"weights: {left[0]} of {type(model).__name__} is not in the checkpoint, or of another shape")
     model.load_state_dict(fits, strict=False)
-    return [name for name in own if name not in fits]
+    return left
 
 
 def open_only(model: nn.Module, prefixes: Iterable[str]) -> None:

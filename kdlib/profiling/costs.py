@@ -60,6 +60,11 @@ def costs(model: nn.Module, shape: tuple[int, int, int]) -> dict[str, float | in
     return {key: found[key] for key in MEANING if key in found}
 
 
+def macs_thop(model: nn.Module, shape: tuple[int, int, int]) -> int | None:
+    """Return thop's count of one image of ``shape`` (C, H, W) on a copy without data; None where it fails."""
+    return counters.macs_thop(copy.deepcopy(model).to("meta").eval(), torch.zeros(1, *_checked(shape), device="meta"))
+
+
 def profile(
     model: nn.Module,
     shape: tuple[int, int, int],

@@ -5,7 +5,7 @@ import copy
 import os
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import nn
@@ -38,6 +38,36 @@ def latency(model: nn.Module, batch: torch.Tensor, repeats: int, warm_up: int = 
         "latency_iqr_ms": 1e3 * (high - low),
         "throughput": len(batch) / median,
     }
+
+
+def latencies(
+    models: Sequence[nn.Module], batch: torch.Tensor, repeats: int, warm_up: int = WARM_UP
+) -> list[dict[str, float]]:
+    """Time several models on one ``batch`` (B, C, H, W) in turns, so that what drifts on a machine hits all alike.
+
+    Each model goes in eval mode on the batch's device, without gradients. Returns for each ``median_ms``, ``q1_ms`` and
+    ``q3_ms`` of ``repeats`` runs after ``warm_up`` runs; every round starts with another model.
+    """
+    subjects = [copy.deepcopy(model).to(batch.device).eval() for model in models]
+    times: list[list[float]] = [[] for _ in subjects]
+    with torch.inference_mode():
+        for turn in range(-warm_up, repeats):
+            for i in range(len(subjects)):
+                which = (i + turn) % len(subjects)
+                _wait(batch.device)
+                start = time.perf_counter()
+                subjects[which](batch)
+                _wait(batch.device)
+                if turn >= 0:
+                    times[which].append(1e3 * (time.perf_counter() - start))
+    return [_quartiles(own) for own in times]
+
+
+def _quartiles(times: list[float]) -> dict[str, float]:
+    if len(times) < 2:
+        return dict.fromkeys(("q1_ms", "median_ms", "q3_ms"), times[0])
+    found = statistics.quantiles(times, n=4, method="inclusive")
+    return dict(zip(("q1_ms", "median_ms", "q3_ms"), found, strict=True))
 
 
 def inference_peak(model: nn.Module, batch: torch.Tensor) -> float:

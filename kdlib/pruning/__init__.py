@@ -5,11 +5,12 @@ from kdlib.pruning.criteria import CALIBRATED, CRITERIA
 from kdlib.pruning.cutting import History, replay
 from kdlib.pruning.pruner import Pruned, calibration, prune, score
 from kdlib.pruning.spec import SCOPES, Spec
-from kdlib.pruning.structure import Channels, Member, Structure, scan
+from kdlib.pruning.structure import LAYERS, Channels, Member, Structure, scan
 
 __all__ = [
     "CALIBRATED",
     "CRITERIA",
+    "LAYERS",
     "SCOPES",
     "Channels",
     "History",

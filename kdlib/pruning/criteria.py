@@ -58,8 +58,8 @@ def wanda(model: nn.Module, batches: Batches, **_) -> Scores:
     """Sum of |weight| × norm of the input it meets, over a channel's weights; the norm is the root mean square over all
     calibration images and positions.
 
-    Sun et al. 2024, A Simple and Effective Pruning Approach for Large Language Models: their score of one weight, summed
-    over what leaves with a channel.
+    Sun et al. 2024, A Simple and Effective Pruning Approach for Large Language Models: their score of one weight,
+    summed over what leaves with a channel.
     """
     squares: dict[str, torch.Tensor] = {}
     counts: dict[str, int] = {}
@@ -80,8 +80,8 @@ def wanda(model: nn.Module, batches: Batches, **_) -> Scores:
 
 
 def coverage(model: nn.Module, batches: Batches, *, threshold: float = 0.25, **_) -> Scores:
-    """Share of calibration images that activate a channel: its mean over positions, where the next layer reads it, scaled
-    to 0..1 over that layer's channels, lies above ``threshold``.
+    """Share of calibration images that activate a channel: its mean over positions, where the next layer reads it,
+    scaled to 0..1 over that layer's channels, lies above ``threshold``.
 
     Pei et al. 2017, DeepXplore (neuron coverage, scaled within a layer). Shares are full of ties; among equals the
     higher mean activation stays, which adds less than one image's worth to a score.

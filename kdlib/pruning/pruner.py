@@ -11,7 +11,7 @@ from torch import nn
 from kdlib.data import Dataset, normalise
 from kdlib.errors import UserError
 from kdlib.profiling import count_parameters, state_bytes
-from kdlib.pruning.criteria import CRITERIA, Batches, gathered
+from kdlib.pruning.criteria import CRITERIA, Batches, Scores, gathered
 from kdlib.pruning.cutting import History, cuts, replay
 from kdlib.pruning.selection import choose
 from kdlib.pruning.spec import Spec
@@ -47,8 +47,8 @@ def calibration(dataset: Dataset, spec: Spec, device: torch.device | str = "cpu"
     ]
 
 
-def score(model: nn.Module, structure: Structure, batches: Batches, spec: Spec) -> dict[str, torch.Tensor]:
-    """Return the criterion's scores, before normalisation, for each open set of channels, float64 (n,).
+def score(model: nn.Module, batches: Batches, spec: Spec) -> Scores:
+    """Return the criterion's scores of every layer's channels; they hold for whatever is pruned of this model later.
 
     The model is scored on a copy in eval mode. Raises ``UserError`` for a criterion that needs images and gets none.
     """
@@ -58,7 +58,7 @@ def score(model: nn.Module, structure: Structure, batches: Batches, spec: Spec) 
     device = next(subject.parameters()).device
     batches = [(images.to(device), labels.to(device)) for images, labels in batches]
     options = {"norm": spec.norm, "threshold": spec.threshold, "seed": spec.seed}
-    return gathered(structure, CRITERIA[spec.criterion](subject, batches, **options))
+    return CRITERIA[spec.criterion](subject, batches, **options)
 
 
 def prune(
@@ -68,18 +68,18 @@ def prune(
     shape: tuple[int, int, int] | None = None,
     *,
     structure: Structure | None = None,
-    scores: dict[str, torch.Tensor] | None = None,
+    scores: Scores | None = None,
 ) -> Pruned:
     """Return a pruned copy of a model and a report; the model itself keeps its weights, mode, gradients and hooks.
 
     ``images``: a data set, whose training images calibrate, or batches of normalised images (B, C, H, W) and labels;
-    None for criteria without calibration, with ``shape`` (C, H, W) instead. ``structure`` and ``scores``, where they
-    are known already, spare the first scan and the first scoring. The copy is in the mode the model is in.
+    None for criteria without calibration, with ``shape`` (C, H, W) instead. ``structure`` and ``scores``, as `scan`
+    and `score` give them for this model, spare the first scan and the first scoring. The copy keeps the model's mode.
 
     Raises ``UserError`` for a ratio that would empty a layer, missing calibration images, a model that cannot be
     followed, and one that cannot run once it is cut.
     """
-    batches, shape = _inputs(images, shape, spec)
+    batches, shape = _inputs(images, shape, spec, scores)
     structure = structure or scan(model, shape, spec.keep, spec.protect_se)
     if not structure.open:
         raise UserError(f"{type(model).__name__} has no channels to prune: all its layers are protected")
@@ -88,25 +88,26 @@ def prune(
         p.grad = None
     sizes, macs = {c.name: c.size for c in structure.open}, structure.macs()
     history: History = []
-    taken = scores
+    first_scores: dict[str, torch.Tensor] = {}
     for step in range(1, spec.steps + 1):
         if step > 1:
             structure = scan(subject, shape, spec.keep, spec.protect_se)
-        own = scores if step == 1 and scores is not None else score(subject, structure, batches, spec)
-        taken = own if taken is None else taken
+        layers = scores if step == 1 and scores is not None else score(subject, batches, spec)
+        own = gathered(structure, layers)
+        first_scores = first_scores or own
         removed = choose(structure, own, spec, sizes, macs, step)
         history.append(cuts(structure, removed))
         replay(subject, history[-1:])
     _check_runs(subject, shape, model)
     report = _report(model, subject, first, history, shape) | {"calibration": _counted(batches, spec)}
-    return Pruned(subject, history, report, taken)
+    return Pruned(subject, history, report, first_scores)
 
 
-def _inputs(images, shape, spec: Spec) -> tuple[Batches, tuple[int, int, int]]:
+def _inputs(images, shape, spec: Spec, scores: Scores | None) -> tuple[Batches, tuple[int, int, int]]:
     if isinstance(images, Dataset):
         return (calibration(images, spec) if spec.calibrated else []), images.shape
     batches: Sequence = list(images or [])
-    if spec.calibrated and not batches:
+    if spec.calibrated and not batches and scores is None:
         raise UserError(f"criterion {spec.criterion} needs calibration images; pass a data set or batches")
     if shape is None and not batches:
         raise UserError("prune needs the shape of an image, (channels, height, width), or images")

@@ -1,4 +1,4 @@
-"""Which channels leave: by a share of the channels, or until a share of the MACs is left; over all sets or within each."""
+"""Which channels leave: a share of the channels, or as many as leave a share of the MACs; over all sets or in each."""
 
 import math
 

@@ -18,8 +18,8 @@ class Spec:
     ``scope``: ``global`` ranks the channels of all layers together, ``layerwise`` takes the same share of each.
     ``steps``: scores are taken anew before each of so many equal steps. ``round_to``: channel counts are multiples of
     it, rounded up. ``protect_se``: squeeze-excite bottlenecks stay whole. ``keep``: modules that stay whole. ``norm``:
-    1 or 2, of magnitude; ``threshold``: of coverage. ``normalise``: ``mean`` divides scores by their layer's mean before
-    a global ranking, ``none`` takes them as they are. ``seed``: of calibration images and random scores.
+    1 or 2, of magnitude; ``threshold``: of coverage. ``normalise``: ``mean`` divides scores by their layer's mean
+    before a global ranking, ``none`` takes them as they are. ``seed``: of calibration images and random scores.
 
     Raises ``UserError`` for values that make no pruning.
     """

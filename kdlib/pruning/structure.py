@@ -154,7 +154,7 @@ def _channels(group, graph, names: dict, keep: tuple[str, ...], exciters: list[s
             continue
         out = graph.is_out_channel_pruning_fn(handler)
         reads |= not out
-        if isinstance(module, _ConvNd) and 1 < module.groups and not _depthwise(module):
+        if isinstance(module, _ConvNd) and module.groups > 1 and not _depthwise(module):
             blocks = max(blocks, module.groups)
         index, origin = torch.tensor(list(item.idxs)), torch.tensor(list(item.root_idxs))
         members.append(Member(names[module], "out" if out else "in", index, origin))

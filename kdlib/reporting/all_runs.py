@@ -13,6 +13,16 @@ _ROLES = {
     "student": {"en": "distilled", "tr": "damıtılmış"},
     "source": BOOK["source"],
     "transfer": BOOK["transfer"],
+    "original": {"en": "not pruned", "tr": "budanmamış"},
+    "pruned": {"en": "pruned, not trained since", "tr": "budanmış, sonra eğitilmemiş"},
+    "finetuned": {"en": "fine-tuned", "tr": "ince ayarlı"},
+    "distilled": {"en": "distilled", "tr": "damıtılmış"},
+}
+_PRUNING = ("criterion", "ratio", "macs", "protect_se")
+_BOTTLENECKS = {
+    None: "",
+    True: {"en": "spared", "tr": "korunmuş"},
+    False: {"en": "pruned", "tr": "budanmış"},
 }
 
 _HEADS = {
@@ -21,14 +31,18 @@ _HEADS = {
     "recipe": {"en": "Recipe", "tr": "Reçete"},
     **{"T": "T", "alpha": "α", "lam": "λ"},
     "variant": BOOK["open_layers"],
+    "criterion": {"en": "Criterion", "tr": "Ölçüt"},
+    "ratio": {"en": "Channels to leave", "tr": "Çıkacak kanal payı"},
+    "macs": {"en": "MACs to stay", "tr": "Kalacak MAC payı"},
+    "protect_se": {"en": "Squeeze-excite", "tr": "Squeeze-excite"},
 }
 
 
 def spec(results: Results) -> Table:
-    """One row a setting (role, model, recipe, T, α, λ, open layers), with its test accuracy.
+    """One row a setting (role, model, recipe, T, α, λ, open layers, pruning), with its test accuracy.
 
-    Bold is the best of each model on the same task; the open layers are a column only where some arm has them, T, α
-    and λ unless only such arms are there.
+    Bold is the best of each model on the same task; open layers and what belongs to pruning are columns only where some
+    arm has them, T, α and λ unless only arms without are there.
     """
     settings = dict.fromkeys(tuple(getattr(a, key, None) for key in SETTING) for a in results.arms)
     wheres = [dict(zip(SETTING, setting, strict=True)) for setting in settings]
@@ -36,6 +50,7 @@ def spec(results: Results) -> Table:
     opened = any(where["variant"] is not None for where in wheres)
     kept += [] if opened and all(where["T"] is None for where in wheres) else ["T", "alpha", "lam"]
     kept += ["variant"] if opened else []
+    kept += [key for key in _PRUNING if any(where[key] is not None for where in wheres)]
     rows = []
     for where in wheres:
         group = f"{where['model']}, source" if where["role"] == "source" else where["model"]
@@ -63,8 +78,10 @@ def _labels(results: Results, where: dict, kept: list[str]) -> list:
         return "" if value is None else {lang: numbers.short(value, lang) for lang in LANGUAGES}
 
     named = getattr(results.study, "labels", None) or {}
-    own = where["recipe"] in ("teacher", "source") and where["recipe"] not in named
-    out = {key: number(key) for key in ("T", "alpha", "lam")}
+    own = where["recipe"] in ("teacher", "source", "original") and where["recipe"] not in named
+    out = {key: number(key) for key in ("T", "alpha", "lam", "ratio", "macs")}
+    out["criterion"] = both("criterion") if where["criterion"] else ""
+    out["protect_se"] = _BOTTLENECKS[where["protect_se"]]
     out |= {"model": both("model"), "role": _ROLES[where["role"]]}
     out["recipe"] = _ROLES[where["recipe"]] if own else both("recipe")
     out["variant"] = {lang: layers(where["variant"], lang, results.study) for lang in LANGUAGES}

@@ -97,6 +97,9 @@ def _draw(results: Results, lang: str) -> dict[str, Drawing]:
         comparison,
         curves,
         heatmap,
+        pruning_figures,
+        pruning_recovery,
+        pruning_structure,
         temperature,
         transfer_figure,
     )
@@ -112,6 +115,12 @@ def _draw(results: Results, lang: str) -> dict[str, Drawing]:
         "reliability": clinical_figures.reliability_diagrams,
         "confusion": clinical_figures.confusion_matrices,
         "attention": attention.attention,
+        "pareto": pruning_figures.pareto,
+        "sweep": pruning_figures.sweep,
+        "recovery": pruning_recovery.recovery,
+        "channels": pruning_structure.channels,
+        "coverage": pruning_structure.coverage,
+        "agreement": pruning_structure.agreement,
     }
     out: dict[str, Drawing] = {}
     for spec in getattr(results.study, "figures", None) or []:

@@ -6,15 +6,20 @@ BOOK: dict[str, dict[str, str]] = {
     # Names of things
     "original": {"en": "original", "tr": "özgün model"},
     "plain": {"en": "labels only", "tr": "yalnız etiketler"},
+    "epoch_zero": {"en": "pruned", "tr": "budanmış"},
     "distilled": {"en": "distilled", "tr": "damıtılmış"},
     "ratio": {"en": "ratio {ratio}", "tr": "oran {ratio}"},
-    "matched": {"en": "matched at {macs} of MACs", "tr": "eşit MACs, kalan {macs}"},
+    "matched": {"en": "{macs} of MACs kept", "tr": "kalan MACs {macs}"},
     "protected": {"en": "squeeze-excite protected", "tr": "squeeze-excite korumalı"},
     "global": {"en": "global", "tr": "küresel"},
     "layerwise": {"en": "layer-wise", "tr": "katman bazında"},
     "error_sd": {
         "en": "Error bars, where there are several seeds: ± standard deviation over seeds.",
         "tr": "Hata çubukları, birden çok tohum olan yerlerde: tohumlar arası ± standart sapma.",
+    },
+    "cell_sd": {
+        "en": "Cells: mean ± standard deviation over seeds.",
+        "tr": "Hücreler: tohumlar üzerinden ortalama ± standart sapma.",
     },
     "left_out": {
         "en": "Diverged and left out: {runs} runs.",
@@ -30,16 +35,16 @@ BOOK: dict[str, dict[str, str]] = {
     "report_setting": {"en": "large: {setting}", "tr": "büyük: {setting}"},
     "other_settings": {"en": "small: other settings", "tr": "küçük: diğer ayarlar"},
     "hollow": {"en": "hollow: distilled", "tr": "içi boş: damıtılmış"},
-    "front": {"en": "none better at less", "tr": "daha azıyla daha iyisi yok"},
+    "front": {"en": "none better for less", "tr": "daha azıyla daha iyisi yok"},
     "pareto_caption": {
         "en": "Test accuracy after fine-tuning against MACs (left) and size (right); {count} settings and the original "
-        "({original}, {size} MiB). Large markers: {setting}; small ones: other ratios, equal MACs, protected "
-        "squeeze-excite; hollow: fine-tuned with the original as teacher. The thin line joins what no other model "
-        "beats in both accuracy and cost; by MACs: {front}.",
+        "({original}, {size} MiB). Large markers: {setting}; small: the study's other settings; hollow: fine-tuned "
+        "with the original as teacher. The thin line joins the models for which there is none at least as accurate "
+        "for less; by MACs: {front}.",
         "tr": "İnce ayar sonrası test doğruluğu; solda MACs, sağda boyut. {count} ayar ve özgün model ({original}, "
-        "{size} MiB). Büyük işaretler: {setting}; küçükler: diğer oranlar, eşit MACs, korunan squeeze-excite; içi "
-        "boş: özgün model öğretmen olarak ince ayar. İnce çizgi, hem doğrulukta hem maliyette geçilemeyen modelleri "
-        "birleştiriyor; MACs için: {front}.",
+        "{size} MiB). Büyük işaretler: {setting}; küçükler: çalışmanın diğer ayarları; içi boş: özgün model öğretmen "
+        "olarak ince ayar. İnce çizgi, daha azıyla en az o kadar doğru olanı bulunmayan modelleri birleştiriyor; MACs "
+        "için: {front}.",
     },
     "pareto_alt": {
         "en": "Points of test accuracy against MACs kept and against size. Original: {original}, {size} MiB. At "
@@ -51,7 +56,7 @@ BOOK: dict[str, dict[str, str]] = {
         "en": "{name} {accuracy} at {macs} of MACs and {size} MiB",
         "tr": "{name} {accuracy}, MACs {macs}, {size} MiB",
     },
-    "front_point": {"en": "{name} ({accuracy})", "tr": "{name} ({accuracy})"},
+    "front_point": {"en": "{name} {accuracy}", "tr": "{name} {accuracy}"},
     # Accuracy against ratio
     "sweep_title": {
         "en": "{model}, {scope} pruning: accuracy by pruning ratio",
@@ -63,11 +68,11 @@ BOOK: dict[str, dict[str, str]] = {
     "chance": {"en": "chance", "tr": "şans düzeyi"},
     "sweep_caption": {
         "en": "Test accuracy against the share of channels asked to leave, right after pruning and after fine-tuning; "
-        "each panel has a scale of its own. Dashed: the original ({original}); dotted: chance ({chance}). At "
-        "{highest}: {ends}.",
+        "each panel has a scale of its own. Dashed: the original ({original}); dotted, where the scale reaches it: "
+        "chance ({chance}). At {highest}: {ends}.",
         "tr": "Çıkarılması istenen kanal payına göre test doğruluğu; solda budamanın hemen ardından, sağda ince "
-        "ayardan sonra. Her panelin ölçeği kendine ait. Kesikli: özgün model ({original}); noktalı: şans düzeyi "
-        "({chance}). Oran {highest} iken: {ends}.",
+        "ayardan sonra. Her panelin ölçeği kendine ait. Kesikli: özgün model ({original}); noktalı, ölçekte yeri "
+        "varsa: şans düzeyi ({chance}). Oran {highest} iken: {ends}.",
     },
     "sweep_alt": {
         "en": "Lines of test accuracy against pruning ratio. Original {original}, chance {chance}. {panels}.",
@@ -75,31 +80,35 @@ BOOK: dict[str, dict[str, str]] = {
     },
     # Fine-tuning brings it back
     "recovery_title": {
-        "en": "{model}, {scope} pruning: recovery by fine-tuning",
-        "tr": "{model}, {scope} budama: ince ayarla toparlanma",
+        "en": "{model}, {scope} pruning: recovery",
+        "tr": "{model}, {scope} budama: toparlanma",
     },
     "validation_axis": {"en": "Validation accuracy (%)", "tr": "Doğrulama doğruluğu (%)"},
     "recovery_caption": {
         "en": "Validation accuracy over the epochs of fine-tuning; epoch 0 is the network right after pruning. Solid: "
         "labels only; dashed: the original as teacher; black: the original ({original}); grey: the other criteria. "
-        "{setting}: {ends}.",
+        "{told}.",
         "tr": "İnce ayar epokları boyunca doğrulama doğruluğu; epok 0, budamanın hemen ardındaki ağ. Düz çizgi: yalnız "
-        "etiketler; kesikli: özgün model öğretmen; siyah: özgün model ({original}); gri: diğer ölçütler. {setting}: "
-        "{ends}.",
+        "etiketler; kesikli: özgün model öğretmen; siyah: özgün model ({original}); gri: diğer ölçütler. {told}.",
     },
     "recovery_alt": {
-        "en": "Curves of validation accuracy from right after pruning to the last epoch. Original {original}. {panels}.",
+        "en": "Curves of validation accuracy from right after pruning to the last epoch. Original {original}. "
+        "{panels}.",
         "tr": "Budamanın hemen ardından son epoka doğrulama doğruluğu eğrileri. Özgün model {original}. {panels}.",
     },
-    "recovery_line": {"en": "{name} from {start} to {end}", "tr": "{name} {start} → {end}"},
+    "recovery_row": {"en": "At {setting}: {ends}", "tr": "Ayar {setting}: {ends}"},
+    "recovery_line": {"en": "{name} from {start} to {ends}", "tr": "{name} {start} → {ends}"},
+    "recovery_end": {"en": "{end} ({role})", "tr": "{end} ({role})"},
+    "recovery_or": {"en": " or ", "tr": " ya da "},
+    "others": {"en": "other criteria", "tr": "diğer ölçütler"},
     # Channels left
     "channels_title": {
         "en": "{model}, {scope} pruning: channels left, layer by layer",
         "tr": "{model}, {scope} budama: katman katman kalan kanallar",
     },
     "layer_axis": {
-        "en": "Layers that can be pruned, in network order ({layers})",
-        "tr": "Budanabilen katmanlar, ağdaki sırayla ({layers})",
+        "en": "Layers, in network order ({layers})",
+        "tr": "Katmanlar, ağdaki sırayla ({layers})",
     },
     "left_axis": {"en": "Channels left (%)", "tr": "Kalan kanallar (%)"},
     "channels_panel": {
@@ -108,19 +117,20 @@ BOOK: dict[str, dict[str, str]] = {
     },
     "channels_caption": {
         "en": "Share of its channels that each layer keeps at {setting}, mean over seeds; coupled layers count once, "
-        "under the first. Black line: share kept over all layers.{protected} Fewest left: {least}.",
+        "under the first. Black line: share kept over all that are not protected.{protected} Fewest left: {least}.",
         "tr": "Her katmanda kalan kanal payı, ayar {setting}, tohumlar üzerinden ortalama; bağlı katmanlar bir kez, "
-        "ilkinin adıyla sayılıyor. Siyah çizgi: bütün katmanlarda kalan pay.{protected} En az kalan: {least}.",
+        "ilkinin adıyla sayılıyor. Siyah çizgi: korunmayanların tümünde kalan pay.{protected} En az kalan: {least}.",
     },
     "channels_alt": {
-        "en": "A row of bars for each criterion, one bar for each of {layers} layers: channels left in percent. {panels}.",
+        "en": "A row of bars for each criterion, one bar for each of {layers} layers: channels left in percent. "
+        "{panels}.",
         "tr": "Her ölçüt için bir çubuk satırı, {layers} katmanın her biri için bir çubuk: kalan kanallar, yüzde. "
         "{panels}.",
     },
     "protected_mark": {"en": "protected", "tr": "korunan"},
     "protected_drawn": {
-        "en": " Hatched: protected, {drawn} layers.",
-        "tr": " Taralı: korunan, {drawn} katman.",
+        "en": " Hatched: protected, {reasons}.",
+        "tr": " Taralı: korunan, {reasons}.",
     },
     "protected_absent": {
         "en": " Protected and not drawn: {reasons}.",
@@ -135,7 +145,10 @@ BOOK: dict[str, dict[str, str]] = {
     "asked": {"en": "kept as asked ({n})", "tr": "istenerek korunan ({n})"},
     "not prunable": {"en": "cannot be pruned ({n})", "tr": "budanamayan ({n})"},
     # Activation coverage
-    "coverage_title": {"en": "{model}: activation coverage of its channels", "tr": "{model}: kanalların etkinlik kapsaması"},
+    "coverage_title": {
+        "en": "{model}: activation coverage of its channels",
+        "tr": "{model}: kanalların etkinlik kapsaması",
+    },
     "coverage_axis": {
         "en": "Coverage: share of calibration images that activate a channel (%)",
         "tr": "Kapsama: bir kanalı etkinleştiren kalibrasyon görüntülerinin payı (%)",
@@ -152,7 +165,10 @@ BOOK: dict[str, dict[str, str]] = {
         "görüntüsü{threshold}. Hiç etkin olmayan pay {never}, hep etkin olan pay {always}; ortanca kanal için etkin "
         "görüntü payı {median}.{seeds}",
     },
-    "threshold": {"en": ", threshold {threshold}", "tr": ", eşik {threshold}"},
+    "threshold": {
+        "en": ", threshold {threshold} (0 to 1 within a layer)",
+        "tr": ", eşik {threshold} (katman içinde 0–1 arası)",
+    },
     "mean_shares": {"en": " Shares are means over {n} seeds.", "tr": " Paylar {n} tohum üzerinden ortalamadır."},
     "coverage_alt": {
         "en": "Histogram of activation coverage over {channels} channels: {never} never active, {always} always, "
@@ -167,8 +183,8 @@ BOOK: dict[str, dict[str, str]] = {
     },
     "agreement_axis": {"en": "Spearman's rank correlation", "tr": "Spearman sıra korelasyonu"},
     "agreement_caption": {
-        "en": "Spearman's rank correlation between the scores of two criteria within a layer, mean over {layers} layers "
-        "of at least {least} channels, weighted by their channels; {setting}. 1: same order, 0: none in common, "
+        "en": "Spearman's rank correlation between the scores of two criteria within a layer, mean over {layers} "
+        "layers of at least {least} channels, weighted by their channels; {setting}. 1: same order, 0: none in common, "
         "-1: reversed. Closest: {closest}; furthest: {furthest}.",
         "tr": "Bir katman içinde iki ölçütün puanları arasındaki Spearman sıra korelasyonu; en az {least} kanallı "
         "{layers} katmanın kanal sayısıyla ağırlıklı ortalaması; {setting}. 1: aynı sıra, 0: ortak yan yok, -1: ters "

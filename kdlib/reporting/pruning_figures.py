@@ -1,4 +1,4 @@
-"""Figures of pruning: accuracy against cost, by pruning ratio, and while fine-tuning brings it back.
+"""Figures of pruning: test accuracy against what a pruned network costs, and against the pruning ratio.
 
 Every maker is a generator (results, lang, filters) -> (stem, parts) that yields nothing where no run can be shown.
 """
@@ -12,79 +12,25 @@ import numpy as np
 
 from kdlib.reporting import canvas, names, numbers
 from kdlib.reporting.figures import stem
+from kdlib.reporting.pruning_figure_parts import (
+    DASHED,
+    DOTTED,
+    TUNED,
+    converged,
+    criteria,
+    look,
+    parts,
+    report_setting,
+    setting_name,
+    share,
+    spec,
+    title,
+)
 from kdlib.reporting.pruning_figure_text import BOOK
 from kdlib.reporting.results import Cell
 from kdlib.reporting.text import pick, word
 
-TUNED = ("finetuned", "distilled")
-DASHED = (0, (5, 2))
-FAINT = "#c4c4c4"
-
-
-def spec(results, filters: dict):
-    """What the study says of pruning; None for a study of something else, or of another model than is asked for."""
-    found = getattr(results.study, "pruning", None)
-    return None if found is None or filters.get("model") not in (None, found.model) else found
-
-
-def criteria(results, **where) -> list[str]:
-    """Criteria that have runs, in the study's order."""
-    have = dict.fromkeys(arm.criterion for arm, _ in results.select(**where) if arm.criterion)
-    order = [name for name in results.study.pruning.criteria if name in have]
-    return order + [name for name in have if name not in order]
-
-
-def report_setting(results) -> dict:
-    """The part of a `where` that picks the report's setting."""
-    said = results.study.pruning
-    return {"ratio": said.ratio, "macs": None, "protect_se": said.protect_se}
-
-
-def setting_name(results, where: dict, lang: str) -> str:
-    """A setting in words: ratio or share of MACs, and that squeeze-excite is protected where the report leaves it."""
-    if where["ratio"] is None:
-        said = [pick(BOOK, "matched", lang, macs=_share(where["macs"], lang))]
-    else:
-        said = [pick(BOOK, "ratio", lang, ratio=_share(where["ratio"], lang))]
-    if where["protect_se"] and not results.study.pruning.protect_se:
-        said.append(pick(BOOK, "protected", lang))
-    return "; ".join(said)
-
-
-def look(results, criterion: str) -> dict:
-    """Colour, marker and dashes of a criterion, the same in every figure; random, the control, is grey."""
-    order = list(results.study.pruning.criteria)
-    k = order.index(criterion) if criterion in order else len(order)
-    colour = canvas.GREY if criterion == "random" else canvas.colours()[k % len(canvas.colours())]
-    marker = canvas.MARKERS[k % len(canvas.MARKERS)]
-    return {"color": colour, "marker": marker, "linestyle": canvas.DASHES[k % len(canvas.DASHES)]}
-
-
-def converged(results, **where) -> list:
-    """The records that match and did not diverge, each once."""
-    return list({record.id: record for _, record in results.select(**where) if not record.diverged}.values())
-
-
-def title(results, key: str, lang: str) -> str:
-    """The figure's title: which model, pruned globally or layer by layer."""
-    said = results.study.pruning
-    scope = pick(BOOK, said.scope, lang) if said.scope in BOOK else said.scope
-    return pick(BOOK, key, lang, model=names.label(results.study, said.model, lang), scope=scope)
-
-
-def parts(results, lang: str, figure, head: str, alt: str, caption: str, spread: str = "", handles=()) -> dict:
-    """Close a figure: title, footer with its `spread` sentence, alt text, caption and what diverged."""
-    footer = f"{spread} {names.provenance(results, lang)}".strip()
-    canvas.titled(figure, head, footer, handles)
-    if runs := sum(bool(record.diverged) for record in results.used):
-        caption += " " + pick(BOOK, "left_out", lang, runs=runs)
-    return {"figure": figure, "title": head, "alt": alt, "caption": f"{caption} {footer}"}
-
-
-def _share(fraction: float, lang: str) -> str:
-    """A fraction as a percentage with one decimal where it needs one."""
-    return numbers.percent(fraction, 0 if math.isclose(100 * fraction % 1, 0, abs_tol=1e-6) else 1, lang)
-
+MANY = 8  # more ratios than this get round ticks
 
 # Accuracy against cost
 
@@ -110,7 +56,7 @@ def pareto(results, lang: str, filters: dict):
     if spec(results, filters) is None or not (points := _points(results, lang)):
         return
     every = ([original] if (original := _original(results, points, lang)) else []) + points
-    figure, axes = canvas.panels(1, 2, (10.0, 4.7), sharey=True)
+    figure, axes = canvas.panels(1, 2, (10.0, 5.0), sharey=True)
     for ax, cost in zip(axes[0], ("macs", "size"), strict=True):
         _costs(results, ax, points, every, original, cost)
         ax.set_xlabel(pick(BOOK, f"{cost}_axis", lang))
@@ -122,7 +68,7 @@ def pareto(results, lang: str, filters: dict):
     said = {"original": numbers.percent(original.cell.mean if original else None, 2, lang)}
     said["size"] = numbers.decimal(original.size[0] if original else None, 2, lang)
     said["setting"] = setting_name(results, report, lang)
-    shown = [_in_words(point, lang) for point in points if report.items() <= point.where.items()]
+    shown = [_in_words(results, point, lang) for point in points if report.items() <= point.where.items()]
     alt = pick(BOOK, "pareto_alt", lang, points="; ".join(shown) or numbers.DASH, **said)
     best = [every[i] for i in front([(point.macs[0], point.height) for point in every])]
     best = "; ".join(
@@ -153,9 +99,10 @@ def _points(results, lang: str) -> list[Point]:
             continue
         macs = _spread([100 * p["macs"][1] / p["macs"][0] for p in pruned])
         size = _spread([p["size_bytes"][1] / 2**20 for p in pruned])
-        name = [names.label(results.study, where["criterion"], lang), setting_name(results, where, lang)]
-        name += [pick(BOOK, "distilled", lang)] if where["role"] == "distilled" else []
-        out.append(Point(where, "; ".join(name) if lang == "tr" else ", ".join(name), cell, macs, size))
+        details = [setting_name(results, where, lang)]
+        details += [pick(BOOK, "distilled", lang)] if where["role"] == "distilled" else []
+        name = f"{names.label(results.study, where['criterion'], lang)} ({'; '.join(details)})"
+        out.append(Point(where, name, cell, macs, size))
     return out
 
 
@@ -218,8 +165,11 @@ def _pareto_handles(results, points: list[Point], original: Point | None, lang: 
     return [*out, Line2D([], [], color=canvas.GREY, linewidth=0.9, label=pick(BOOK, "front", lang))]
 
 
-def _in_words(point: Point, lang: str) -> str:
-    said = {"name": point.name, "accuracy": numbers.percent(point.cell.mean, 2, lang)}
+def _in_words(results, point: Point, lang: str) -> str:
+    """A point of the report's setting, which goes unsaid."""
+    name = names.label(results.study, point.where["criterion"], lang)
+    name += f" ({pick(BOOK, 'distilled', lang)})" if point.where["role"] == "distilled" else ""
+    said = {"name": name, "accuracy": numbers.percent(point.cell.mean, 2, lang)}
     said |= {"macs": numbers.percent(point.macs[0] / 100, 1, lang), "size": numbers.decimal(point.size[0], 2, lang)}
     return pick(BOOK, "pareto_point", lang, **said)
 
@@ -234,21 +184,83 @@ def sweep(results, lang: str, filters: dict):
     panels = {role: lines for role in ("pruned", "finetuned") if (lines := _ratios(results, role))}
     if not any(len(line) > 1 for lines in panels.values() for line in lines.values()):
         return
-    figure, axes = canvas.panels(1, len(panels), (4.6 * len(panels) + 1.0, 4.2))
+    figure, axes = canvas.panels(1, len(panels), (4.2 * len(panels) + 1.4, 4.3))
     original, chance = results.cell({"role": "original"}).mean, _chance(results)
     heads = {"pruned": pick(BOOK, "before_tuning", lang), "finetuned": pick(BOOK, "after_tuning", lang)}
     for ax, (role, lines) in zip(axes[0], panels.items(), strict=True):
         _sweep_panel(results, ax, lines, original, chance, lang)
         ax.set(title=heads[role], xlabel=pick(BOOK, "ratio_axis", lang), ylabel=word("test_axis", lang))
-    _sweep_legend(figure, axes[0][0], original, lang)
+    figure.legend(loc="outside right center", handles=_sweep_handles(results, panels, original, lang))
     highest = max(ratio for lines in panels.values() for line in lines.values() for ratio in line)
     said = {"original": numbers.percent(original, 2, lang), "chance": numbers.percent(chance, 2, lang)}
-    ends = [
-        f"{heads[role].lower() if lang == 'en' else heads[role]}: {_ends(results, lines, highest, lang)}"
-        for role, lines in panels.items()
+    ends = ". ".join(f"{heads[role]}: {_at(results, lines, highest, lang)}" for role, lines in panels.items())
+    caption = pick(BOOK, "sweep_caption", lang, highest=share(highest, lang), ends=ends, **said)
+    ratios = {role: sorted({ratio for line in lines.values() for ratio in line}) for role, lines in panels.items()}
+    told = [
+        f"{heads[role]}: " + ". ".join(f"{share(r, lang)}: {_at(results, panels[role], r, lang)}" for r in ratios[role])
+        for role in panels
     ]
-    caption = pick(BOOK, "sweep_caption", lang, highest=_share(highest, lang), ends="; ".join(ends), **said)
-    alt = pick(BOOK, "sweep_alt", lang, panels=". ".join(_lines(results, p, heads, lang) for p in panels.items()), **said)
+    alt = pick(BOOK, "sweep_alt", lang, panels=". ".join(told), **said)
     several = any(cell.n > 1 for lines in panels.values() for line in lines.values() for cell in line.values())
     head, spread = title(results, "sweep_title", lang), pick(BOOK, "error_sd", lang) if several else ""
     yield stem(results, "sweep", filters), parts(results, lang, figure, head, alt, caption, spread)
+
+
+def _ratios(results, role: str) -> dict[str, dict[float, Cell]]:
+    """Criterion -> ratio -> accuracies, ratios ascending, squeeze-excite as in the report's setting."""
+    protect, out = report_setting(results)["protect_se"], {}
+    for where in results.settings(role=role, macs=None, protect_se=protect):
+        if where["ratio"] is not None and (cell := results.cell(where)).mean is not None:
+            out.setdefault(where["criterion"], {})[where["ratio"]] = cell
+    return {name: dict(sorted(out[name].items())) for name in criteria(results, role=role) if name in out}
+
+
+def _chance(results) -> float:
+    """Accuracy of a guess: one in the number of classes."""
+    counts = {len(record.run.get("dataset", {}).get("classes", ())) for record in results.used} - {0}
+    return 1 / (counts.pop() if len(counts) == 1 else results.study.pruning.num_classes)
+
+
+def _sweep_panel(results, ax, lines: dict, original: float | None, chance: float, lang: str) -> None:
+    heights = []
+    for name, line in lines.items():
+        x = [100 * ratio for ratio in line]
+        y = [100 * cell.mean for cell in line.values()]
+        sd = [100 * (cell.sd or 0.0) for cell in line.values()]
+        style = look(results, name)
+        if any(sd):
+            ax.errorbar(x, y, sd, color=style["color"], linestyle="none", capsize=2.5, linewidth=1.0)
+        ax.plot(x, y, **style, markersize=6, markeredgecolor="white", markeredgewidth=0.6, gid=name)
+        heights += [value + sign * spread for value, spread in zip(y, sd, strict=True) for sign in (-1, 1)]
+    if original is not None:
+        ax.axhline(100 * original, color=canvas.BLACK, linestyle=DASHED, linewidth=1.1, zorder=1)
+        heights.append(100 * original)
+    ax.axhline(100 * chance, color=canvas.BLACK, linestyle=DOTTED, linewidth=1.1, zorder=1)
+    pad = 0.07 * ((max(heights) - min(heights)) or 1.0)
+    ax.set_ylim(min(heights) - pad, max(heights) + pad)  # the chance level shows where it lies near
+    ratios = sorted({100 * ratio for line in lines.values() for ratio in line})
+    if len(ratios) <= MANY:
+        ax.set_xticks(ratios)
+    canvas.ticks(ax.xaxis, lang)
+    canvas.ticks(ax.yaxis, lang)
+
+
+def _sweep_handles(results, panels: dict, original: float | None, lang: str) -> list:
+    from matplotlib.lines import Line2D
+
+    edge = {"markersize": 6, "markeredgecolor": "white", "markeredgewidth": 0.6}
+    shown = dict.fromkeys(name for lines in panels.values() for name in lines)
+    out = [
+        Line2D([], [], **look(results, name), **edge, label=names.label(results.study, name, lang)) for name in shown
+    ]
+    black = {"color": canvas.BLACK, "linewidth": 1.1}
+    if original is not None:
+        out.append(Line2D([], [], **black, linestyle=DASHED, label=pick(BOOK, "original", lang)))
+    return [*out, Line2D([], [], **black, linestyle=DOTTED, label=pick(BOOK, "chance", lang))]
+
+
+def _at(results, lines: dict, ratio: float, lang: str) -> str:
+    """Each criterion's accuracy at one ratio."""
+    said = [(names.label(results.study, name, lang), line[ratio].mean) for name, line in lines.items() if ratio in line]
+    # A comma between numbers with a decimal comma would be misread.
+    return (", " if lang == "en" else "; ").join(f"{name} {numbers.percent(mean, 2, lang)}" for name, mean in said)

@@ -16,7 +16,7 @@ from kdlib.reporting.results import Cell, Estimate, Results, estimate, same
 from kdlib.reporting.text import pick, text
 
 RANDOM = "random"
-SETTINGS = ("report", "protected", "macs")
+SETTINGS = ("report", "protected", "macs", "macs_protected")
 
 
 @dataclass(frozen=True)
@@ -56,17 +56,20 @@ class Pruning:
     def settings(self) -> dict[str, dict]:
         """Name -> what the arms of that setting share; those no arm belongs to are left out.
 
-        ``report``: the report's ratio; ``protected``: the same with squeeze-excite bottlenecks spared; ``macs``: equal
-        MACs, with the bottlenecks as in the report where there are such runs.
+        ``report``: the report's ratio; ``macs``: equal MACs; ``protected`` and ``macs_protected``: the same with
+        squeeze-excite bottlenecks spared where the report leaves them open.
         """
-        spec = self.spec
+        spec, select = self.spec, self.results.select
         asked = {"report": {"ratio": spec.ratio, "macs": None, "protect_se": spec.protect_se}}
+        if spec.macs is not None:
+            asked["macs"] = {"ratio": None, "macs": spec.macs, "protect_se": spec.protect_se}
         if not spec.protect_se:
             asked["protected"] = {**asked["report"], "protect_se": True}
-        if spec.macs is not None:
-            sides = ({"ratio": None, "macs": spec.macs, "protect_se": p} for p in (spec.protect_se, not spec.protect_se))
-            asked["macs"] = next((side for side in sides if self.results.select(**side)), None)
-        return {name: where for name, where in asked.items() if where and self.results.select(**where)}
+            asked |= {"macs_protected": {**asked["macs"], "protect_se": True}} if "macs" in asked else {}
+        have = {name: where for name, where in asked.items() if select(**where)}
+        if "macs" not in have and "macs_protected" in have:  # no runs to set it beside
+            have["macs"] = have.pop("macs_protected")
+        return {name: have[name] for name in SETTINGS if name in have}
 
     def criteria(self, setting: str, role: str = "finetuned") -> list[str]:
         """The criteria that converged in a role at a setting, in the study's order, random last."""
@@ -98,11 +101,15 @@ class Pruning:
         return estimate(one[key][1] / one[key][0] for one in self.structures(criterion, setting))
 
     def narrowest(self, criterion: str, setting: str) -> tuple[int, int, str] | None:
-        """(left, before, layer) of the layer with fewest channels left in any seed; of several the first."""
+        """(left, before, layer) of the layer with fewest channels left in any seed; of several the first.
+
+        The output does not count: its channels are the classes.
+        """
         found = [
             (after, before, name)
             for one in self.structures(criterion, setting)
             for name, (before, after) in one["channels"].items()
+            if one["protected"].get(name) != "output"
         ]
         return min(found, key=lambda layer: layer[0], default=None)
 
@@ -116,16 +123,31 @@ class Pruning:
         """Measured models by criterion at a setting, in the study's order; ``original`` alone without one."""
         found = (self.measured or {}).get("models", [])
         if setting is None:
-            return {"original": model for model in found if model["role"] == "original"}
+            return dict([("original", model) for model in found if model["role"] == "original"][:1])
         where = self.settings.get(setting)
         if where is None:
             return {}
-        at = {m["criterion"]: m for m in found if m["role"] == "pruned" and all(same(m[k], v) for k, v in where.items())}
+        at = {
+            m["criterion"]: m for m in found if m["role"] == "pruned" and all(same(m[k], v) for k, v in where.items())
+        }
         return {criterion: at[criterion] for criterion in self.spec.criteria if criterion in at}
 
     def reported(self, row: str, key: str) -> float | None:
         """What the report gave for a row (``original`` or a criterion); None where it gives nothing."""
         return getattr(self.spec.reported.get(row), key, None)
+
+    def slow_in_report(self) -> tuple[dict[str, float], dict[str, float]]:
+        """The report's latencies (ms) of criteria that take over three times the original's, and all the others.
+
+        Empty where some pruned network computes more than the original: then slowness needs no other reason.
+        """
+        given = {row: self.reported(row, "latency_ms") for row in ("original", *self.spec.criteria)}
+        given = {row: value for row, value in given.items() if value is not None}
+        flops = [self.reported(criterion, "flops_change") for criterion in given if criterion != "original"]
+        if "original" not in given or any(change is None or change > 0 for change in flops):
+            return {}, given
+        slow = {row: value for row, value in given.items() if value > 3 * given["original"]}
+        return slow, {row: value for row, value in given.items() if row not in slow}
 
     def name(self, criterion: str, lang: str) -> str:
         """What a criterion, or ``original``, is called."""
@@ -148,7 +170,7 @@ class Pruning:
         return said + pick(BOOK, "se_protected" if where["protect_se"] else "se_open", lang)
 
     def gap(self, one: dict | None, other: dict | None, beside: Pruning | None = None) -> Gap | None:
-        """Test accuracy at ``one`` minus that at ``other`` (of ``beside`` where given); None where either is missing."""
+        """Test accuracy at ``one`` minus that at ``other`` (of ``beside`` where given); None without both."""
         second = beside or self
         if one is None or other is None:
             return None
@@ -162,30 +184,37 @@ class Pruning:
             return Gap(points.mean, None, "", 0)
         return Gap(points.mean, *drawn([_changes(self.results, one, second.results, other)]))
 
-    def distilled_gap(self, setting: str) -> tuple[Gap, dict[str, Gap]] | None:
-        """Distilled minus plain fine-tuning: the mean over criteria, and each criterion's own; None without both."""
-        pairs = {c: [self.where(role, c, setting) for role in ("distilled", "finetuned")] for c in self.spec.criteria}
-        return self.mean_gap({criterion: pair for criterion, pair in pairs.items() if all(pair)})
+    def pairs(self, one: tuple[str, str], other: tuple[str, str], beside: Pruning | None = None) -> dict[str, tuple]:
+        """criterion -> its ``where`` at (role, setting) ``one`` and at ``other`` (of ``beside`` where given)."""
+        second = beside or self
+        sides = {c: (self.where(one[0], c, one[1]), second.where(other[0], c, other[1])) for c in self.spec.criteria}
+        return {criterion: pair for criterion, pair in sides.items() if all(pair)}
 
-    def mean_gap(self, pairs: dict[str, list[dict]], beside: Pruning | None = None) -> tuple[Gap, dict] | None:
-        """The mean over criteria of ``gap``, for criterion -> (one, other), and each by itself.
+    def mean_gap(self, pairs: dict[str, tuple], beside: Pruning | None = None, lost: bool = False) -> tuple | None:
+        """(mean over criteria of the gaps, criterion -> gap) for criterion -> (one, other); None where none has both.
 
-        Over seeds it is the t-interval of each seed's mean; with one seed the images are drawn for all criteria at once.
+        Over seeds the mean's interval is that of each seed's mean; with one seed images are drawn for all criteria at
+        once. With ``lost`` each side counts from its own original (the change of accuracy), here and in ``beside``.
         """
+        second = beside or self
+        base = self.original.mean - second.original.mean if lost else 0.0
         gaps = {criterion: self.gap(*pair, beside) for criterion, pair in pairs.items()}
         gaps = {criterion: found for criterion, found in gaps.items() if found}
         if not gaps:
             return None
-        mean = float(np.mean([found.mean for found in gaps.values()]))
-        of, second = self.results, (beside or self).results
-        sides = [(of.cell(pairs[c][0]).by_seed, second.cell(pairs[c][1]).by_seed) for c in gaps]
+        mean = float(np.mean([found.mean for found in gaps.values()])) - base
+        sides = [(self.results.cell(pairs[c][0]).by_seed, second.results.cell(pairs[c][1]).by_seed) for c in gaps]
         shared = sorted(set.intersection(*(set(first) & set(last) for first, last in sides)))
         if len(shared) > 1:
-            by_seed = estimate(np.mean([first[seed] - last[seed] for first, last in sides]) for seed in shared)
+            by_seed = estimate(np.mean([first[s] - last[s] for first, last in sides]) - base for s in shared)
             return Gap(by_seed.mean, by_seed.interval, "seeds", by_seed.n), gaps
         if any(found.over != "images" for found in gaps.values()):
             return Gap(mean, None, "", 0), gaps
-        return Gap(mean, *drawn([_changes(of, pairs[c][0], second, pairs[c][1]) for c in gaps])), gaps
+        changes = [_changes(self.results, pairs[c][0], second.results, pairs[c][1]) for c in gaps]
+        if lost:
+            whole = _changes(self.results, {"role": "original"}, second.results, {"role": "original"})
+            changes = [None if whole is None else change - whole for change in changes]
+        return Gap(mean, *drawn(changes)), gaps
 
 
 def read(results: Results) -> Pruning | None:

@@ -11,8 +11,8 @@ from kdlib.reporting.text import LANGS, pick
 
 BOOK: dict[str, dict[str, str]] = {
     "original": {"en": "Original", "tr": "Orijinal"},
-    "scope_global": {"en": "global", "tr": "küresel"},
-    "scope_layerwise": {"en": "layer-wise", "tr": "katman katman"},
+    "scope_global": {"en": "global", "tr": "global"},
+    "scope_layerwise": {"en": "layer-wise", "tr": "katman bazlı"},
     "at_ratio": {"en": "{ratio} of channels", "tr": "kanal oranı {ratio}"},
     "at_macs": {"en": "{macs} of MACs kept", "tr": "kalan MAC payı {macs}"},
     "se_protected": {"en": ", squeeze-excite protected", "tr": ", squeeze-excite korumalı"},
@@ -21,7 +21,7 @@ BOOK: dict[str, dict[str, str]] = {
     "criterion": {"en": "Criterion", "tr": "Ölçüt"},
     "setting": {"en": "Setting", "tr": "Ayar"},
     "model": {"en": "Model", "tr": "Model"},
-    "scope": {"en": "Scope", "tr": "Kapsam"},
+    "scope": {"en": "Scope", "tr": "Strateji"},
     "place": {"en": "Place", "tr": "Sıra"},
     "accuracy": {"en": "Accuracy (%)", "tr": "Doğruluk (%)"},
     "accuracy_loss": {"en": "Accuracy change (points)", "tr": "Doğruluk değişimi (puan)"},
@@ -30,7 +30,7 @@ BOOK: dict[str, dict[str, str]] = {
     "latency": {"en": "Latency (ms)", "tr": "Gecikme (ms)"},
     "flops": {"en": "FLOPs (G)", "tr": "FLOPs (G)"},
     "flops_change": {"en": "FLOPs change (%)", "tr": "FLOPs değişimi (%)"},
-    "kept": {"en": "Share of the original's accuracy (%)", "tr": "Orijinal doğruluktan kalan pay (%)"},
+    "kept": {"en": "Share of the original's accuracy (%)", "tr": "Orijinal modele göre kalan doğruluk payı (%)"},
     "macs_left": {"en": "MACs left (%)", "tr": "Kalan MAC (%)"},
     "channels_removed": {"en": "Channels removed (%)", "tr": "Çıkarılan kanal (%)"},
     "params_left": {"en": "Parameters left (%)", "tr": "Kalan parametre (%)"},
@@ -45,11 +45,11 @@ BOOK: dict[str, dict[str, str]] = {
     "key_test_images": {"en": "Test images", "tr": "Test görüntüleri"},
     "key_image_size": {"en": "Image size (pixels)", "tr": "Görüntü boyutu (piksel)"},
     "key_ratio": {"en": "Pruning ratio (share of channels)", "tr": "Budama oranı (kanal payı)"},
-    "key_scope": {"en": "Scope", "tr": "Kapsam"},
+    "key_scope": {"en": "Scope", "tr": "Strateji"},
     "key_steps": {"en": "Iterative steps", "tr": "İteratif adımlar"},
     "key_epochs": {"en": "Fine-tuning epochs", "tr": "İnce ayar epokları"},
     "key_calibration_batches": {"en": "Calibration batches", "tr": "Kalibrasyon yığınları"},
-    "key_num_classes": {"en": "Classes", "tr": "Sınıflar"},
+    "key_classes": {"en": "Classes", "tr": "Sınıf sayısı"},
     "key_batch_size": {"en": "Batch size", "tr": "Yığın boyutu"},
     "key_criteria": {"en": "Criteria", "tr": "Ölçütler"},
     "data": {
@@ -58,10 +58,8 @@ BOOK: dict[str, dict[str, str]] = {
     },
     "batches": {"en": "{batches} ({images} images)", "tr": "{batches} ({images} görüntü)"},
     "configuration_note": {
-        "en": "Read from the records of the report's setting; here the report's training images are split once more, "
-        "for validation.",
-        "tr": "Raporun ayarındaki koşuların kayıtlarından okundu; burada eğitim görüntülerinden ayrıca doğrulama "
-        "bölümü ayrılır.",
+        "en": "Read from the records of the report's setting.",
+        "tr": "Raporun ayarındaki koşuların kayıtlarından okundu.",
     },
     # Comparison
     "comparison_title": {
@@ -72,16 +70,22 @@ BOOK: dict[str, dict[str, str]] = {
         "en": "Mean ± standard deviation over seeds, which all start from one original model",
         "tr": "Tohumlar üzerinden ortalama ± standart sapma; bütün tohumlar aynı orijinal modelden başlar",
     },
+    "seeds_only": {
+        "en": "Mean ± standard deviation over seeds",
+        "tr": "Tohumlar üzerinden ortalama ± standart sapma",
+    },
     "one_seed_legend": {"en": "One seed", "tr": "Tek tohum"},
     "what_size_counts": {
-        "en": "Size counts parameters and buffers at four bytes each, in MiB (2²⁰ bytes).",
+        "en": "Size counts parameters and buffers, in MiB (2²⁰ bytes).",
         "tr": "Boyut, parametreleri ve tamponları sayar; birim MiB (2²⁰ bayt).",
     },
     "what_flops_count": {
         "en": "FLOPs are what thop counts for one image, that is multiply-accumulates, at {size} as in the report; "
-        "accuracy and latency (batch of 1, median) are from images of {here}.",
+        "accuracy and latency (batch of 1, median) are from images of {here}. The report names no hardware: of its "
+        "latencies only ratios compare.",
         "tr": "FLOPs, tek görüntü için thop sayımıdır, yani çarp-topla sayısı; girdi, raporda olduğu gibi {size}. "
-        "Doğruluk ve gecikme (yığın boyutu 1, medyan) için görüntü boyutu {here}.",
+        "Doğruluk ve gecikme (yığın boyutu 1, medyan) için görüntü boyutu {here}. Rapor donanımı söylemez: "
+        "gecikmelerinin yalnızca oranları karşılaştırılabilir.",
     },
     "measured_once": {
         "en": "FLOPs and latency are those of one seed's networks.",
@@ -92,8 +96,8 @@ BOOK: dict[str, dict[str, str]] = {
         "networks themselves: none of them has more to compute than the original. It smells of forward hooks left on "
         "the model.",
         "tr": "Raporda {names} için verilen {slow} ms, ötekiler için verilen {fast} ms yanında, budanmış ağların "
-        "kendisinden gelemez: hiçbirinin hesaplayacağı iş orijinalden fazla değil. Bu fark, model üzerinde unutulmuş "
-        "forward hook izlenimi veriyor.",
+        "kendisinden gelemez: hiçbirinin hesaplayacağı iş orijinal modelden fazla değil. Bu fark, model üzerinde "
+        "unutulmuş forward hook izlenimi veriyor.",
     },
     "diverged": {
         "en": "†k: k runs diverged and enter no mean.",
@@ -104,11 +108,10 @@ BOOK: dict[str, dict[str, str]] = {
         "en": "Ranking by accuracy: {setting}, {scope}, after fine-tuning",
         "tr": "Doğruluğa göre sıralama: {setting}, {scope}, ince ayardan sonra",
     },
-    "reported_place": {"en": "Place in the report", "tr": "Rapordaki sıra"},
     "ranking_note": {
         "en": "Ranked by test accuracy, as in the report; nothing was chosen by it. The original: {accuracy}. Random "
         "removal is no method of the report but the least that a criterion has to beat.",
-        "tr": "Sıralama, raporda olduğu gibi test doğruluğuna göredir; hiçbir seçim buna dayanmaz. Orijinal: "
+        "tr": "Sıralama, raporda olduğu gibi test doğruluğuna göredir; hiçbir seçim buna dayanmaz. Orijinal model: "
         "{accuracy}. Rastgele çıkarma raporda yoktur; bir ölçütün geçmesi gereken en düşük eşiktir.",
     },
     "kept_note": {
@@ -128,8 +131,8 @@ BOOK: dict[str, dict[str, str]] = {
     "over_seeds": {"en": "paired t, {n} seeds", "tr": "eşli t, {n} tohum"},
     "over_images": {"en": "bootstrap, {n} test images", "tr": "bootstrap, {n} test görüntüsü"},
     "recovery_legend": {
-        "en": "Brackets: 95% interval of the difference",
-        "tr": "Köşeli ayraç: farkın %95 aralığı",
+        "en": "brackets: 95% interval of the difference",
+        "tr": "köşeli ayraç: farkın %95 aralığı",
     },
     "recovery_images": {
         "en": "An interval over test images leaves out the noise between seeds, of which one seed tells nothing.",
@@ -161,10 +164,10 @@ BOOK: dict[str, dict[str, str]] = {
     "narrowest": {"en": "Fewest channels left", "tr": "En az kalan kanal"},
     "layer": {"en": "In layer", "tr": "Hangi katmanda"},
     "se_note": {
-        "en": "Fewest channels left: in any one layer that channels could leave, before → after, the fewest of all "
-        "seeds; of several such layers the first.",
-        "tr": "En az kalan kanal: kanal çıkarılabilen tek bir katmanda, önce → sonra, bütün tohumların en azı; böyle "
-        "birkaç katman varsa ilki.",
+        "en": "Fewest channels left: in any one layer but the output, before → after, the fewest of all seeds; of "
+        "several such layers the first.",
+        "tr": "En az kalan kanal: çıkış dışında tek bir katmanda, önce → sonra, bütün tohumların en azı; böyle birkaç "
+        "katman varsa ilki.",
     },
     # Latency
     "latency_title": {
@@ -172,7 +175,7 @@ BOOK: dict[str, dict[str, str]] = {
         "tr": "Ağların ölçülen gecikmesi, görüntü boyutu {here}",
     },
     "latency_batch": {"en": "Batch of {n} (ms)", "tr": "Yığın boyutu {n} (ms)"},
-    "latency_ratio": {"en": "Ratio to the original, batch of {n}", "tr": "Orijinale oranı, yığın boyutu {n}"},
+    "latency_ratio": {"en": "Ratio to the original, batch of {n}", "tr": "Orijinal modele oranı, yığın boyutu {n}"},
     "odd": {"en": "Layers with an odd channel count", "tr": "Kanal sayısı tek olan katman"},
     "latency_legend": {
         "en": "Median [lower; upper quartile] for a batch",
@@ -184,25 +187,27 @@ BOOK: dict[str, dict[str, str]] = {
         "tr": "Her ağ için {warm_up} ısınma koşusundan sonra {repeats} ölçüm; makinedeki kayma hepsini eşit etkilesin "
         "diye ölçümler sırayla yapıldı; tek bir tohumun ağları. Aygıt {device}: {hardware}.",
     },
-    "hardware": {"en": "{processor}, {cores} cores, {threads} threads", "tr": "{processor}, {cores} çekirdek, {threads} iş parçacığı"},
+    "hardware": {
+        "en": "{processor}, {cores} cores, {threads} threads",
+        "tr": "{processor}, {cores} çekirdek, {threads} iş parçacığı",
+    },
     # Strategies
     "strategies_title": {
         "en": "Strategies and networks beside each other, after fine-tuning",
         "tr": "Stratejiler ve ağlar yan yana, ince ayardan sonra",
     },
-    "study_line": {"en": "{model}, {scope} ({setting}): study {study}.", "tr": "{model}, {scope} ({setting}): çalışma {study}."},
     "not_run": {
         "en": "Not shown, for it has not been run in profile {profile}: study {study}. To run it: {command}",
         "tr": "{profile} profilinde henüz koşulmadığı için gösterilmeyen çalışma: {study}. Koşmak için: {command}",
     },
     "strategies_note": {
         "en": "Accuracy change is against each network's own original.",
-        "tr": "Doğruluk değişimi, her ağın kendi orijinaline göredir.",
+        "tr": "Doğruluk değişimi, her ağın kendi orijinal modeline göredir.",
     },
     # Reference
     "reference_title": {
-        "en": "What the architecture itself gives, at {classes} classes and {size}",
-        "tr": "Mimarinin kendisinden gelen sayılar: {classes} sınıf, {size}",
+        "en": "What the architecture itself gives: {model}, {classes} classes, {size}",
+        "tr": "Mimarinin kendisinden gelen sayılar: {model}, {classes} sınıf, {size}",
     },
     "structure": {"en": "Structure", "tr": "Yapı"},
     "unpruned": {"en": "unpruned", "tr": "budanmamış"},
@@ -210,13 +215,13 @@ BOOK: dict[str, dict[str, str]] = {
     "reference_note": {
         "en": "Counted, not trained: layer by layer the same share leaves every layer, whatever the weights, so these "
         "numbers hold for any training and can be checked against the report's.",
-        "tr": "Eğitilmedi, sayıldı: katman katman budamada ağırlıklar ne olursa olsun her katmandan aynı pay çıkar; bu "
-        "yüzden sayılar her eğitim için geçerlidir ve rapordakilerle karşılaştırılabilir.",
+        "tr": "Eğitilmedi, sayıldı: katman bazlı budamada ağırlıklar ne olursa olsun her katmandan aynı pay çıkar; "
+        "bu yüzden sayılar her eğitim için geçerlidir ve rapordakilerle karşılaştırılabilir.",
     },
     "counted_with": {"en": "Counted with {packages}.", "tr": "Sayımda kullanılan paketler: {packages}."},
     "reference_match": {
-        "en": "The report's {change} is that of this row: {row}.",
-        "tr": "Raporun verdiği {change} değişim, şu satırınki: {row}.",
+        "en": "One row comes to the report's change of size ({change}%): {row}.",
+        "tr": "Raporun verdiği boyut değişimine (yüzde {change}) ulaşan tek satır: {row}.",
     },
 }
 

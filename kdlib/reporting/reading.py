@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from kdlib.reporting.results import Results
-from kdlib.studies import records, schema
+from kdlib.studies import pruning_schema, records, schema
 
 
 def read(folder: str | Path) -> Results:
@@ -26,4 +26,8 @@ def _one(folder: Path) -> Results:
     arms, about = records.read_arms(folder)
     found = {arm.id: records.read(folder.parent / "runs", arm.id) for arm in arms}
     study = schema.load(about["study"])
+    if study.pruning:  # the call may have asked for another ratio or other criteria than the report's
+        profile = study.profiles[about["profile"]].pruning
+        asked = pruning_schema.applied(study.pruning, profile, about.get("parameters") or {})
+        study = study.model_copy(update={"pruning": asked})
     return Results(study, arms, {id: r for id, r in found.items() if r}, about["profile"], folder)

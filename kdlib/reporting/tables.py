@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from kdlib.errors import UserError
-from kdlib.reporting import all_runs, clinical, latex, model_costs, names, numbers, render
+from kdlib.reporting import all_runs, clinical, latex, model_costs, names, numbers, pruning_tables, render
 from kdlib.reporting.results import Cell, Results
 from kdlib.reporting.sheet import Sheet
 from kdlib.reporting.text import pick, reason, text, word
@@ -255,7 +255,8 @@ def tables(results: Results) -> list[ReportTable | Sheet]:
     """
     reported = [ReportTable(results, spec) for spec in getattr(results.study, "tables", None) or []]
     everything = ReportTable(results, all_runs.spec(results))
-    return [*clinical.sheets(results), *reported, *model_costs.sheets(results), everything]
+    pruned = pruning_tables.sheets(results)
+    return [*clinical.sheets(results), *pruned, *reported, *model_costs.sheets(results), everything]
 
 
 def _minus(value: float | None, base: float | None) -> float | None:

@@ -25,6 +25,9 @@ class Cost:
     def row(self) -> dict[str, str | float]:
         """Return the run as a row of an overview: its settings, whether it is on record, TFLOP and seconds."""
         recipe, loss = self.run.recipe, self.run.loss
+        trained = "none: tested as it is"
+        if recipe is not None:
+            trained = f"{recipe.optimizer} lr={recipe.lr:g} batch={recipe.batch_size} epochs={recipe.epochs}"
         return {
             "run": self.run.id,
             "model": self.run.model,
@@ -32,7 +35,8 @@ class Cost:
             "alpha": f"{loss.alpha:g}" if loss else "",
             "lam": f"{loss.lam:g}" if loss else "",
             "open": "all" if self.run.open is None else " ".join(self.run.open),
-            "recipe": f"{recipe.optimizer} lr={recipe.lr:g} batch={recipe.batch_size} epochs={recipe.epochs}",
+            "pruning": _cut(self.run.pruning),
+            "recipe": trained,
             "seed": self.run.seed,
             "TFLOP": f"{self.flops / 1e12:.2f}",
             "on record": "yes" if self.done else "no",
@@ -47,10 +51,18 @@ def estimate(plan: Plan, folder: Path) -> list[Cost]:
     for run in plan.runs.values():
         record = records.read(folder, run.id)
         flops = run.train_flops()
-        rate = _rate(r for r in here if r.run["config"]["model"] == run.model) or _rate(here)
+        alike = [r for r in here if (r.run["config"]["recipe"] is None) == (run.recipe is None)]
+        rate = _rate(r for r in alike if r.run["config"]["model"] == run.model) or _rate(alike) or _rate(here)
         seconds = record.run["seconds"] if record else flops / rate if rate else None
         found.append(Cost(run, record is not None, flops, seconds))
     return found
+
+
+def _cut(spec) -> str:
+    if spec is None:
+        return ""
+    amount = f"macs={spec.macs:g}" if spec.ratio is None else f"ratio={spec.ratio:g}"
+    return f"{spec.criterion} {amount} {spec.scope}{'' if spec.protect_se else ' SE open'}"
 
 
 def _same_machine(record: records.Record) -> bool:

@@ -11,7 +11,7 @@ import kdlib
 from kdlib import models, profiling
 from kdlib.data import Dataset
 from kdlib.errors import UserError
-from kdlib.studies import attention, cost, model_costs, records, runner, schema
+from kdlib.studies import attention, compactness, cost, model_costs, records, runner, schema
 from kdlib.studies.parameters import Parameters, from_notebook
 from kdlib.studies.plan import Plan, plan
 from kdlib.studies.settings import Settings, settle
@@ -79,6 +79,7 @@ class Experiment:
         if self.settings.study.costs:
             model_costs.write(self.settings.study, self.folder)
         attention.write(self)
+        compactness.write(self)
         return self.folder
 
     def up_to_date(self) -> bool:

@@ -25,6 +25,7 @@ Listed = BeforeValidator(lambda value: None if _empty_is_none(value) is None els
 Blank = BeforeValidator(_empty_is_none)
 Positive = Annotated[float, Field(gt=0)]
 Weight = Annotated[float, Field(ge=0)]
+Share = Annotated[float, Field(gt=0, lt=1)]
 
 
 class Parameters(BaseModel):
@@ -47,6 +48,15 @@ class Parameters(BaseModel):
     teacher: Annotated[str | None, Blank] = None
     students: Annotated[list[str] | None, Listed] = None
     columns: Annotated[list[str] | None, Listed] = None
+    model: Annotated[str | None, Blank] = None
+    criteria: Annotated[list[str] | None, Listed] = None
+    ratio: Annotated[list[Share] | None, Listed] = None
+    macs: Annotated[Share | None, Blank] = None
+    protect_se: Annotated[bool | None, Blank] = None
+    steps: Annotated[int | None, Blank] = Field(None, ge=1)
+    round_to: Annotated[int | None, Blank] = Field(None, ge=1)
+    calibration_batches: Annotated[int | None, Blank] = Field(None, ge=1)
+    threshold: Annotated[float | None, Blank] = Field(None, ge=0, lt=1)
     open_layers: Annotated[list[str] | None, Listed] = None
     weights: Annotated[str | None, Blank] = None
     T: Annotated[list[Positive] | None, Listed] = None

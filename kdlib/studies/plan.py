@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from kdlib import data, losses, models
+from kdlib import data, losses, models, pruning
+from kdlib.studies.pruning_schema import Cut, Pruning
 from kdlib.studies.records import Arm
 from kdlib.studies.run import Run, Weights
 from kdlib.studies.settings import Settings
@@ -23,18 +24,27 @@ def plan(settings: Settings, dataset: data.Dataset, source: data.Dataset | None 
 
     Distillation: for each seed and column a teacher, baselines, and distilled students. Transfer: for each seed and
     column a model for each choice of open layers. Before them the runs of the source task, where there is one.
+    Pruning: the unpruned model; for each seed and setting it pruned, and then fine-tuned.
     """
     arms: list[Arm] = []
     runs: dict[str, Run] = {}
-    compare = _transfers if settings.study.transfer else _distillations
+    study = settings.study
+    compare = _transfers if study.transfer else _prunings if study.pruning else _distillations
     for role, column, run, variant in compare(settings, dataset, source):
-        loss = run.loss
-        numbers = (loss.T, loss.alpha, loss.lam) if loss else (None, None, None)
-        arm = Arm(role, run.model, column, run.seed, *numbers, run.id, variant)
+        arm = Arm(role, run.model, column, run.seed, *_weights_of_loss(run), run.id, variant, *_pruning_of(run))
         if arm not in arms:
             arms.append(arm)
             runs.setdefault(run.id, run)
     return Plan(arms, runs)
+
+
+def _weights_of_loss(run: Run) -> tuple[float | None, ...]:
+    return (run.loss.T, run.loss.alpha, run.loss.lam) if run.loss else (None, None, None)
+
+
+def _pruning_of(run: Run) -> tuple:
+    spec = run.pruning
+    return (spec.criterion, spec.ratio, spec.macs, spec.protect_se) if spec else (None, None, None, None)
 
 
 Compared = Iterator[tuple[str, str, Run, str | None]]
@@ -54,6 +64,52 @@ def _transfers(settings: Settings, dataset: data.Dataset, source: data.Dataset |
                 begin = {"weights": weights, "head": transfer.head} if variant.weights else {}
                 open_ = tuple(variant.open) if variant.open is not None else None
                 yield "transfer", column, Run(transfer.model, recipe_, seed, **common, **begin, open=open_), name
+
+
+def _prunings(settings: Settings, dataset: data.Dataset, source: data.Dataset | None) -> Compared:
+    asked = settings.pruning
+    common = {"precision": settings.precision, "dataset": dataset}
+    (column, recipe_), *_ = settings.recipes.items()
+    for i, seed in enumerate(settings.seeds):
+        original = _original(settings, seed, common)
+        yield "original", "original", original, None
+        for cut, spec in _specs(asked, seed):
+            if cut.seeds is not None and i >= cut.seeds:
+                continue
+            pruned = Run(asked.model, None, seed, **common, weights=original, prune=spec)
+            yield "pruned", column, pruned, None
+            if "plain" in cut.train:
+                yield "finetuned", column, Run(asked.model, recipe_, seed, **common, weights=pruned), None
+            for point in settings.points if "distilled" in cut.train else ():
+                for T, alpha, lam in point.settings():
+                    told = {"loss": losses.preset(settings.loss, T, alpha, lam), "teacher": original}
+                    yield "distilled", column, Run(asked.model, recipe_, seed, **common, weights=pruned, **told), None
+
+
+def _original(settings: Settings, seed: int, common: dict[str, Any]) -> Run:
+    """The model before pruning: trained here, or a checkpoint that is taken as it is."""
+    asked, seed = settings.pruning, seed if settings.teacher_seed is None else settings.teacher_seed
+    if isinstance(settings.weights, Weights):
+        return Run(asked.model, None, seed, **common, weights=settings.weights)
+    begin = {}
+    if settings.weights == "imagenet":
+        begin = {"weights": Weights(models.imagenet_name(asked.model)), "head": asked.head}
+    return Run(asked.model, settings.teacher_recipe, seed, **common, **begin)
+
+
+def _specs(asked: Pruning, seed: int) -> Iterator[tuple[Cut, pruning.Spec]]:
+    common = {
+        **{key: getattr(asked, key) for key in ("scope", "steps", "round_to", "threshold", "norm", "normalise")},
+        "calibration_batches": asked.calibration_batches,
+        "batch_size": asked.calibration_batch_size,
+        "seed": seed,
+    }
+    for cut in asked.cuts:
+        targets = [{"ratio": ratio} for ratio in cut.ratio] + [{"macs": macs} for macs in cut.macs]
+        for target in targets:
+            for protect in cut.protect_se:
+                for criterion in cut.criteria or asked.criteria:
+                    yield cut, pruning.Spec(criterion, **target, protect_se=protect, **common)
 
 
 def _weights_of(settings: Settings, model: str, seed: int, source: data.Dataset | None) -> Run | Weights:

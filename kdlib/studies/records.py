@@ -85,6 +85,19 @@ class Record:
         with np.load(self.path / "predictions.npz") as file:
             return file.get("groups")
 
+    def cuts(self) -> list:
+        """Return what left each layer, step by step (``kdlib.pruning.History``); a whole model's is empty."""
+        file = self.path / "cuts.json"
+        return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else []
+
+    def scores(self) -> dict[str, np.ndarray] | None:
+        """Return the criterion's scores of each set of channels, float32 (n,); a published record holds none."""
+        file = self.path / "scores.npz"
+        if not file.is_file():
+            return None
+        with np.load(file) as found:
+            return {name: found[name] for name in found.files}
+
     def weights(self) -> dict:
         """Return the state dict, tensors on the CPU."""
         from safetensors.torch import load_file
@@ -109,10 +122,11 @@ def read_all(runs: Path) -> list[Record]:
     return [record for record in found if record]
 
 
-def write(runs: Path, id: str, config: dict, outcome, extra: dict) -> Record:
+def write(runs: Path, id: str, config: dict, outcome, extra: dict, pruned=None) -> Record:
     """Write an outcome as the record ``id``: aside first, renamed when whole.
 
-    ``outcome`` is a ``kdlib.training.Outcome``; ``extra`` joins run.json (dataset, train_flops, device).
+    ``outcome`` is a ``kdlib.training.Outcome``; ``extra`` joins run.json (dataset, train_flops, device). ``pruned``: of
+    a run that prunes, its ``kdlib.pruning.Pruned``; its weights are those of the run it needs, less the cuts.
     """
     from safetensors.torch import save_file
 
@@ -120,12 +134,17 @@ def write(runs: Path, id: str, config: dict, outcome, extra: dict) -> Record:
     aside = runs / f".half-{id}-{os.getpid()}"
     shutil.rmtree(aside, ignore_errors=True)
     aside.mkdir()
-    save_file(outcome.state, aside / "model.safetensors")
+    if outcome.state:
+        save_file(outcome.state, aside / "model.safetensors")
+    if pruned is not None:
+        write_text(aside / "cuts.json", json.dumps(pruned.history))
+        scores = {name: own.numpy().astype(np.float32) for name, own in pruned.scores.items()}
+        np.savez_compressed(aside / "scores.npz", **scores)
     logits, labels = outcome.logits.numpy().astype(np.float32), outcome.labels.numpy()
     groups = {} if outcome.groups is None else {"groups": outcome.groups.numpy()}
     np.savez_compressed(aside / "predictions.npz", logits=logits, labels=labels, **groups)
     with open(aside / "history.csv", "w", newline="", encoding="utf-8") as lines:
-        table = csv.DictWriter(lines, fieldnames=list(outcome.history[0]))
+        table = csv.DictWriter(lines, fieldnames=list(outcome.history[0]) if outcome.history else ["epoch"])
         table.writeheader()
         table.writerows(outcome.history)
     run = {

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Any
 
-from kdlib import data, losses, models, training
+from kdlib import data, losses, models, pruning, training
 from kdlib.profiling import forward_macs, layer_macs
 
 
@@ -27,11 +27,12 @@ class Run:
     """One training run: everything that decides its result, and nothing else.
 
     ``weights``: what the model starts from, all but its module ``head``: a run of the source task, or weights from
-    outside. ``open``: the modules that are trained; None means all.
+    outside. ``open``: the modules that are trained; None means all. ``prune``: the run of ``weights`` is pruned so; a
+    run that starts from a pruned one has its channels. Without a ``recipe`` nothing is trained, only tested.
     """
 
     model: str
-    recipe: training.Recipe
+    recipe: training.Recipe | None
     seed: int
     precision: str
     dataset: data.Dataset = field(repr=False)
@@ -40,6 +41,7 @@ class Run:
     weights: "Run | Weights | None" = None
     head: str = ""
     open: tuple[str, ...] | None = None
+    prune: pruning.Spec | None = None
 
     @cached_property
     def config(self) -> dict[str, Any]:
@@ -47,8 +49,8 @@ class Run:
 
         What came to runs later is left out where it is off, so that the ids of earlier records hold.
         """
-        recipe = asdict(self.recipe)
-        if recipe["class_weights"] == "none":
+        recipe = asdict(self.recipe) if self.recipe else None
+        if recipe and recipe["class_weights"] == "none":
             del recipe["class_weights"]
         start = {}
         if self.weights is not None:
@@ -56,6 +58,8 @@ class Run:
             start["weights"] = {"from": named, "fresh": self.head}
         if self.open is not None:
             start["open"] = list(self.open)
+        if self.pruning is not None:
+            start["pruning"] = asdict(self.pruning)
         return {
             "model": self.model,
             "num_classes": self.dataset.num_classes,
@@ -75,19 +79,33 @@ class Run:
         return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:16]
 
     @property
+    def pruning(self) -> pruning.Spec | None:
+        """How the model was pruned, in this run or in the one it starts from."""
+        return self.prune or (self.weights.pruning if isinstance(self.weights, Run) else None)
+
+    @property
     def needs(self) -> "list[Run]":
         """The runs that must be there before this one: its teacher, and the source task it starts from."""
         return [run for run in (self.teacher, self.weights) if isinstance(run, Run)]
 
     def build(self):
-        """Return the model, freshly initialised; what is not trained is frozen."""
+        """Return the model, freshly initialised and with all its channels; what is not trained is frozen."""
         model = models.build(self.model, self.dataset.num_classes, self.dataset.shape[0])
         if self.open is not None:
             models.open_only(model, self.open)
         return model
 
     def train_flops(self) -> int:
-        """Return the arithmetic of the model's own training: 2 FLOPs a MAC, backward of open layers twice a forward."""
+        """Return the arithmetic of the run: 2 FLOPs a MAC, backward of open layers twice a forward.
+
+        A pruned model counts as if it were whole; a run without training counts its tests and its calibration.
+        """
+        if self.recipe is None:
+            images = len(self.dataset.val) + len(self.dataset.test)
+            if self.prune and self.prune.calibrated:
+                calibration = self.prune.calibration_batches * self.prune.batch_size
+                images += (3 if self.prune.criterion == "taylor" else 1) * min(calibration, len(self.dataset.train))
+            return 2 * _macs(self) * images
         return (2 * _macs(self) + 4 * _open_macs(self)) * self.recipe.epochs * len(self.dataset.train)
 
     def guidance_flops(self) -> int:

@@ -1,16 +1,16 @@
 """Do the runs of a plan that are not there yet, in groups that share their batches."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 from torch import nn
 
-from kdlib import models
+from kdlib import models, pruning
 from kdlib.data import check_batch
 from kdlib.progress import Progress
-from kdlib.studies import records
+from kdlib.studies import records, trimming
 from kdlib.studies.plan import Plan
 from kdlib.studies.run import Run, Weights
 from kdlib.training import Job, check_model, resolve_device, train
@@ -25,6 +25,8 @@ class Group:
 
     def flops(self) -> int:
         """Return the group's arithmetic, the teacher's forward passes counted once."""
+        if self.runs[0].recipe is None:
+            return sum(run.train_flops() for run in self.runs)
         return sum(run.train_flops() for run in self.runs) + max(run.guidance_flops() for run in self.runs)
 
 
@@ -36,7 +38,8 @@ def missing(plan: Plan, folder: Path) -> list[Run]:
 def groups(plan: Plan, todo: Sequence[Run]) -> list[Group]:
     """Put runs that may share their batches together; those that others wait for come first, in the order of need.
 
-    Runs without a teacher (baselines) join the first group whose stream they share.
+    Runs without a teacher (baselines) join the first group whose stream they share; so do those that only prune one
+    model, or test it.
     """
     awaited = {needed.id for run in plan.runs.values() for needed in run.needs}
     found: dict[tuple, Group] = {}
@@ -45,12 +48,18 @@ def groups(plan: Plan, todo: Sequence[Run]) -> list[Group]:
         return (False, _depth(run)) if run.id in awaited else (True, 0)
 
     for run in sorted(todo, key=lambda run: (stage(run), run.teacher is None)):
-        stream = (stage(run), run.dataset.fingerprint, run.seed, run.precision, *run.recipe.stream)
+        stream = (stage(run), run.dataset.fingerprint, run.seed, run.precision, *_stream(run))
         teacher = run.teacher.id if run.teacher else None
         joinable = [key for key in found if key[0] == stream and (teacher is None or key[1] == teacher)]
         key = joinable[0] if joinable else (stream, teacher)
         found.setdefault(key, Group([], run.teacher)).runs.append(run)
     return list(found.values())
+
+
+def _stream(run: Run) -> tuple:
+    if run.recipe is not None:
+        return run.recipe.stream
+    return ("as it is", run.weights.id if run.prune else None)
 
 
 def _depth(run: Run) -> int:
@@ -66,13 +75,8 @@ def execute(plan: Plan, folder: Path, device: str = "auto") -> dict[str, records
     """
     todo = missing(plan, folder)
     place = resolve_device(device)
-    distinct = {(r.model, r.recipe.batch_size, r.dataset.fingerprint, r.open, r.weights): r for r in plan.runs.values()}
-    for run in distinct.values():
-        check_batch(run.dataset, run.recipe.batch_size)
-        model = run.build()
-        if isinstance(run.weights, Weights) and todo:
-            models.start_from(model, run.weights.load(run.model), run.head)
-        check_model(model, run.dataset, run.model, run.recipe.batch_size)
+    for run in {_checked_by(run): run for run in plan.runs.values()}.values():
+        _check(run, bool(todo))
     if todo:
         records.sweep(folder)
         work = groups(plan, todo)
@@ -82,8 +86,37 @@ def execute(plan: Plan, folder: Path, device: str = "auto") -> dict[str, records
     return {id: records.read(folder, id) for id in plan.runs}
 
 
+def _checked_by(run: Run) -> tuple:
+    """What the checks look at: runs that agree in it are checked once."""
+    weights = run.weights if isinstance(run.weights, Weights) else None
+    batch_size = run.recipe.batch_size if run.recipe else None
+    spared = (run.pruning.keep, run.pruning.protect_se, run.prune and run.prune.ratio) if run.pruning else None
+    return (run.model, batch_size, run.dataset.fingerprint, run.open, weights, spared)
+
+
+def _check(run: Run, needed: bool) -> None:
+    """Raise ``UserError`` for a model, images or weights that the run cannot use."""
+    model, batch_size = run.build(), run.recipe.batch_size if run.recipe else 2
+    check_batch(run.dataset, batch_size)
+    if isinstance(run.weights, Weights) and needed:
+        models.start_from(model, run.weights.load(run.model), run.head, whole=run.recipe is None)
+    check_model(model, run.dataset, run.model, batch_size)
+    if run.prune and needed:
+        _check_pruning(run, model)
+
+
+def _check_pruning(run: Run, model: nn.Module) -> None:
+    """A new model, scored by magnitude, tells what can be told before training: whether it can be traced and cut."""
+    spec = replace(run.prune, criterion="magnitude", steps=1)
+    pruning.prune(model, spec, shape=run.dataset.shape)
+
+
 def _do(group: Group, folder: Path, device: str, bar: Progress) -> None:
     first = group.runs[0]
+    if first.recipe is None:
+        whole = trained(first.weights, folder) if first.prune else None
+        trimming.do(group.runs, whole, folder, resolve_device(device), bar)
+        return
     outcomes = train(
         [Job(partial(_begun, run, folder), run.recipe, run.seed, run.loss, run.model) for run in group.runs],
         first.dataset,
@@ -96,11 +129,15 @@ def _do(group: Group, folder: Path, device: str, bar: Progress) -> None:
     )
     for run, outcome in zip(group.runs, outcomes, strict=True):
         extra = {"dataset": run.dataset.describe(), "train_flops": run.train_flops(), "device": device}
+        if run.pruning:
+            extra["pruning"] = records.read(folder, run.weights.id).run["pruning"]
         records.write(folder, run.id, run.config, outcome, extra)
 
 
 def _begun(run: Run, folder: Path) -> nn.Module:
     """Return the model of a run as its training begins: freshly initialised, with the weights it starts from."""
+    if run.pruning:
+        return trained(run.weights, folder)
     model = run.build()
     if run.weights is not None:
         outside = isinstance(run.weights, Weights)
@@ -111,6 +148,10 @@ def _begun(run: Run, folder: Path) -> nn.Module:
 
 def trained(run: Run, folder: Path) -> nn.Module:
     """Return the model of a run with its record's weights; raises ``UserError`` where the record has none."""
+    if run.prune:
+        return pruning.replay(trained(run.weights, folder), records.read(folder, run.id).cuts())
     model = run.build()
+    if run.pruning:
+        pruning.replay(model, records.read(folder, run.weights.id).cuts())
     model.load_state_dict(records.read(folder, run.id).weights())
     return model

@@ -4,36 +4,21 @@ from collections.abc import Iterator
 from functools import cache
 from importlib import resources
 from importlib.resources.abc import Traversable
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import ConfigDict, Field, ValidationError, model_validator
 
 from kdlib.errors import UserError, did_you_mean
+from kdlib.studies.fields import LANGUAGES, Strict, Text, text
+from kdlib.studies.pruning_schema import Pruning
 
-LANGUAGES = ("en", "tr")
+__all__ = ["LANGUAGES", "PROFILES", "Pruning", "Study", "Text", "load", "names", "text"]
+
 PROFILES = ("smoke", "quick", "reduced", "paper")
 
 
-def _both_languages(value: str | dict[str, str]) -> str | dict[str, str]:
-    if isinstance(value, dict) and set(value) != set(LANGUAGES):
-        raise ValueError(f"a text is a plain string or has exactly the languages {', '.join(LANGUAGES)}")
-    return value
-
-
-Text = Annotated[str | dict[str, str], AfterValidator(_both_languages)]
-
-
-def text(value: str | dict[str, str], lang: str) -> str:
-    """Return a text in a language; a plain string is the same in both."""
-    return value if isinstance(value, str) else value[lang]
-
-
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Point(_Strict):
+class Point(Strict):
     """Distillation settings: the product of its lists, for some or all of the students."""
 
     T: list[float] | float
@@ -48,7 +33,7 @@ class Point(_Strict):
                 yield T, alpha, self.lam
 
 
-class DataSpec(_Strict):
+class DataSpec(Strict):
     """Which images, how many, at which size; the fields are those of ``kdlib.data.load``."""
 
     name: str
@@ -62,14 +47,14 @@ class DataSpec(_Strict):
     data_seed: int = 0
 
 
-class Start(_Strict):
+class Start(Strict):
     """How a model starts from weights: ``head``, the module that starts fresh; the modules left open (None: all)."""
 
     head: str
     open: list[str] | None = None
 
 
-class Variant(_Strict):
+class Variant(Strict):
     """One choice of layers left open (None: all), with or without weights to start from, for some or all columns."""
 
     label: Text
@@ -78,7 +63,7 @@ class Variant(_Strict):
     columns: list[str] | None = None
 
 
-class Transfer(_Strict):
+class Transfer(Strict):
     """Transfer learning: one model, several choices of what is trained on the target."""
 
     model: str
@@ -86,7 +71,7 @@ class Transfer(_Strict):
     variants: dict[str, Variant]
 
 
-class Source(_Strict):
+class Source(Strict):
     """The source task: which images, how a model is trained on them, with which seed (None: that of the run)."""
 
     data: DataSpec
@@ -94,12 +79,13 @@ class Source(_Strict):
     seed: int | None = 0
 
 
-class Profile(_Strict):
+class Profile(Strict):
     """How far a run goes.
 
     ``recipe`` overrides every column's recipe; ``teacher_recipe`` trains one teacher for all columns; with
-    ``teacher_seed`` all seeds share the teacher of that seed, else each seed trains its own. ``weights``: where models
-    that start from weights have them, ``imagenet`` or ``source`` (then ``source`` is the task).
+    ``teacher_seed`` all seeds share the teacher of that seed, else each seed trains its own; in a pruning study both
+    are those of the unpruned model. ``weights``: where models that start from weights have them, ``imagenet``,
+    ``source`` (then ``source`` is the task) or ``scratch``: from none. ``pruning`` replaces fields of the study's.
     """
 
     data: DataSpec
@@ -111,18 +97,19 @@ class Profile(_Strict):
     points: list[Point] | None = None
     seeds: list[int] = [0]
     precision: str = "auto"
-    weights: Literal["imagenet", "source"] = "imagenet"
+    weights: Literal["imagenet", "source", "scratch"] = "imagenet"
     source: Source | None = None
+    pruning: dict[str, Any] = {}
 
 
-class Column(_Strict):
+class Column(Strict):
     """A column of a report's table."""
 
     label: Text
     where: dict[str, Any] = {}
 
 
-class Row(_Strict):
+class Row(Strict):
     """A row of a report's table: its labels, which runs it shows, and what the report gave, one a column.
 
     With ``study`` the runs are those of another study, one that stands ``beside``.
@@ -135,7 +122,7 @@ class Row(_Strict):
     group: str = ""
 
 
-class Difference(_Strict):
+class Difference(Strict):
     """Column ``column`` shows its change against column ``from`` in parentheses, as 67 (+3)."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
@@ -143,7 +130,7 @@ class Difference(_Strict):
     from_: int = Field(alias="from")
 
 
-class Table(_Strict):
+class Table(Strict):
     """One table of a report, in the report's own shape."""
 
     id: str
@@ -168,7 +155,7 @@ class Table(_Strict):
         return self
 
 
-class Figure(_Strict):
+class Figure(Strict):
     """A figure and the runs it shows."""
 
     kind: Literal[
@@ -182,12 +169,18 @@ class Figure(_Strict):
         "reliability",
         "confusion",
         "attention",
+        "pareto",
+        "channels",
+        "sweep",
+        "recovery",
+        "coverage",
+        "agreement",
     ]
     model: str | None = None
     recipe: str | None = None
 
 
-class Clinical(_Strict):
+class Clinical(Strict):
     """What makes a study of two classes a clinical one: which class is the finding, and what the report measured.
 
     ``positive``: the finding's class, by name or by index in the dataset's order; ``positive_label``: what a text
@@ -199,7 +192,7 @@ class Clinical(_Strict):
     reported: dict[Literal["teacher", "baseline", "student"], float] = {}
 
 
-class CostModel(_Strict):
+class CostModel(Strict):
     """A column of a cost table: a model, and which of its layers are trained (None: all)."""
 
     model: str
@@ -207,7 +200,7 @@ class CostModel(_Strict):
     open: list[str] | None = None
 
 
-class CostRow(_Strict):
+class CostRow(Strict):
     """A row of a cost table: a measure of ``kdlib.profiling.costs``, what the report gave, and at which image sizes.
 
     ``at`` names one size a column, as a report may mix them; without it all columns have the table's first size.
@@ -234,7 +227,7 @@ class CostRow(_Strict):
     group: str | None = None
 
 
-class Costs(_Strict):
+class Costs(Strict):
     """A table of what models cost, in the report's own shape: columns are models, rows are measures."""
 
     id: str
@@ -258,11 +251,12 @@ class Costs(_Strict):
         return self
 
 
-class Study(_Strict):
+class Study(Strict):
     """A study: what is compared, how, and what its report gave.
 
     Distillation has a ``teacher``, ``students``, ``points`` and a ``loss``; ``starts`` says which of its models start
-    from weights. Transfer learning has ``transfer`` instead.
+    from weights. Transfer learning has ``transfer`` instead, pruning has ``pruning``, and ``loss`` and ``points`` for
+    fine-tuning that distils from the unpruned model.
     """
 
     name: str
@@ -276,6 +270,7 @@ class Study(_Strict):
     points: list[Point] = []
     starts: dict[str, Start] = {}
     transfer: Transfer | None = None
+    pruning: Pruning | None = None
     profiles: dict[Literal["smoke", "quick", "reduced", "paper"], Profile]
     labels: dict[str, Text] = {}
     beside: list[str] = []  # studies whose runs this one's tables show as well
@@ -286,11 +281,13 @@ class Study(_Strict):
 
     @model_validator(mode="after")
     def _comparison(self) -> "Study":
-        told = [name for name in ("teacher", "students", "points", "loss") if getattr(self, name)]
-        if self.transfer and told:
-            raise ValueError(f"a transfer study has no {', '.join(told)}")
-        for name in () if self.transfer else ("teacher", "students", "points", "loss"):
-            if name not in told:
+        fields = ("teacher", "students", "points", "loss")
+        kind = "transfer" if self.transfer else "pruning" if self.pruning else "distillation"
+        wanted = {"transfer": (), "pruning": ("points", "loss"), "distillation": fields}[kind]
+        for name in fields:
+            if getattr(self, name) and name not in wanted:
+                raise ValueError(f"a {kind} study has no {name}")
+            if name in wanted and not getattr(self, name):
                 raise ValueError(f"{name}: Field required")
         for name, profile in self.profiles.items():
             if (self.transfer or self.starts) and profile.weights == "source" and not profile.source:

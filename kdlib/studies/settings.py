@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from typing import Any
 
-from kdlib import data, losses, models, training
+from kdlib import data, losses, models, pruning, training
 from kdlib.errors import UserError, did_you_mean
-from kdlib.studies import schema
+from kdlib.studies import pruning_schema, schema
 from kdlib.studies.parameters import Parameters
 from kdlib.studies.run import Weights
 
@@ -30,6 +30,7 @@ class Settings:
     source: schema.DataSpec | None
     source_recipe: training.Recipe | None
     source_seed: int | None
+    pruning: schema.Pruning | None = None
 
     def load_data(self, parameters: Parameters) -> data.Dataset:
         """Load the images the settings name; raises ``UserError`` for what is not there or not usable."""
@@ -67,6 +68,11 @@ def settle(parameters: Parameters) -> Settings:
         teacher_recipe = recipe({**profile.teacher_recipe, **teacher_asked})
     elif teacher_asked:
         raise UserError(f"profile {parameters.profile} trains the teacher by the columns' recipe; set epochs instead")
+    asked_pruning = None
+    if study.pruning:
+        asked_pruning = pruning_schema.applied(study.pruning, profile.pruning, parameters.model_dump())
+        for criterion in asked_pruning.criteria:
+            pruning.Spec(criterion, ratio=asked_pruning.ratio)
     settings = Settings(
         study=study,
         data=_data(profile.data, parameters),
@@ -80,8 +86,10 @@ def settle(parameters: Parameters) -> Settings:
         seeds=parameters.seeds if parameters.seeds is not None else profile.seeds,
         precision=parameters.precision or profile.precision,
         **starting(study, profile, parameters),
+        pruning=asked_pruning,
     )
-    for model in filter(None, (settings.teacher, *settings.students)):
+    named = (settings.teacher, *settings.students, asked_pruning.model if asked_pruning else "")
+    for model in filter(None, named):
         models.check(model)
     for point in settings.points:
         for T, alpha, lam in point.settings():
@@ -92,11 +100,15 @@ def settle(parameters: Parameters) -> Settings:
 def starting(study: schema.Study, profile: schema.Profile, parameters: Parameters) -> dict[str, Any]:
     """Settle where models start from and which layers stay open; all empty for a study that trains from scratch."""
     found = {"variants": {}, "weights": None, "source": None, "source_recipe": None, "source_seed": None}
-    if not (study.transfer or study.starts):
+    if not (study.transfer or study.starts or study.pruning):
         return found
     if study.transfer:
         found["variants"] = _variants(study.transfer, parameters.open_layers)
     asked = parameters.weights or profile.weights
+    if asked == "scratch" and study.pruning:
+        return found
+    if asked == "source" and study.pruning:
+        raise UserError(f"study {study.name} has no source task; say weights=scratch, imagenet, or a checkpoint's path")
     if asked not in ("imagenet", "source"):
         return {**found, "weights": Weights(f"file {models.digest(asked)}", asked)}
     if asked == "source":
@@ -125,6 +137,7 @@ def _variants(transfer: schema.Transfer, asked: list[str] | None) -> dict[str, s
 
 
 _DISTILLATION = ("teacher", "students", "T", "alpha", "lam", "loss", "teacher_epochs")
+_SOURCE = ("source_epochs", "source_root")
 
 
 def idle_parameters(study: schema.Study) -> dict[str, str]:
@@ -132,8 +145,13 @@ def idle_parameters(study: schema.Study) -> dict[str, str]:
     idle = {name: "it distils nothing" for name in _DISTILLATION} if study.transfer else {}
     if not study.transfer:
         idle["open_layers"] = "which of its layers are open is fixed"
+    if study.pruning:
+        idle |= {name: "say model, the network that is pruned" for name in ("teacher", "students")}
+        idle |= {name: "it has one column" for name in ("columns",)}
+        return idle | {name: "it has no source task" for name in _SOURCE}
+    idle |= {name: "it prunes nothing" for name in pruning_schema.PARAMETERS}
     if not (study.transfer or study.starts):
-        idle |= {name: "its models start from no weights" for name in ("weights", "source_epochs", "source_root")}
+        idle |= {name: "its models start from no weights" for name in ("weights", *_SOURCE)}
     return idle
 
 

@@ -15,11 +15,10 @@ from kdlib.data import Dataset, Split, augment, check_batch, normalise
 from kdlib.errors import UserError
 from kdlib.progress import Progress
 from kdlib.training import memory
+from kdlib.training.evaluation import eval_batches
 from kdlib.training.job import Job, Outcome, derive
 from kdlib.training.learner import Learner
 from kdlib.training.precision import autocast, choose
-
-_EVAL_BATCH, _EVAL_PIXELS = 500, 500 * 64 * 64  # images at a time, and fewer of large ones
 
 
 def fit(job: Job, dataset: Dataset, **options) -> Outcome:
@@ -179,7 +178,7 @@ class _Teacher:
 
     def all_logits(self, split: Split, dataset: Dataset) -> torch.Tensor:
         """Return logits of a whole split, (N, K), addressed by sample."""
-        return torch.cat([self.logits(x) for x, _ in _eval_batches(split, dataset, self.device)])
+        return torch.cat([self.logits(x) for x, _ in eval_batches(split, dataset, self.device)])
 
 
 def _batches(n: int, batch_size: int) -> int:
@@ -232,16 +231,9 @@ def _words(learners: list[Learner], epoch: int, epochs: int) -> str:
     return f"epoch {epoch}/{epochs}, {count}val accuracy {best:.3f}"
 
 
-def _eval_batches(split: Split, dataset: Dataset, device: torch.device) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    _, height, width = dataset.shape
-    batch = max(1, min(_EVAL_BATCH, _EVAL_PIXELS // (height * width)))
-    for images, labels in zip(split.images.split(batch), split.labels.split(batch), strict=True):
-        yield normalise(images.to(device), dataset.mean, dataset.std), labels.to(device)
-
-
 def _split_logits(learners: list[Learner], split: Split, dataset: Dataset, device: torch.device) -> list[torch.Tensor]:
     rows: list[list[torch.Tensor]] = [[] for _ in learners]
-    for x, _ in _eval_batches(split, dataset, device):
+    for x, _ in eval_batches(split, dataset, device):
         for learner, row in zip(learners, rows, strict=True):
             row.append(learner.logits(x).cpu())
     return [torch.cat(row) for row in rows]

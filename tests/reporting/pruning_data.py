@@ -132,7 +132,7 @@ def pruning_of(model, scope, criterion, ratio, macs, protect, seed) -> dict:
     """`run["pruning"]` of a pruned network: channels, protected layers, counts before and after."""
     random = np.random.default_rng([CRITERIA.index(criterion), round(1000 * (ratio or macs)), seed, int(protect)])
     share = ratio if ratio is not None else 1 - macs
-    channels, protected = {}, {"classifier.1" if model != "resnet50" else "fc": "output"}
+    channels, protected = {}, {"fc" if model == "resnet50" else "classifier.1": "output"}
     for name, before in layers(model).items():
         squeeze = name.endswith(".fc1")
         if squeeze and protect:
@@ -147,6 +147,7 @@ def pruning_of(model, scope, criterion, ratio, macs, protect, seed) -> dict:
         for name in squeezes[:2]:  # a bottleneck collapses to two channels
             channels[name][1] = 2
     gone, of = sum(b - a for b, a in channels.values()), sum(b for b, _ in channels.values())
+    channels[next(iter(protected))] = [101, 101]
     params = 17_700_000 if model == "efficientnet_b4" else 23_700_000
     kept = macs if macs is not None else 1 - 1.2 * share - 0.01 * CRITERIA.index(criterion)
     return {

@@ -1,0 +1,115 @@
+"""Tables that set a pruning study beside others, and the counts of the architecture beside the report's."""
+
+from __future__ import annotations
+
+from kdlib.reporting import names, numbers
+from kdlib.reporting.pruning_cells import accuracy, beside, change, named, provenance, spread
+from kdlib.reporting.pruning_runs import Pruning, percent, read
+from kdlib.reporting.pruning_text import BOOK, both
+from kdlib.reporting.sheet import Cell, Row, Sheet
+from kdlib.reporting.text import LANGS, pick
+from kdlib.reporting.transfer_text import BOOK as TRANSFER_BOOK
+
+
+def neighbours(study: Pruning) -> list[Pruning]:
+    """The pruning studies beside this one that have runs at the report's setting."""
+    found = [read(results) for results in study.results.beside.values()]
+    return [one for one in found if one and one.criteria("report")]
+
+
+def strategies(study: Pruning) -> Sheet | None:
+    """Layer-wise beside global, and one network beside the other: accuracy, its change, and the change of size."""
+    others = neighbours(study)
+    if not others or not study.criteria("report"):
+        return None
+    rows = []
+    for criterion in study.criteria("report"):
+        for one in (study, *others):
+            if criterion in one.criteria("report"):
+                labels = [
+                    named(study, criterion),
+                    named(one, one.spec.model),
+                    {lang: one.scope(lang) for lang in LANGS},
+                ]
+                rows.append(Row(labels, _beside(one, criterion), criterion))
+    head = [BOOK[key] for key in ("criterion", "model", "scope")]
+    columns = [BOOK[key] for key in ("accuracy", "accuracy_loss", "size_change")]
+    notes = [BOOK["strategies_note"], *(_from(one) for one in (study, *others)), *_missing(study)]
+    return Sheet("strategies", BOOK["strategies_title"], head, columns, rows, spread(study), notes, study.study.name)
+
+
+def _beside(one: Pruning, criterion: str) -> list[Cell]:
+    cell = one.cell("finetuned", criterion, "report")
+    lost = None if one.original.mean is None else 100 * (cell.mean - one.original.mean)
+    cells = {"accuracy": accuracy(cell), "loss": Cell(lost, 2, "signed")}
+    cells["size_change"] = change(one.left("size_bytes", criterion, "report"))
+    return [beside(cell, one.reported(criterion, key)) for key, cell in cells.items()]
+
+
+def _from(one: Pruning) -> dict[str, str]:
+    name = one.study.name
+    return {lang: pick(TRANSFER_BOOK, "of_study", lang, study=name, provenance=provenance(one)[lang]) for lang in LANGS}
+
+
+def _missing(study: Pruning) -> list[dict[str, str]]:
+    profile = study.results.profile
+    return [
+        both("not_run", study=name, profile=profile, command=f"kdlib run {name} --profile {profile}")
+        for name in study.study.beside
+        if name not in study.results.beside
+    ]
+
+
+def reference(study: Pruning) -> Sheet | None:
+    """The architecture with the report's classes at its image size, unpruned and pruned layer by layer."""
+    found = (study.measured or {}).get("reference") or []
+    whole = next((one for one in found if one["scope"] is None), None)
+    if whole is None:
+        return None
+    given, rows, matching = layerwise_reported(study), [], []
+    for one in found:
+        changed = None if one is whole else 100 * (one["size_mib"] / whole["size_mib"] - 1)
+        size = Cell(one["size_mib"], 2)
+        flops = Cell(one["macs_thop"] / 1e9, 2)
+        cells = [size, Cell(changed, 2, "signed"), flops]
+        if one is whole:
+            cells = [beside(size, study.reported("original", "size_mb")), Cell()]
+            cells.append(beside(flops, study.reported("original", "flops_g")))
+        elif given is not None and one["ratio"] == study.spec.ratio:
+            cells[1] = Cell(changed, 2, "signed", reported=given, reported_digits=1)
+            if numbers.rounded(changed, 1) == given:
+                matching.append(one)
+        rows.append(Row([{lang: _structure(one, lang) for lang in LANGS}], cells))
+    said = {"model": lambda lang: names.label(study.study, study.spec.model, lang)}
+    said |= {"classes": study.spec.num_classes, "size": f"{study.spec.image_size}×{study.spec.image_size}"}
+    notes = [BOOK["reference_note"]]
+    if len(matching) == 1:
+        change_said, row = (lambda lang: numbers.signed(given, 1, lang)), (lambda lang: _structure(matching[0], lang))
+        notes.append(both("reference_match", change=change_said, row=row))
+    counted = ", ".join(f"{name} {number}" for name, number in study.measured["packages"].items())
+    notes += [BOOK["what_size_counts"], both("counted_with", packages=counted)]
+    columns = [BOOK[key] for key in ("size", "size_change", "flops")]
+    title, head = both("reference_title", **said), [both("structure")]
+    return Sheet("reference", title, head, columns, rows, "", notes, study.study.name)
+
+
+def layerwise_reported(study: Pruning) -> float | None:
+    """The change of size (%) that the report gives for layer-wise pruning of this network; None where it gives none.
+
+    Layer by layer every criterion removes as many channels, so one number stands for all.
+    """
+    for one in (study, *neighbours(study)):
+        if one.spec.scope == "layerwise" and one.spec.model == study.spec.model:
+            given = {one.reported(criterion, "size_change") for criterion in one.spec.criteria} - {None}
+            if len(given) == 1:
+                return given.pop()
+    return None
+
+
+def _structure(one: dict, lang: str) -> str:
+    if one["scope"] is None:
+        return pick(BOOK, "unpruned", lang)
+    se = "" if one["protect_se"] is None else pick(BOOK, "se_protected" if one["protect_se"] else "se_open", lang)
+    said = {"scope": pick(BOOK, f"scope_{one['scope']}", lang), "se": se}
+    said["ratio"] = pick(BOOK, "at_ratio", lang, ratio=percent(one["ratio"], lang))
+    return pick(BOOK, "reference_row", lang, **said)

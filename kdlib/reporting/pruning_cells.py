@@ -1,0 +1,115 @@
+"""Cells and words that the tables of pruning studies share."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from kdlib.reporting import names, numbers
+from kdlib.reporting.pruning_runs import Gap, Pruning
+from kdlib.reporting.pruning_text import BOOK, both
+from kdlib.reporting.results import Cell as Gathered
+from kdlib.reporting.results import Estimate
+from kdlib.reporting.sheet import Cell, Row
+from kdlib.reporting.text import LANGS
+
+
+def accuracy(cell: Gathered, best: bool = False) -> Cell:
+    """An accuracy over seeds, in per cent, with how many of its runs diverged."""
+    mark = f" †{len(cell.diverged)}" if cell.diverged else ""
+    number = None if cell.mean is None else 100 * cell.mean
+    return Cell(number, 2, sd=None if cell.sd is None else 100 * cell.sd, best=best, mark=mark)
+
+
+def share(left: Estimate) -> Cell:
+    """A share over seeds, in per cent."""
+    if left.mean is None:
+        return Cell()
+    return Cell(100 * left.mean, 1, sd=None if left.sd is None else 100 * left.sd)
+
+
+def change(left: Estimate) -> Cell:
+    """What is left, as a change in per cent: 0.726 is -27.4."""
+    if left.mean is None:
+        return Cell()
+    return Cell(100 * (left.mean - 1), 1, "signed", sd=None if left.sd is None else 100 * left.sd)
+
+
+def gap_cell(gap: Gap | None) -> Cell:
+    """A difference in points with its interval."""
+    if gap is None:
+        return Cell()
+    interval = None if gap.interval is None else (100 * gap.interval[0], 100 * gap.interval[1])
+    return Cell(100 * gap.mean, 2, "signed", interval=interval)
+
+
+def evidence(gap: Gap | None) -> str | dict[str, str]:
+    """What a difference's interval was drawn over."""
+    if gap is None or not gap.over:
+        return numbers.DASH
+    return both(f"over_{gap.over}", n=lambda lang: numbers.integer(gap.n, lang))
+
+
+def beside(cell: Cell, reported: float | None, most: int = 3) -> Cell:
+    """The cell with what the report gave, as precise as the report was, but two decimals where ours has them."""
+    if reported is None:
+        return cell
+    given = numbers.decimals_of([reported], most)
+    return replace(cell, reported=reported, reported_digits=max(given, min(cell.digits, 2)))
+
+
+def best_of(values: list[float | None], scale: float, digits: int) -> set[int]:
+    """Places of the highest printed value; all on a tie, none when fewer than two compete."""
+    printed = [None if value is None else numbers.rounded(scale * value, digits) for value in values]
+    there = [value for value in printed if value is not None]
+    return {k for k, value in enumerate(printed) if value == max(there)} if len(there) > 1 else set()
+
+
+def places(values: dict[str, float], scale: float) -> dict[str, int]:
+    """Place by value as printed, 1 the highest; equal values share a place."""
+    printed = {key: numbers.rounded(scale * value, 2) for key, value in values.items()}
+    return {key: 1 + sum(other > value for other in printed.values()) for key, value in printed.items()}
+
+
+def named(study: Pruning, criterion: str) -> dict[str, str]:
+    """A criterion's name, or the original's, in both languages, as a row begins with it."""
+    return {lang: capital(study.name(criterion, lang), lang) for lang in LANGS}
+
+
+def capital(said: str, lang: str) -> str:
+    """A text with a capital letter at its head; the Turkish one of i has a dot."""
+    return ("İ" if lang == "tr" and said[:1] == "i" else said[:1].upper()) + said[1:]
+
+
+def setting_words(study: Pruning, setting: str) -> dict:
+    """A setting and its scope, for a title."""
+    return {"setting": lambda lang: study.called(study.settings[setting], lang), "scope": study.scope}
+
+
+def spread(study: Pruning) -> dict[str, str]:
+    """What the numbers are: means over seeds, or those of one; and whether all seeds share an original."""
+    if len({arm.seed for arm, _ in study.results.select(role="finetuned")}) < 2:
+        return BOOK["one_seed_legend"]
+    originals = {record.id for _, record in study.results.select(role="original")}
+    return BOOK["seeds_legend" if len(originals) == 1 else "seeds_only"]
+
+
+def diverged_note(rows: list[Row]) -> list[dict[str, str]]:
+    """What the dagger says, where a cell has one."""
+    cells = (cell for row in rows for cell in row.cells if isinstance(cell, Cell))
+    return [BOOK["diverged"]] if any("†" in cell.mark for cell in cells) else []
+
+
+def provenance(study: Pruning) -> dict[str, str]:
+    """Where the numbers come from."""
+    return {lang: names.provenance(study.results, lang) for lang in LANGS}
+
+
+def image(data: dict) -> str:
+    """The size of a dataset's images: 64×64."""
+    return "×".join(str(side) for side in data["shape"][1:])
+
+
+def span(values: list[float], digits: int, lang: str) -> str:
+    """The lowest and highest of some numbers, or the one they all print as."""
+    low, high = (numbers.decimal(pick, digits, lang) for pick in (min(values), max(values)))
+    return low if low == high else f"{low}–{high}"

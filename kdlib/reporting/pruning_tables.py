@@ -1,0 +1,283 @@
+"""Tables of the pruning studies: the report's own with our numbers, and what an honest measurement adds to them.
+
+Everything is read from run records and ``pruned.json`` of the study's folder; see `pruning_runs`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from kdlib.reporting import names, numbers, pruning_beside
+from kdlib.reporting.pruning_cells import (
+    accuracy,
+    beside,
+    best_of,
+    change,
+    diverged_note,
+    evidence,
+    gap_cell,
+    image,
+    named,
+    places,
+    provenance,
+    setting_words,
+    share,
+    span,
+    spread,
+)
+from kdlib.reporting.pruning_runs import Pruning, percent, read, shown
+from kdlib.reporting.pruning_text import BOOK, both
+from kdlib.reporting.results import Results, estimate
+from kdlib.reporting.sheet import Cell, Row, Sheet
+from kdlib.reporting.text import LANGS, pick
+
+GIGA, MEBI = 1e9, 2**20
+
+
+def sheets(results: Results) -> list[Sheet]:
+    """Every table of a pruning study whose runs are there; [] for a study that is none."""
+    study = read(results)
+    if study is None:
+        return []
+    made = [configuration(study), comparison(study), ranking(study), recovery(study), equal_macs(study)]
+    made += [squeeze_excite(study), latency(study), pruning_beside.strategies(study), pruning_beside.reference(study)]
+    return [sheet for sheet in made if sheet]
+
+
+def configuration(study: Pruning) -> Sheet | None:
+    """What the runs at the report's setting were asked, beside the report's own configuration."""
+    found = [r for _, r in study.results.select(role="finetuned", **study.settings.get("report", {}))]
+    if "report" not in study.settings or not found:
+        return None
+    rows = []
+    for key, said in study.spec.configuration.items():
+        label = BOOK.get(f"key_{key}") or key.replace("_", " ")
+        cells = [{lang: _asked(study, found, key, lang) for lang in LANGS}]
+        rows.append(Row([label], [*cells, {lang: _said(study, key, said, lang) for lang in LANGS}]))
+    columns, notes = [BOOK["here"], BOOK["report"]], [BOOK["configuration_note"], provenance(study)]
+    head, title = [BOOK["configuration_head"]], BOOK["configuration_title"]
+    return Sheet("configuration", title, head, columns, rows, "", notes, study.study.name)
+
+
+def _asked(study: Pruning, found: list, key: str, lang: str) -> str:
+    """One entry as our runs have it; an en dash where no record says it."""
+    run = found[0].run
+    config, data = run["config"], run["dataset"]
+    asked, recipe = config.get("pruning") or {}, config.get("recipe") or {}
+    sizes = {part: numbers.integer(size, lang) for part, size in data["sizes"].items()}
+    special = {
+        "model": lambda: study.name(study.spec.model, lang),
+        "data": lambda: pick(BOOK, "data", lang, name=names.label(study.study, data["name"], lang), **sizes),
+        "train_images": lambda: sizes["train"],
+        "test_images": lambda: sizes["test"],
+        "image_size": lambda: image(data),
+        "classes": lambda: numbers.integer(len(data["classes"]), lang),
+        "criteria": lambda: ", ".join(study.name(criterion, lang) for criterion in study.criteria("report")),
+        "calibration_batches": lambda: _batches(found, asked, lang),
+    }
+    if key in special:
+        return special[key]()
+    value = recipe.get(key, asked.get(key))
+    return numbers.DASH if value is None else _said(study, key, value, lang)
+
+
+def _batches(found: list, asked: dict, lang: str) -> str:
+    """How many batches the criteria that look at images saw; what was asked where none did."""
+    seen = [record.run["pruning"]["calibration"] for record in found if record.run.get("pruning")]
+    most = max(seen, key=lambda one: one["batches"], default={"batches": 0})
+    if not most["batches"]:
+        return shown(asked.get("calibration_batches"), lang) or numbers.DASH
+    said = {key: numbers.integer(most[key], lang) for key in ("batches", "images")}
+    return pick(BOOK, "batches", lang, **said)
+
+
+def _said(study: Pruning, key: str, value, lang: str) -> str:
+    if key == "ratio" and isinstance(value, float):
+        return percent(value, lang)
+    if key == "scope" and f"scope_{value}" in BOOK:
+        return pick(BOOK, f"scope_{value}", lang)
+    if key == "image_size" and isinstance(value, int):
+        return f"{value}×{value}"
+    if isinstance(value, str):
+        return names.label(study.study, value, lang)
+    return shown(value, lang)
+
+
+def comparison(study: Pruning) -> Sheet | None:
+    """The report's table in its columns: the original, then each criterion after plain fine-tuning."""
+    criteria = study.criteria("report")
+    if not criteria:
+        return None
+    rows = [_compared(study, row) for row in ["original", *criteria]]
+    best = best_of([study.cell("finetuned", c, "report").mean for c in criteria], 100, 2)
+    theirs = best_of([study.reported(c, "accuracy") for c in criteria], 1, 2)
+    for k, row in enumerate(rows[1:]):
+        cell = row.cells[0]
+        row.cells[0] = replace(cell, best=k in best, reported_best=k in theirs)
+    columns = ["accuracy", "accuracy_loss", "size", "size_change", "latency", "flops", "flops_change"]
+    title = both("comparison_title", **setting_words(study, "report"))
+    notes = [BOOK["what_size_counts"], *_measured_notes(study), *_hooks(study), *diverged_note(rows), provenance(study)]
+    head, columns = [BOOK["criterion"]], [BOOK[key] for key in columns]
+    return Sheet("comparison", title, head, columns, rows, spread(study), notes, study.study.name)
+
+
+def _compared(study: Pruning, row: str) -> Row:
+    measured = {**study.models(), **study.models("report")}.get(row, {})
+    found = [one for criterion in study.criteria("report") for one in study.structures(criterion, "report")]
+    if row == "original":
+        cell, lost, left = study.original, Cell(), Cell()
+        sizes = [one["size_bytes"][0] / MEBI for one in found][:1]
+    else:
+        cell, left = study.cell("finetuned", row, "report"), change(study.left("size_bytes", row, "report"))
+        lost = Cell(None if study.original.mean is None else 100 * (cell.mean - study.original.mean), 2, "signed")
+        sizes = [one["size_bytes"][1] / MEBI for one in study.structures(row, "report")]
+    size = estimate(sizes)
+    flops, whole = measured.get("macs_thop_report"), study.models().get("original", {}).get("macs_thop_report")
+    fewer = 100 * (flops / whole - 1) if row != "original" and flops and whole else None
+    cells = {
+        "accuracy": accuracy(cell),
+        "loss": lost,
+        "size_mb": Cell(size.mean, 2, sd=size.sd),
+        "size_change": left,
+        "latency_ms": Cell(measured.get("latency", {}).get("1", {}).get("median_ms"), 2),
+        "flops_g": Cell(flops / GIGA if flops else None, 2),
+        "flops_change": Cell(fewer, 1, "signed"),
+    }
+    return Row([named(study, row)], [beside(cell, study.reported(row, key)) for key, cell in cells.items()])
+
+
+def _measured_notes(study: Pruning) -> list[dict[str, str]]:
+    if not study.models("report"):
+        return []
+    size = f"{study.measured['report_size']}×{study.measured['report_size']}"
+    here = f"{study.measured['image_size']}×{study.measured['image_size']}"
+    return [both("what_flops_count", size=size, here=here), BOOK["measured_once"]]
+
+
+def _hooks(study: Pruning) -> list[dict[str, str]]:
+    """The report's slow networks, where some are many times slower than its original though they compute less."""
+    slow, rest = study.slow_in_report()
+    if not slow:
+        return []
+    listed = {"names": lambda lang: ", ".join(study.name(criterion, lang) for criterion in slow)}
+    spans = {"slow": list(slow.values()), "fast": list(rest.values())}
+    return [both("hooks", **listed, **{key: lambda lang, v=v: span(v, 2, lang) for key, v in spans.items()})]
+
+
+def ranking(study: Pruning) -> Sheet | None:
+    """Places by our accuracy, and how much of the original's accuracy is kept."""
+    criteria, base = study.criteria("report"), study.original.mean
+    if not criteria or not base:
+        return None
+    means = {c: study.cell("finetuned", c, "report").mean for c in criteria}
+    given = {c: study.reported(c, "accuracy") for c in study.spec.criteria}
+    rows, theirs = [], places({c: value for c, value in given.items() if value is not None}, 1)
+    reported_base = study.reported("original", "accuracy")
+    for criterion, place in sorted(places(means, 100).items(), key=lambda item: item[1]):
+        kept, said = 100 * means[criterion] / base, study.reported(criterion, "kept")
+        if said is None and given.get(criterion) is not None and reported_base:
+            said = 100 * given[criterion] / reported_base
+        right = beside(accuracy(study.cell("finetuned", criterion, "report")), given.get(criterion))
+        cells = [right, Cell(kept, 1, reported=said)]
+        cells.insert(0, Cell(place, kind="count", reported=theirs.get(criterion)))
+        rows.append(Row([named(study, criterion)], cells))
+    original = {"accuracy": lambda lang: numbers.percent(base, 2, lang)}
+    notes = [both("ranking_note", **original), *([BOOK["kept_note"]] if theirs else []), provenance(study)]
+    columns = [BOOK[key] for key in ("place", "accuracy", "kept")]
+    title, head = both("ranking_title", **setting_words(study, "report")), [BOOK["criterion"]]
+    return Sheet("ranking", title, head, columns, rows, spread(study), notes, study.study.name)
+
+
+def recovery(study: Pruning) -> Sheet | None:
+    """Accuracy right after pruning, fine-tuned and distilled, and what distillation added with its evidence."""
+    rows, over, where = [], set(), None
+    for setting in study.settings:
+        for criterion in study.criteria(setting):
+            wheres = [study.where(role, criterion, setting) for role in ("distilled", "finetuned")]
+            gap, where = study.gap(*wheres), wheres[0] or where
+            over |= {gap.over} if gap else set()
+            cells = [accuracy(study.cell(role, criterion, setting)) for role in ("pruned", "finetuned", "distilled")]
+            label = {lang: study.called(study.settings[setting], lang) for lang in LANGS}
+            rows.append(Row([label, named(study, criterion)], [*cells, gap_cell(gap), evidence(gap)], setting))
+    if not rows:
+        return None
+    columns = [BOOK[key] for key in ("pruned", "finetuned", "distilled", "distilled_gap", "evidence")]
+    original = {"accuracy": lambda lang: numbers.percent(study.original.mean, 2, lang)}
+    teacher = {"setting": lambda lang: names.setting(study.results, where, lang)}
+    notes = [both("recovery_note", **teacher, **original)] if where else []
+    notes += [BOOK["recovery_images"]] if "images" in over else []
+    legend = {lang: f"{spread(study)[lang]}; {pick(BOOK, 'recovery_legend', lang)}" for lang in LANGS}
+    head, notes = [BOOK["setting"], BOOK["criterion"]], [*notes, *diverged_note(rows), provenance(study)]
+    if not where:  # nothing was distilled
+        columns, rows = columns[:2], [Row(row.labels, row.cells[:2], row.group) for row in rows]
+    return Sheet("recovery", BOOK["recovery_title"], head, columns, rows, legend, notes, study.study.name)
+
+
+def equal_macs(study: Pruning) -> Sheet | None:
+    """Criteria that leave networks of one cost: accuracy, and how many channels and parameters that took."""
+    criteria = study.criteria("macs")
+    if not criteria:
+        return None
+    best = best_of([study.cell("finetuned", c, "macs").mean for c in criteria], 100, 2)
+    rows = []
+    for k, criterion in enumerate(criteria):
+        removed = estimate([one["removed"][0] / one["removed"][1] for one in study.structures(criterion, "macs")])
+        cells = [accuracy(study.cell("finetuned", criterion, "macs"), k in best)]
+        cells += [share(study.left("macs", criterion, "macs")), share(removed)]
+        rows.append(Row([named(study, criterion)], [*cells, share(study.left("params", criterion, "macs"))]))
+    columns = [BOOK[key] for key in ("accuracy", "macs_left", "channels_removed", "params_left")]
+    data = next(record.run["dataset"] for _, record in study.results.select(role="finetuned"))
+    notes = [both("macs_note", here=image(data)), *diverged_note(rows), provenance(study)]
+    title, head = both("macs_title", **setting_words(study, "macs")), [BOOK["criterion"]]
+    return Sheet("equal_macs", title, head, columns, rows, spread(study), notes, study.study.name)
+
+
+def squeeze_excite(study: Pruning) -> Sheet | None:
+    """The report's setting with squeeze-excite bottlenecks open and protected, beside each other."""
+    rows = []
+    for pair in (("report", "protected"), ("macs", "macs_protected")):
+        for criterion in (c for c in study.criteria(pair[0]) if c in study.criteria(pair[1])):
+            for setting, word in zip(pair, ("open", "protected"), strict=True):
+                sizes = estimate([one["size_bytes"][1] / MEBI for one in study.structures(criterion, setting)])
+                few = study.narrowest(criterion, setting)
+                cells = [accuracy(study.cell("finetuned", criterion, setting)), Cell(sizes.mean, 2, sd=sizes.sd)]
+                cells += [f"{few[1]} → {few[0]}", few[2]] if few else [numbers.DASH, numbers.DASH]
+                label = {lang: study.called(study.settings[pair[0]], lang) for lang in LANGS}
+                rows.append(Row([label, named(study, criterion), BOOK[word]], cells, f"{pair[0]} {criterion}"))
+    if not rows:
+        return None
+    columns = [BOOK[key] for key in ("accuracy", "size", "narrowest", "layer")]
+    title, head = both("se_title", scope=study.scope), [BOOK[key] for key in ("setting", "criterion", "bottlenecks")]
+    notes = [BOOK["se_note"], *diverged_note(rows), provenance(study)]
+    return Sheet("squeeze_excite", title, head, columns, rows, spread(study), notes, study.study.name)
+
+
+def latency(study: Pruning) -> Sheet | None:
+    """Measured latency of every network at each batch size, its ratio to the original, and odd channel counts."""
+    base = study.models().get("original")
+    if not base:
+        return None
+    sizes, here = sorted(base["latency"], key=int), study.measured["image_size"]
+    rows = [_timed(study, base, base, sizes)]
+    for setting in study.settings:
+        rows += [_timed(study, model, base, sizes, setting) for model in study.models(setting).values()]
+    columns = [both(key, n=n) for n in sizes for key in ("latency_batch", "latency_ratio")]
+    title, legend = both("latency_title", here=f"{here}×{here}"), BOOK["latency_legend"]
+    about = study.measured["hardware"]
+    hardware = (lambda lang: about["gpu"]) if study.measured["device"] != "cpu" and about.get("gpu") else None
+    hardware = hardware or (lambda lang: pick(BOOK, "hardware", lang, **about))
+    said = {key: study.measured[key] for key in ("repeats", "warm_up", "device")}
+    head, notes = [BOOK["setting"], BOOK["criterion"]], [both("latency_note", hardware=hardware, **said)]
+    notes.append(provenance(study))
+    return Sheet("latency", title, head, [*columns, BOOK["odd"]], rows, legend, notes, study.study.name)
+
+
+def _timed(study: Pruning, model: dict, base: dict, sizes: list[str], setting: str | None = None) -> Row:
+    cells = []
+    for size in sizes:
+        timed, against = model["latency"][size], base["latency"][size]["median_ms"]
+        cells.append(Cell(timed["median_ms"], 2, interval=(timed["q1_ms"], timed["q3_ms"])))
+        cells.append(Cell(timed["median_ms"] / against, 2))
+    label = {lang: study.called(study.settings[setting], lang) for lang in LANGS} if setting else numbers.DASH
+    called = named(study, model["criterion"] if setting else "original")
+    return Row([label, called], [*cells, Cell(model["odd_channels"], kind="count")], setting)

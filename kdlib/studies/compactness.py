@@ -1,0 +1,118 @@
+"""What pruning saved, measured: sizes, MACs and latency of a study's models, taken in turns on one machine."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+from kdlib import models, profiling, pruning
+from kdlib.studies import records, runner
+from kdlib.studies.pruning_schema import Pruning
+from kdlib.studies.records import Arm
+from kdlib.training import resolve_device
+
+if TYPE_CHECKING:
+    from kdlib.studies.experiment import Experiment
+
+FILE = "pruned.json"
+
+
+def write(experiment: "Experiment") -> Path | None:
+    """Measure the unpruned model and the pruned ones of a pruning study; what is there for the same runs stays.
+
+    The models are those of the first seed at the report's ratio and at equal MACs, before fine-tuning, which changes
+    weights and not shapes. None for a study that prunes nothing.
+    """
+    spec = experiment.settings.pruning
+    if spec is None:
+        return None
+    path = experiment.folder / FILE
+    arms = _arms(experiment, spec)
+    device = resolve_device(experiment.parameters.device)
+    asked = {
+        "runs": [arm.id for arm in arms],
+        "batches": spec.latency_batches,
+        "repeats": spec.latency_repeats,
+        "size": spec.image_size,
+        "classes": spec.num_classes,
+        "device": str(device),
+        "hardware": records.hardware(),
+        "packages": profiling.packages(),
+    }
+    if _current(path, asked):
+        return path
+    found = {
+        **{"asked": asked, "packages": profiling.packages(), "hardware": records.hardware(), "device": str(device)},
+        **{"image_size": experiment.dataset.shape[1], "report_size": spec.image_size},
+        **{"repeats": spec.latency_repeats, "warm_up": profiling.WARM_UP},
+        "models": _models(experiment, spec, arms, device),
+        "reference": _reference(spec),
+    }
+    records.write_text(path, json.dumps(found, indent=1) + "\n")
+    return path
+
+
+def _arms(experiment: "Experiment", spec: Pruning) -> list[Arm]:
+    arms = experiment.plan.arms
+    first = experiment.settings.seeds[0]
+    original = next(arm for arm in arms if arm.role == "original")
+    shown = [arm for arm in arms if arm.role == "pruned" and arm.seed == first]
+    return [original, *(arm for arm in shown if arm.macs is not None or arm.ratio == spec.ratio)]
+
+
+def _models(experiment: "Experiment", spec: Pruning, arms: list[Arm], device: torch.device) -> list[dict[str, Any]]:
+    built = [runner.trained(experiment.plan.runs[arm.id], experiment.runs_folder) for arm in arms]
+    channels, height, width = experiment.dataset.shape
+    found = [
+        {
+            **{key: getattr(arm, key) for key in ("id", "role", "criterion", "ratio", "macs", "protect_se")},
+            "size_mib": profiling.state_bytes(model) / 2**20,
+            "macs_thop": profiling.macs_thop(model, (channels, height, width)),
+            "macs_thop_report": profiling.macs_thop(model, (channels, spec.image_size, spec.image_size)),
+            "odd_channels": _odd(model),
+            "latency": {},
+        }
+        for arm, model in zip(arms, built, strict=True)
+    ]
+    for size in spec.latency_batches:
+        batch = torch.zeros(size, *experiment.dataset.shape, device=device)
+        for row, times in zip(found, profiling.latencies(built, batch, spec.latency_repeats), strict=True):
+            row["latency"][str(size)] = times
+    return found
+
+
+def _odd(model: nn.Module) -> int:
+    """How many convolutions and linear layers have an odd number of output channels."""
+    return sum(layer.weight.shape[0] % 2 for layer in model.modules() if isinstance(layer, pruning.LAYERS))
+
+
+def _reference(spec: Pruning) -> list[dict[str, Any]]:
+    """The report's architecture, counted: layer-wise pruning leaves the same channels whatever the weights are."""
+    model = models.build(spec.model, spec.num_classes)
+    shape = (3, spec.image_size, spec.image_size)
+    rows: list[dict[str, Any]] = [{"scope": None, "protect_se": None, "ratio": None, **_counted(model, shape)}]
+    for protect in (False, True):
+        asked = pruning.Spec("magnitude", ratio=spec.ratio, scope="layerwise", protect_se=protect)
+        pruned = pruning.prune(model, asked, shape=(3, 64, 64))
+        row = {"scope": "layerwise", "protect_se": protect, "ratio": spec.ratio, **_counted(pruned.model, shape)}
+        rows.append(row)
+        if "squeeze-excite" not in pruned.report["protected"].values() and protect:
+            rows.pop()  # nothing to protect: the same row twice
+    return rows
+
+
+def _counted(model: nn.Module, shape: tuple[int, int, int]) -> dict[str, Any]:
+    return {
+        "size_mib": profiling.state_bytes(model) / 2**20,
+        "macs_thop": profiling.macs_thop(model, shape),
+        "params": profiling.count_parameters(model),
+    }
+
+
+def _current(path: Path, asked: dict[str, Any]) -> bool:
+    try:
+        return json.loads(path.read_text(encoding="utf-8")).get("asked") == asked
+    except (OSError, ValueError):
+        return False

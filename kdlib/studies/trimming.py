@@ -1,0 +1,55 @@
+"""Do the runs that train nothing: a checkpoint tested as it is, and a model pruned in many ways."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from kdlib import models, pruning
+from kdlib.progress import Progress
+from kdlib.studies import records
+from kdlib.studies.run import Run
+from kdlib.training import evaluate
+from kdlib.training.precision import choose
+
+
+def do(runs: Sequence[Run], whole: nn.Module | None, folder: Path, device: torch.device, bar: Progress) -> None:
+    """Write the record of each run; ``whole`` is the unpruned model of all that prune.
+
+    The model is traced once for each choice of what stays, and scored once for each criterion and draw of calibration
+    images, however many ratios are asked of it.
+    """
+    structures: dict[tuple, pruning.Structure] = {}
+    scores: dict[tuple, dict] = {}
+    for run in runs:
+        pruned = None if run.prune is None else _pruned(run, whole.to(device), structures, scores, device)
+        model = _taken(run) if pruned is None else pruned.model
+        precision = choose(model, run.dataset.shape, 64, device, run.precision)
+        outcome = evaluate(model, run.dataset, device, precision)
+        extra = {"dataset": run.dataset.describe(), "train_flops": run.train_flops(), "device": str(device)}
+        if pruned is None:
+            outcome.state = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+        else:
+            extra["pruning"] = pruned.report
+        records.write(folder, run.id, run.config, outcome, extra, pruned)
+        bar.advance(run.train_flops() / 1e12)
+
+
+def _taken(run: Run) -> nn.Module:
+    """Return the model of a checkpoint, which must fit as a whole."""
+    model = run.build()
+    models.start_from(model, run.weights.load(run.model))
+    return model
+
+
+def _pruned(run: Run, whole: nn.Module, structures: dict, scores: dict, device: torch.device) -> pruning.Pruned:
+    spec = run.prune
+    kept = (spec.keep, spec.protect_se)
+    if kept not in structures:
+        structures[kept] = pruning.scan(whole, run.dataset.shape, *kept)
+    batches = pruning.calibration(run.dataset, spec, device) if spec.calibrated else []
+    asked = (spec.criterion, spec.calibration_batches, spec.batch_size, spec.threshold, spec.norm, spec.seed)
+    if asked not in scores:
+        scores[asked] = pruning.score(whole, batches, spec)
+    return pruning.prune(whole, spec, batches, run.dataset.shape, structure=structures[kept], scores=scores[asked])

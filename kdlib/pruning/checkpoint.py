@@ -26,8 +26,11 @@ def save(path: str | Path, model: nn.Module, history: History, build: dict[str, 
     steps = [[[layer, side, list(index)] for layer, side, index in step] for step in history]
     state = {name: tensor.detach().cpu().clone() for name, tensor in model.state_dict().items()}
     aside = path.with_name(f".{path.name}.half")
-    torch.save({"format": _FORMAT, "build": build, "history": steps, "state_dict": state}, aside)
-    os.replace(aside, path)
+    try:
+        torch.save({"format": _FORMAT, "build": build, "history": steps, "state_dict": state}, aside)
+        os.replace(aside, path)
+    finally:
+        aside.unlink(missing_ok=True)
     return path
 
 

@@ -123,16 +123,19 @@ CALIBRATED = ("coverage", "wanda", "taylor")
 """Criteria that need images."""
 
 
-def gathered(structure: Structure, scores: Scores) -> dict[str, torch.Tensor]:
+def gathered(structure: Structure, scores: Scores, first: bool = False) -> dict[str, torch.Tensor]:
     """Return for each open set of channels the mean score of its members, float64 (n,).
 
-    Where a layer reads a channel at several places (after flattening) these add up. Raises ``UserError`` for a score
-    that is not finite.
+    Where a layer reads a channel at several places (after flattening) these add up. ``first``: the score of a set's
+    first layer alone, for the mean of several random draws would spare the sets of many layers. Raises ``UserError``
+    for a score that is not finite.
     """
     found = {}
     for channels in structure.open:
         total, members = torch.zeros(channels.size, dtype=torch.float64), 0
         for member in channels.members:
+            if first and member.layer != channels.name:
+                continue
             if (own := scores.get((member.layer, member.side))) is not None:
                 total.index_add_(0, member.root, own.detach().cpu().double()[member.index])
                 members += 1
@@ -155,9 +158,15 @@ def _pass(model: nn.Module, batches: Batches, watch: Callable[[str, torch.Tensor
 
 @contextmanager
 def watching(model: nn.Module, watch: Callable[[str, torch.Tensor], None]) -> Iterator[None]:
-    """Show ``watch`` the name and input of every convolution and linear layer; no hook outlives the block."""
+    """Show ``watch`` name and input (B, C, ...) of every convolution and linear layer; no hook outlives the block."""
+
+    def show(layer: nn.Module, given: tuple[torch.Tensor, ...], name: str) -> None:
+        seen = given[0].detach().float()
+        # A linear layer reads the last dimension, as where ConvNeXt turns (B, C, H, W) to (B, H, W, C).
+        watch(name, seen.movedim(-1, 1) if isinstance(layer, nn.Linear) else seen)
+
     hooks = [
-        layer.register_forward_pre_hook(lambda _, given, name=name: watch(name, given[0].detach().float()))
+        layer.register_forward_pre_hook(lambda layer, given, name=name: show(layer, given, name))
         for name, layer in _layers(model)
     ]
     try:
@@ -168,8 +177,8 @@ def watching(model: nn.Module, watch: Callable[[str, torch.Tensor], None]) -> It
 
 
 def _by_channel(given: torch.Tensor) -> torch.Tensor:
-    """(B, C, ...) to (C, everything else); a linear layer's channels come last."""
-    return given.transpose(0, 1).flatten(1) if given.dim() != 3 else given.flatten(0, 1).T
+    """(B, C, ...) to (C, everything else)."""
+    return given.transpose(0, 1).flatten(1)
 
 
 def _first_order(module: nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
@@ -213,5 +222,3 @@ def _facing(layer: nn.Module, norms: torch.Tensor) -> torch.Tensor:
         return norms.reshape(-1, 1, *rest)
     per_block = norms.reshape(blocks, 1, -1).expand(-1, layer.out_channels // blocks, -1)
     return per_block.reshape(layer.out_channels, -1, *rest)
-
-

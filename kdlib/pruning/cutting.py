@@ -40,7 +40,7 @@ def replay(model: nn.Module, history: History) -> nn.Module:
                 handler = PrunerBox[ops.module2type(layer)]
                 cut = handler.prune_out_channels if side == "out" else handler.prune_in_channels
                 cut(layer, list(index))
-            except (AttributeError, KeyError, IndexError, AssertionError) as error:
+            except (AttributeError, KeyError, IndexError, AssertionError, RuntimeError) as error:
                 raise UserError(f"this pruning history belongs to another architecture: {name}: {error}") from None
             for key, p in layer.named_parameters(recurse=False):
                 p.requires_grad_(trained[key])

@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -10,7 +10,7 @@ from torch import nn
 
 from kdlib.data import Dataset, normalise
 from kdlib.errors import UserError
-from kdlib.profiling import count_parameters, state_bytes
+from kdlib.profiling import count_parameters, forward_macs, state_bytes
 from kdlib.pruning.criteria import CRITERIA, Batches, Scores, gathered
 from kdlib.pruning.cutting import History, cuts, replay
 from kdlib.pruning.selection import choose
@@ -91,9 +91,9 @@ def prune(
     first_scores: dict[str, torch.Tensor] = {}
     for step in range(1, spec.steps + 1):
         if step > 1:
-            structure = scan(subject, shape, spec.keep, spec.protect_se)
+            structure = _within(scan(subject, shape, spec.keep, spec.protect_se), sizes)
         layers = scores if step == 1 and scores is not None else score(subject, batches, spec)
-        own = gathered(structure, layers)
+        own = gathered(structure, layers, first=spec.criterion == "random")
         first_scores = first_scores or own
         removed = choose(structure, own, spec, sizes, macs, step)
         history.append(cuts(structure, removed))
@@ -112,6 +112,12 @@ def _inputs(images, shape, spec: Spec, scores: Scores | None) -> tuple[Batches, 
     if shape is None and not batches:
         raise UserError("prune needs the shape of an image, (channels, height, width), or images")
     return batches, tuple(shape or batches[0][0].shape[1:])
+
+
+def _within(structure: Structure, sizes: dict[str, int]) -> Structure:
+    """Close sets that were none at the first step: a depthwise convolution of one channel left no longer couples."""
+    sets = [c if c.protected or c.name in sizes else replace(c, protected="not prunable") for c in structure.sets]
+    return replace(structure, sets=sets)
 
 
 def _counted(batches: Batches, spec: Spec) -> dict[str, int]:
@@ -144,8 +150,6 @@ def _report(model, subject, structure: Structure, history: History, shape) -> di
         "protected": {channels.name: channels.protected for channels in structure.sets if channels.protected},
         "removed": [sum(sizes.values()) - sum(left.values()), total],
         "params": [count_parameters(model), count_parameters(subject)],
-        "macs": [structure.macs(), scan(subject, shape).macs()],
+        "macs": [structure.macs(), forward_macs(subject, shape)],
         "size_bytes": [state_bytes(model), state_bytes(subject)],
     }
-
-

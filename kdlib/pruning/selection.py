@@ -92,6 +92,8 @@ def _until(structure: Structure, order: dict, spec: Spec, sizes: dict[str, int],
             counts = _lowest(structure, order, count)
         return _cut(structure, order, counts, spec)
 
+    if structure.macs() <= target:  # an earlier step may have taken more than its part
+        return {}
     low, high = 0, total
     if structure.macs(removal(high)) > target:
         raise UserError(f"macs {spec.macs:g} cannot be reached: the protected layers alone take more; say more")

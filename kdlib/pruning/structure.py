@@ -76,14 +76,12 @@ class Structure:
         for name, (per_pair, inner, outer, blocks) in self._arithmetic.items():
             out = outer - gone.get((name, "out"), 0)
             # Depthwise: an output channel reads its own input channel alone.
-            read = inner // blocks if blocks == outer else (inner - gone.get((name, "in"), 0)) // blocks
+            read = inner // blocks if 1 < blocks == outer else (inner - gone.get((name, "in"), 0)) // blocks
             total += per_pair * out * read
         return total
 
 
-def scan(
-    model: nn.Module, shape: tuple[int, int, int], keep: Iterable[str] = (), protect_se: bool = True
-) -> Structure:
+def scan(model: nn.Module, shape: tuple[int, int, int], keep: Iterable[str] = (), protect_se: bool = True) -> Structure:
     """Trace a model with one image of ``shape`` (C, H, W) and return its sets of channels.
 
     Protected are the channels of the model's output, those of layers below the modules named in ``keep`` (``layer1``,
@@ -142,7 +140,7 @@ def _excites(module: nn.Module) -> bool:
 
 
 def _channels(group, graph, names: dict, keep: tuple[str, ...], exciters: list[str]) -> Channels | None:
-    members, reads, blocks, foreign = [], False, 1, False
+    members, reads, blocks, foreign, ends = [], False, 1, False, False
     root = group[0].dep.target.module
     size = graph.get_out_channels(root)
     for item in group:
@@ -151,7 +149,9 @@ def _channels(group, graph, names: dict, keep: tuple[str, ...], exciters: list[s
             foreign = True
             continue
         if module not in names:  # an operation without weights: an addition, a concatenation, the output
+            ends |= type(module).__name__ == "_OutputOp"
             continue
+        foreign |= not _cuttable(module)
         out = graph.is_out_channel_pruning_fn(handler)
         reads |= not out
         if isinstance(module, _ConvNd) and module.groups > 1 and not _depthwise(module):
@@ -160,7 +160,8 @@ def _channels(group, graph, names: dict, keep: tuple[str, ...], exciters: list[s
         members.append(Member(names[module], "out" if out else "in", index, origin))
     if size is None or size % blocks:
         return None
-    return Channels(names[root], size, members, blocks, _reason(members, reads, foreign, keep, exciters))
+    foreign |= 1 < blocks == size  # one channel a block: none can leave
+    return Channels(names[root], size, members, blocks, _reason(members, reads and not ends, foreign, keep, exciters))
 
 
 def _reason(members: list[Member], reads: bool, foreign: bool, keep: tuple[str, ...], exciters: list[str]) -> str:
@@ -177,6 +178,14 @@ def _reason(members: list[Member], reads: bool, foreign: bool, keep: tuple[str, 
 
 def _below(name: str, prefix: str) -> bool:
     return name == prefix or name.startswith(f"{prefix}.")
+
+
+def _cuttable(module: nn.Module) -> bool:
+    """Whether channels can leave: not where weights are computed (weight norm), nor from transposed convolutions of
+    several groups."""
+    if isinstance(module, _ConvTransposeNd) and module.groups > 1 and not _depthwise(module):
+        return False
+    return not isinstance(module, LAYERS) or "weight" in module._parameters
 
 
 def _depthwise(module: nn.Module) -> bool:

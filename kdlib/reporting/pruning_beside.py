@@ -9,6 +9,7 @@ from kdlib.reporting.pruning_text import BOOK, both
 from kdlib.reporting.sheet import Cell, Row, Sheet
 from kdlib.reporting.text import LANGS, pick
 from kdlib.reporting.transfer_text import BOOK as TRANSFER_BOOK
+from kdlib.studies import schema
 
 
 def neighbours(study: Pruning) -> list[Pruning]:
@@ -77,7 +78,8 @@ def reference(study: Pruning) -> Sheet | None:
             cells.append(beside(flops, study.reported("original", "flops_g")))
         elif given is not None and one["ratio"] == study.spec.ratio:
             cells[1] = Cell(changed, 2, "signed", reported=given, reported_digits=1)
-            if numbers.rounded(changed, 1) == given:
+            # As printed: -18.75 comes to a reported -18.8, whichever way its next decimals lean.
+            if numbers.rounded(abs(changed - given), 2) <= 0.05:
                 matching.append(one)
         rows.append(Row([{lang: _structure(one, lang) for lang in LANGS}], cells))
     said = {"model": lambda lang: names.label(study.study, study.spec.model, lang)}
@@ -98,12 +100,19 @@ def layerwise_reported(study: Pruning) -> float | None:
 
     Layer by layer every criterion removes as many channels, so one number stands for all.
     """
-    for one in (study, *neighbours(study)):
-        if one.spec.scope == "layerwise" and one.spec.model == study.spec.model:
-            given = {one.reported(criterion, "size_change") for criterion in one.spec.criteria} - {None}
+    for spec in (study.spec, *(_spec(study, name) for name in study.study.beside)):
+        if spec and spec.scope == "layerwise" and spec.model == study.spec.model:
+            given = {getattr(row, "size_change", None) for row in spec.reported.values()} - {None}
             if len(given) == 1:
                 return given.pop()
     return None
+
+
+def _spec(study: Pruning, name: str):
+    """The pruning of a study beside this one, run or not: what its report gave holds all the same."""
+    if name in study.results.beside:
+        return study.results.beside[name].study.pruning
+    return schema.load(name).pruning if name in schema.names() else None
 
 
 def _structure(one: dict, lang: str) -> str:

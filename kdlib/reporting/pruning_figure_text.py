@@ -22,7 +22,7 @@ BOOK: dict[str, dict[str, str]] = {
         "tr": "Hücreler: tohumlar üzerinden ortalama ± standart sapma.",
     },
     "left_out": {
-        "en": "Diverged and left out: {runs} runs.",
+        "en": "Runs that diverged and are left out: {runs}.",
         "tr": "Iraksadığı için gösterilmeyen koşu sayısı: {runs}.",
     },
     # Accuracy against cost
@@ -116,11 +116,12 @@ BOOK: dict[str, dict[str, str]] = {
         "tr": "{criterion}: çıkarılan kanal payı {removed}; bir katmanda en az kalan {least}",
     },
     "channels_caption": {
-        "en": "Share of its channels that each layer keeps at {setting}, mean over seeds; coupled layers count once, "
+        "en": "Share of its channels that each layer keeps at {setting}{seeds}; coupled layers count once, "
         "under the first. Black line: share kept over all that are not protected.{protected} Fewest left: {least}.",
-        "tr": "Her katmanda kalan kanal payı, ayar {setting}, tohumlar üzerinden ortalama; bağlı katmanlar bir kez, "
+        "tr": "Her katmanda kalan kanal payı, ayar {setting}{seeds}; bağlı katmanlar bir kez, "
         "ilkinin adıyla sayılıyor. Siyah çizgi: korunmayanların tümünde kalan pay.{protected} En az kalan: {least}.",
     },
+    "over_seeds": {"en": ", mean over seeds", "tr": ", tohumlar üzerinden ortalama"},
     "channels_alt": {
         "en": "A row of bars for each criterion, one bar for each of {layers} layers: channels left in percent. "
         "{panels}.",

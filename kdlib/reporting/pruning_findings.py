@@ -104,7 +104,8 @@ def _in_report(study: Pruning, setting: str, place: dict[str, int], cells: dict,
     if best not in place:
         return _say("report_absent", lang, **said)
     if place[best] == 1:
-        return _say("report_same", lang, **said)
+        alone = list(place.values()).count(1) == 1
+        return _say("report_same" if alone else "report_shared", lang, **said)
     ours = numbers.percent(cells[best].mean, 2, lang)
     return _say("report_other", lang, place=place[best], count=len(place), ours=ours, **said)
 

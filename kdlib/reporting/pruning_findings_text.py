@@ -77,6 +77,10 @@ FINDINGS: dict[str, dict[str, str]] = {
         "en": "The report{at} has {name} first as well ({accuracy}).",
         "tr": "Rapor{at} da aynı ölçütü birinci veriyor: {name} ({accuracy}).",
     },
+    "report_shared": {
+        "en": "The report{at} has {name} first ({accuracy}), which shares the first place here.",
+        "tr": "Rapor{at} tek bir ölçütü birinci veriyor: {name} ({accuracy}); burada birinciliği paylaşıyor.",
+    },
     "report_other": {
         "en": "The report{at} has {name} first ({accuracy}); here its place is {place} of {count}, with {ours}.",
         "tr": "Rapor{at} başka bir ölçütü birinci veriyor: {name} ({accuracy}); burada {count} ölçüt içindeki sırası "
@@ -115,8 +119,8 @@ FINDINGS: dict[str, dict[str, str]] = {
         "ortalaması {difference} puan.",
     },
     "scopes_size": {
-        "en": "Size changes by {first} on average with global pruning and by {second} layer by layer.",
-        "tr": "Boyut değişimi ortalama olarak global budamada {first}, katman bazlı budamada {second}.",
+        "en": "Averaged over them, size changes by {first} with global pruning and by {second} layer by layer.",
+        "tr": "Bu ölçütlerin ortalamasında boyut değişimi global budamada {first}, katman bazlı budamada {second}.",
     },
     "report_list": {"en": "The report: {items}.", "tr": "Rapor: {items}."},
     "networks": {

@@ -46,6 +46,7 @@ class Pruning:
 
     def __init__(self, results: Results):
         self.results, self.study, self.spec = results, results.study, results.study.pruning
+        self._wheres: dict[tuple[str, str, str], dict | None] = {}
 
     @cached_property
     def original(self) -> Cell:
@@ -78,10 +79,11 @@ class Pruning:
 
     def where(self, role: str, criterion: str, setting: str) -> dict | None:
         """A setting's ``where``; of several distilled ones that which validation takes. None where there is none."""
-        if setting not in self.settings:
-            return None
-        found = self.results.settings(role=role, criterion=criterion, **self.settings[setting])
-        return best_by_validation(self.results, found) or (found[0] if found else None)
+        key = (role, criterion, setting)
+        if setting in self.settings and key not in self._wheres:
+            found = self.results.settings(role=role, criterion=criterion, **self.settings[setting])
+            self._wheres[key] = best_by_validation(self.results, found) or (found[0] if found else None)
+        return self._wheres.get(key)
 
     def cell(self, role: str, criterion: str, setting: str, metric: str = "test_accuracy") -> Cell:
         """The runs of a criterion in a role at a setting, over seeds; an empty cell where there are none."""

@@ -40,14 +40,16 @@ def channels(results, lang: str, filters: dict):
     axes[-1][0].set_xlabel(pick(BOOK, "layer_axis", lang, layers=numbers.integer(len(layers), lang)))
     axes[len(rows) // 2][0].set_ylabel(pick(BOOK, "left_axis", lang))
     setting = setting_name(results, report_setting(results), lang)
-    said = {
-        "setting": setting,
-        "least": "; ".join(_least(results, name, row, protected, lang) for name, row in rows.items()),
-    }
+    several = any(len(_pruned(results, name)) > 1 for name in rows)
+    said = {"setting": setting, "seeds": pick(BOOK, "over_seeds", lang) if several else ""}
+    said["least"] = "; ".join(_least(results, name, row, protected, lang) for name, row in rows.items())
     caption = pick(BOOK, "channels_caption", lang, protected=_said_of(protected, layers, lang), **said)
     alt = pick(BOOK, "channels_alt", lang, layers=numbers.integer(len(layers), lang), panels="; ".join(told))
     head, handles = title(results, "channels_title", lang), _channel_handles(protected, layers, lang)
-    yield stem(results, "channels", filters), parts(results, lang, figure, head, alt, caption, handles=handles)
+    yield (
+        stem(results, "channels", filters),
+        parts(results, lang, figure, head, alt, caption, handles=handles, accuracies=False),
+    )
 
 
 def _pruned(results, criterion: str) -> list:
@@ -141,7 +143,8 @@ def _least(results, name: str, row: dict, protected: dict, lang: str) -> str:
     """The layer with the smallest share left."""
     may = [layer for layer in row["before"] if layer not in protected]
     layer = min(may, key=lambda layer: row["after"][layer] / row["before"][layer])
-    left = numbers.short(row["after"][layer], lang, 1)
+    left = row["after"][layer]
+    left = numbers.decimal(left, numbers.decimals_of([round(left, 6)], 1), lang, grouping=True)
     said = {"layer": layer, "left": left, "of": numbers.integer(row["before"][layer], lang)}
     return pick(BOOK, "least_layer", lang, criterion=names.label(results.study, name, lang), **said)
 
@@ -186,7 +189,7 @@ def coverage(results, lang: str, filters: dict):
     several = pick(BOOK, "mean_shares", lang, n=len(seeds)) if len(seeds) > 1 else ""
     caption = pick(BOOK, "coverage_caption", lang, **said, **told, threshold=threshold, seeds=several)
     head = title(results, "coverage_title", lang)
-    yield stem(results, "coverage", filters), parts(results, lang, figure, head, alt, caption)
+    yield stem(results, "coverage", filters), parts(results, lang, figure, head, alt, caption, accuracies=False)
 
 
 def _scored(results, criterion: str) -> dict[int, tuple]:
@@ -267,7 +270,10 @@ def agreement(results, lang: str, filters: dict):
     alt = pick(BOOK, "agreement_alt", lang, pairs="; ".join(told.values()))
     head = title(results, "agreement_title", lang)
     spread = pick(BOOK, "cell_sd", lang) if any(found.n > 1 for found, _ in cells.values()) else ""
-    yield stem(results, "agreement", filters), parts(results, lang, figure, head, alt, caption, spread)
+    yield (
+        stem(results, "agreement", filters),
+        parts(results, lang, figure, head, alt, caption, spread, accuracies=False),
+    )
 
 
 def spearman(a: np.ndarray, b: np.ndarray) -> float | None:

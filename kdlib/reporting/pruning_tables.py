@@ -182,7 +182,11 @@ def ranking(study: Pruning) -> Sheet | None:
         cells.insert(0, Cell(place, kind="count", reported=theirs.get(criterion)))
         rows.append(Row([named(study, criterion)], cells))
     original = {"accuracy": lambda lang: numbers.percent(base, 2, lang)}
-    notes = [both("ranking_note", **original), *([BOOK["kept_note"]] if theirs else []), provenance(study)]
+    notes = [
+        both("ranking_note", **original),
+        *([BOOK["kept_note"]] if theirs and reported_base else []),
+        provenance(study),
+    ]
     columns = [BOOK[key] for key in ("place", "accuracy", "kept")]
     title, head = both("ranking_title", **setting_words(study, "report")), [BOOK["criterion"]]
     return Sheet("ranking", title, head, columns, rows, spread(study), notes, study.study.name)

@@ -188,8 +188,8 @@ BOOK: dict[str, dict[str, str]] = {
         "diye ölçümler sırayla yapıldı; tek bir tohumun ağları. Aygıt {device}: {hardware}.",
     },
     "hardware": {
-        "en": "{processor}, {cores} cores, {threads} threads",
-        "tr": "{processor}, {cores} çekirdek, {threads} iş parçacığı",
+        "en": "{processor}, cores: {cores}, threads: {threads}",
+        "tr": "{processor}, çekirdek: {cores}, iş parçacığı: {threads}",
     },
     # Strategies
     "strategies_title": {

@@ -14,6 +14,7 @@ _LAZY = {
     "prepare": "kdlib.studies.experiment",
     "Parameters": "kdlib.studies.parameters",
     "parse": "kdlib.studies.parameters",
+    "reference_table": "kdlib.studies.compactness",
     "variant_table": "kdlib.studies.experiment",
 }
 

@@ -48,7 +48,7 @@ def write(experiment: "Experiment") -> Path | None:
         **{"image_size": experiment.dataset.shape[1], "report_size": spec.image_size},
         **{"repeats": spec.latency_repeats, "warm_up": profiling.WARM_UP},
         "models": _models(experiment, spec, arms, device),
-        "reference": _reference(spec),
+        "reference": reference(spec.model, spec.num_classes, spec.image_size, spec.ratio),
     }
     records.write_text(path, json.dumps(found, indent=1) + "\n")
     return path
@@ -88,19 +88,48 @@ def _odd(model: nn.Module) -> int:
     return sum(layer.weight.shape[0] % 2 for layer in model.modules() if isinstance(layer, pruning.LAYERS))
 
 
-def _reference(spec: Pruning) -> list[dict[str, Any]]:
-    """The report's architecture, counted: layer-wise pruning leaves the same channels whatever the weights are."""
-    model = models.build(spec.model, spec.num_classes)
-    shape = (3, spec.image_size, spec.image_size)
+def reference(name: str, num_classes: int, size: int, ratio: float = 0.1) -> list[dict[str, Any]]:
+    """Count an architecture whole and pruned layer by layer, which leaves the same channels whatever the weights are.
+
+    One dict a row: scope, protect_se and ratio (None: whole), params, size_mib, macs_thop of one image of ``size``.
+    """
+    model = models.build(name, num_classes)
+    shape = (3, size, size)
     rows: list[dict[str, Any]] = [{"scope": None, "protect_se": None, "ratio": None, **_counted(model, shape)}]
     for protect in (False, True):
-        asked = pruning.Spec("magnitude", ratio=spec.ratio, scope="layerwise", protect_se=protect)
-        pruned = pruning.prune(model, asked, shape=(3, 64, 64))
-        row = {"scope": "layerwise", "protect_se": protect, "ratio": spec.ratio, **_counted(pruned.model, shape)}
+        asked = pruning.Spec("magnitude", ratio=ratio, scope="layerwise", protect_se=protect)
+        pruned = pruning.prune(model, asked, shape=(3, 64, 64))  # channels do not depend on the size of the image
+        if protect and "squeeze-excite" not in pruned.report["protected"].values():
+            break  # nothing to protect: the same row twice
+        row = {"scope": "layerwise", "protect_se": protect, "ratio": ratio, **_counted(pruned.model, shape)}
         rows.append(row)
-        if "squeeze-excite" not in pruned.report["protected"].values() and protect:
-            rows.pop()  # nothing to protect: the same row twice
     return rows
+
+
+def reference_table(names: str = "resnet50,efficientnet_b4", num_classes: int = 101, size: int = 380):
+    """Return `reference` of several architectures as a pandas DataFrame; the same on every machine.
+
+    SE: squeeze-excite bottlenecks; GMACs: thop's count of one RGB image of ``size``.
+    """
+    import pandas as pd
+
+    rows = []
+    for name in names.split(","):
+        found = reference(name, num_classes, size)
+        for row in found:
+            cut = "" if row["scope"] is None else f", layer-wise {row['ratio']:g}"
+            if len(found) > 2:
+                cut += {None: "", False: ", SE open", True: ", SE spared"}[row["protect_se"]]
+            rows.append(
+                {
+                    "network": name + cut,
+                    "parameters": f"{row['params']:,}",
+                    "MiB": f"{row['size_mib']:.2f}",
+                    "change": f"{100 * (row['size_mib'] / found[0]['size_mib'] - 1):+.2f}%",
+                    "GMACs": f"{row['macs_thop'] / 1e9:.2f}",
+                }
+            )
+    return pd.DataFrame(rows).set_index("network")
 
 
 def _counted(model: nn.Module, shape: tuple[int, int, int]) -> dict[str, Any]:

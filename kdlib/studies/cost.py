@@ -51,7 +51,7 @@ def estimate(plan: Plan, folder: Path) -> list[Cost]:
     for run in plan.runs.values():
         record = records.read(folder, run.id)
         flops = run.train_flops()
-        alike = [r for r in here if (r.run["config"]["recipe"] is None) == (run.recipe is None)]
+        alike = [r for r in here if bool(r.run["config"].get("recipe")) == bool(run.recipe)]
         rate = _rate(r for r in alike if r.run["config"]["model"] == run.model) or _rate(alike) or _rate(here)
         seconds = record.run["seconds"] if record else flops / rate if rate else None
         found.append(Cost(run, record is not None, flops, seconds))

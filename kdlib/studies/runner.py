@@ -115,7 +115,7 @@ def _do(group: Group, folder: Path, device: str, bar: Progress) -> None:
     first = group.runs[0]
     if first.recipe is None:
         whole = trained(first.weights, folder) if first.prune else None
-        trimming.do(group.runs, whole, folder, resolve_device(device), bar)
+        trimming.do(group.runs, whole, folder, resolve_device(device), _precision(first, folder), bar)
         return
     outcomes = train(
         [Job(partial(_begun, run, folder), run.recipe, run.seed, run.loss, run.model) for run in group.runs],
@@ -123,7 +123,7 @@ def _do(group: Group, folder: Path, device: str, bar: Progress) -> None:
         teacher=trained(group.teacher, folder) if group.teacher else None,
         order_seed=first.seed,
         device=device,
-        precision=first.precision,
+        precision=_precision(first, folder),
         progress=bar,
         weight=group.flops() / 1e12,
     )
@@ -132,6 +132,16 @@ def _do(group: Group, folder: Path, device: str, bar: Progress) -> None:
         if run.pruning:
             extra["pruning"] = records.read(folder, run.weights.id).run["pruning"]
         records.write(folder, run.id, run.config, outcome, extra)
+
+
+def _precision(run: Run, folder: Path) -> str:
+    """Return the precision asked for; pruned models take that of the whole one, so that it is measured once for all."""
+    while run.pruning:
+        run = run.weights
+        found = records.read(folder, run.id)
+        if not run.pruning and found:
+            return found.run["precision"]
+    return run.precision
 
 
 def _begun(run: Run, folder: Path) -> nn.Module:

@@ -14,7 +14,14 @@ from kdlib.training import evaluate
 from kdlib.training.precision import choose
 
 
-def do(runs: Sequence[Run], whole: nn.Module | None, folder: Path, device: torch.device, bar: Progress) -> None:
+def do(
+    runs: Sequence[Run],
+    whole: nn.Module | None,
+    folder: Path,
+    device: torch.device,
+    precision: str,
+    bar: Progress,
+) -> None:
     """Write the record of each run; ``whole`` is the unpruned model of all that prune.
 
     The model is traced once for each choice of what stays, and scored once for each criterion and draw of calibration
@@ -25,8 +32,7 @@ def do(runs: Sequence[Run], whole: nn.Module | None, folder: Path, device: torch
     for run in runs:
         pruned = None if run.prune is None else _pruned(run, whole.to(device), structures, scores, device)
         model = _taken(run) if pruned is None else pruned.model
-        precision = choose(model, run.dataset.shape, 64, device, run.precision)
-        outcome = evaluate(model, run.dataset, device, precision)
+        outcome = evaluate(model, run.dataset, device, choose(model, run.dataset.shape, 64, device, precision))
         extra = {"dataset": run.dataset.describe(), "train_flops": run.train_flops(), "device": str(device)}
         if pruned is None:
             outcome.state = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}

@@ -61,6 +61,8 @@ REPORTED = {
     "ts4": {"taylor": (76.83, -1.76, None, None, None, None, None)},
 }
 
+_ROOT = tempfile.TemporaryDirectory(prefix="pruning-")  # for results without a folder; gone when the process ends
+
 
 class Made(Record):
     """A record that holds in memory what the real one reads from disk."""
@@ -276,7 +278,7 @@ def results(
         records[arm.id] = _record(arm, value, spec, published, test_size)
     folder = None
     if tmp_path is not None or pruned_json:
-        folder = (tmp_path or Path(tempfile.mkdtemp(prefix="pruning-"))) / study
+        folder = (tmp_path or Path(tempfile.mkdtemp(dir=_ROOT.name))) / study
         folder.mkdir(parents=True, exist_ok=True)
         if pruned_json:
             found = measured(made, plan, records) if pruned_json is True else pruned_json
@@ -330,7 +332,7 @@ def _record(arm, value, spec, published: bool, test_size: int) -> Made:
 
 def _history(arm, end: float) -> dict[str, list[float]]:
     epochs = range(1, EPOCHS + 1)
-    val = [end - 0.1 * np.exp(-epoch) * (epoch < EPOCHS) for epoch in epochs]
+    val = [max(0.01, end - 0.1 * np.exp(-epoch) * (epoch < EPOCHS)) for epoch in epochs]
     loss = [float(-np.log(v)) for v in val]
     out = {"epoch": list(map(float, epochs)), "train_objective": loss, "train_loss": loss}
     out |= {"train_accuracy": [v + 0.02 for v in val], "val_loss": loss, "val_accuracy": list(map(float, val))}

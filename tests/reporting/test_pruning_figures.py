@@ -1,0 +1,335 @@
+"""Figures of pruning: what is drawn equals the records, in the study's order, and nothing where there is nothing."""
+
+import re
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from pruning_data import results
+from report_data import study_of
+from scipy.stats import spearmanr
+
+from kdlib.reporting import draw, names
+from kdlib.reporting.pruning_figure_parts import look, setting_name, share
+from kdlib.reporting.pruning_figure_text import BOOK
+from kdlib.reporting.pruning_figures import front, pareto, sweep
+from kdlib.reporting.pruning_recovery import recovery
+from kdlib.reporting.pruning_structure import agree, agreement, channels, coverage, spearman, stage_of
+from kdlib.reporting.results import Results
+
+MAKERS = {
+    "pareto": pareto,
+    "channels": channels,
+    "sweep": sweep,
+    "recovery": recovery,
+    "coverage": coverage,
+    "agreement": agreement,
+}
+FIGURES = [SimpleNamespace(kind=kind, model=None, recipe=None) for kind in MAKERS]
+REPORT = {"ratio": 0.1, "macs": None, "protect_se": False}
+CRITERIA = ["coverage", "wanda", "magnitude", "taylor", "random"]
+
+
+def make(*args, **more):
+    return results(*args, **{"pruned_json": False, "beside": False, "figures": FIGURES, **more})
+
+
+@pytest.fixture(scope="module")
+def two():
+    return make()
+
+
+@pytest.fixture(scope="module")
+def one():
+    return make(seeds=(0,))
+
+
+def parts(found, kind: str, lang="en") -> dict:
+    (drawn,) = MAKERS[kind](found, lang, {})
+    return drawn[1]
+
+
+def axes(found, kind: str) -> list:
+    return parts(found, kind)["figure"].axes
+
+
+def marked(ax, *, filled=None) -> set[tuple[float, float]]:
+    """Where single points stand; with `filled` those that are, or are not, hollow."""
+    lines = [
+        line for line in ax.lines if line.get_marker() not in ("None", None, "", "*") and len(line.get_xdata()) == 1
+    ]
+    lines = [line for line in lines if filled is None or (line.get_markerfacecolor() != "white") == filled]
+    return {tuple(np.round(line.get_xydata()[0], 6)) for line in lines}
+
+
+@pytest.mark.parametrize("lang", ["en", "tr"])
+def test_every_kind_is_drawn(two, lang):
+    drawn = draw(two, lang)
+    assert list(drawn) == list(MAKERS)
+    for drawing in drawn.values():
+        assert drawing.caption.endswith(names.provenance(two, lang))
+        assert "{" not in drawing.title + drawing.alt + drawing.caption
+    assert b"<desc" in drawn["agreement"].svg()
+
+
+def test_nothing_is_drawn_without_pruning_or_without_runs(two):
+    for maker in MAKERS.values():
+        assert list(maker(Results(study_of(), [], {}, "quick"), "en", {})) == []
+        assert list(maker(Results(two.study, two.arms, {}, "quick"), "en", {})) == []
+        assert list(maker(two, "en", {"model": "another"})) == []
+
+
+def test_published_records_leave_out_what_needs_scores():
+    assert set(draw(make(published=True, seeds=(0,)), "en")) == {"pareto", "channels", "sweep", "recovery"}
+
+
+# Accuracy against cost
+
+
+def test_every_fine_tuned_setting_is_a_point_of_both_panels(two):
+    macs, size = axes(two, "pareto")[:2]
+    wanted = [set(), set()]
+    for where in two.settings(role=["finetuned", "distilled"]):
+        cut = [record.run["pruning"] for _, record in two.select(**where)]
+        height = 100 * np.mean([record.metrics["test_accuracy"] for _, record in two.select(**where)])
+        wanted[0].add((np.mean([100 * c["macs"][1] / c["macs"][0] for c in cut]), height))
+        wanted[1].add((np.mean([c["size_bytes"][1] for c in cut]) / 2**20, height))
+    for ax, points in zip((macs, size), wanted, strict=True):
+        assert marked(ax) == {tuple(np.round(point, 6)) for point in points}
+    distilled = {round(100 * two.cell(w).mean, 6) for w in two.settings(role="distilled")}
+    assert {height for _, height in marked(macs, filled=False)} == distilled
+
+
+def test_the_original_stands_at_all_of_its_macs(two):
+    for ax, x in zip(axes(two, "pareto"), (100, (4 * 17_700_000 + 500_000) / 2**20), strict=False):
+        star = next(line for line in ax.lines if line.get_marker() == "*" and len(line.get_xdata()) == 1)
+        assert star.get_xydata()[0] == pytest.approx((x, 80.0))
+
+
+def test_the_front_is_what_nothing_beats():
+    assert front([(3, 9), (1, 5), (2, 5), (2, 7), (3, 8)]) == [1, 3, 0]
+    assert front([(2, 5), (1, 5)]) == [1]
+    assert front([(1, 5), (1, 5)]) == [0]
+    assert front([]) == []
+
+
+def test_the_front_is_joined_and_named(two):
+    said = parts(two, "pareto")
+    line = next(line for line in said["figure"].axes[0].lines if line.get_gid() == "front")
+    assert line.get_xydata()[-1] == pytest.approx((91, 80.5))
+    assert (np.diff(line.get_xydata(), axis=0) > 0).all()
+    assert "Taylor (ratio 5%) 80.50%." in said["caption"]
+    assert "At ratio 10%: Coverage 70.10% at 88.0% of MACs" in said["alt"]
+    turkish = parts(two, "pareto", "tr")
+    assert "Taylor (oran %5) %80,50." in turkish["caption"]
+    assert "Kapsama (damıtılmış) %71,35, MACs %88,0" in turkish["alt"]
+
+
+def test_one_seed_has_no_error_bars(one, two):
+    assert "Error bars" in parts(two, "pareto")["caption"]
+    assert "Error bars" not in parts(one, "pareto")["caption"]
+    assert not any(ax.containers for ax in axes(one, "pareto"))
+
+
+def test_a_diverged_run_is_left_out_and_counted():
+    bad = {("finetuned", "wanda"): {"diverged": {"reason": "accuracy fell back to chance", "epoch": 2}}}
+    found = make(seeds=(0,), given=bad, settings=("report",), roles=("pruned", "finetuned"))
+    said = parts(found, "pareto")
+    assert len(marked(said["figure"].axes[0])) == 4
+    assert "Runs that diverged and are left out: 1." in said["caption"]
+    assert "diverged" not in parts(found, "channels")["caption"]
+    assert [ax.get_title() for ax in axes(found, "recovery")] == ["Coverage", "Magnitude", "Taylor", "Random"]
+
+
+# By ratio
+
+
+def test_lines_of_the_sweep_are_the_records(two):
+    for ax, role in zip(axes(two, "sweep"), ("pruned", "finetuned"), strict=True):
+        lines = {line.get_gid(): line for line in ax.lines if line.get_gid() in CRITERIA}
+        assert list(lines) == CRITERIA
+        for criterion, line in lines.items():
+            where = {"role": role, "criterion": criterion, "macs": None, "protect_se": False}
+            heights = [100 * two.cell({**where, "ratio": ratio}).mean for ratio in (0.05, 0.1, 0.2, 0.3)]
+            assert line.get_xdata() == pytest.approx([5, 10, 20, 30])
+            assert line.get_ydata() == pytest.approx(heights)
+        levels = {round(line.get_ydata()[0], 4) for line in ax.lines if list(line.get_xdata()) == [0, 1]}
+        assert levels == {80.0, round(100 / 101, 4)}
+
+
+def test_a_single_ratio_is_no_sweep():
+    assert list(sweep(make(seeds=(0,), settings=("report", "macs", "protected")), "en", {})) == []
+
+
+def test_what_the_sweep_says(two):
+    assert "dotted, where the scale reaches it: chance (0.99%). At 30%: " in parts(two, "sweep")["caption"]
+    assert "Rastgele %2,00. İnce ayardan sonra: %5: Kapsama %73,00; Wanda %77,50" in parts(two, "sweep", "tr")["alt"]
+
+
+# Recovery
+
+
+def test_recovery_begins_with_the_pruned_partner(one):
+    ax = next(ax for ax in axes(one, "recovery") if ax.get_title() == "Taylor")
+    for role in ("finetuned", "distilled"):
+        line = next(line for line in ax.lines if line.get_gid() == f"{role} taylor")
+        begun = one.cell({"role": "pruned", "criterion": "taylor", **REPORT}, "val_accuracy").mean
+        ((_, record),) = one.select(role=role, criterion="taylor", **REPORT)
+        assert line.get_xdata() == pytest.approx(range(5))
+        assert line.get_ydata() == pytest.approx([100 * begun, *(100 * one.history(record)["val_accuracy"])])
+    assert not ax.collections  # one seed has no band
+
+
+def test_recovery_has_a_panel_for_each_criterion_and_a_row_for_equal_macs(two):
+    found = axes(two, "recovery")
+    assert [ax.get_title() for ax in found] == ["Coverage", "Wanda", "Magnitude", "Taylor", "Random"] + [""] * 5
+    assert [ax.get_ylabel().split("\n")[0] for ax in (found[0], found[5])] == ["ratio 10%", "85% of MACs kept"]
+    assert all(len(ax.collections) == 2 for ax in found)
+    only = make(seeds=(0,), settings=("report",))
+    assert len(axes(only, "recovery")) == 5
+
+
+def test_recovery_pairs_seeds_and_drops_those_without_a_partner():
+    lone = make(given={("pruned", "taylor"): [0.3, None]}, settings=("report",))
+    line = next(line for line in axes(lone, "recovery")[3].lines if line.get_gid() == "finetuned taylor")
+    assert line.get_ydata()[0] == pytest.approx(30.3)
+    ((_, record),) = lone.select(role="finetuned", criterion="taylor", seed=0, **REPORT)
+    assert line.get_ydata()[-1] == pytest.approx(100 * lone.history(record)["val_accuracy"][-1])
+
+
+# Channels
+
+
+def test_bars_are_the_channels_left_in_the_records_order(two):
+    found = axes(two, "channels")
+    assert [ax.get_title().split(":")[0] for ax in found] == ["Coverage", "Wanda", "Magnitude", "Taylor", "Random"]
+    for ax, criterion in zip(found, CRITERIA, strict=True):
+        runs = [r.run["pruning"]["channels"] for _, r in two.select(role="pruned", criterion=criterion, **REPORT)]
+        wanted = [100 * np.mean([run[layer][1] for run in runs]) / runs[0][layer][0] for layer in runs[0]]
+        (bars,) = [patch for patch in ax.patches if patch.get_gid() == criterion]
+        assert bars.get_data().values == pytest.approx(wanted)
+
+
+def test_protected_layers_are_marked_and_do_not_count():
+    found = make(seeds=(0,), settings=("report",), pruning={"protect_se": True}, without=CRITERIA[1:])
+    said = parts(found, "channels")
+    ((_, record),) = found.select(role="pruned")
+    cut = record.run["pruning"]
+    layers, protected = list(cut["channels"]), set(cut["protected"])
+    hatched = {round(patch.get_x() + 0.5) for patch in said["figure"].axes[0].patches if patch.get_hatch()}
+    assert hatched == {k for k, layer in enumerate(layers) if layer in protected}
+    removed = cut["removed"][0]
+    opened = sum(cut["channels"][layer][0] for layer in layers if layer not in protected)
+    gone = np.round(100 * removed / opened, 1)
+    assert said["figure"].axes[0].get_title().startswith(f"Coverage: {gone}% of channels removed")
+    assert "Hatched: protected, squeeze-excite (32), output layer (1)." in said["caption"]
+    assert "mean over seeds" not in said["caption"]
+
+
+def test_the_parts_of_a_network():
+    assert stage_of(["conv1", "layer1.0.conv1", "layer1.1.conv1", "fc"]) == ["conv1", "layer1", "layer1", "fc"]
+    efficient = ["features.0.0", "features.1.0.block", "features.1.1.block", "classifier.1"]
+    assert stage_of(efficient) == ["features.0", "features.1", "features.1", "classifier"]
+
+
+# Coverage
+
+
+def test_coverage_counts_every_channel(one):
+    ((_, record),) = one.select(role="pruned", criterion="coverage", **REPORT)
+    values = np.concatenate(list(record.scores().values()))
+    between, never, always = axes(one, "coverage")[0].containers
+    assert sum(bar.get_height() for bars in (between, never, always) for bar in bars) == pytest.approx(100)
+    assert never[0].get_height() == pytest.approx(100 * (values < 1 / 640).mean())
+    assert always[0].get_height() == pytest.approx(100 * (values == 1).mean())
+    middle = 100 * ((values >= 0.5) & (values < 0.55)).mean()
+    assert between[10].get_height() == pytest.approx(middle)
+
+
+def test_less_than_one_image_is_never_and_a_whole_share_always():
+    found = make(seeds=(0,), settings=("report",), without=CRITERIA[1:])
+    ((_, record),) = found.select(role="pruned")
+    # two images; what settles ties adds less than one image's worth
+    record.run["pruning"]["calibration"] = {"batches": 1, "images": 2}
+    scores = {"a": np.array([0.0, 0.2, 0.5, 0.7]), "b": np.array([1.0, 1.3, 1.4, 0.99])}
+    found.records[record.id] = Scored(record, scores)
+    said = parts(found, "coverage")
+    assert "8 channels in 2 layers, 2 calibration images" in said["caption"]
+    assert "25.0% of them are never active, 37.5% always" in said["caption"]
+
+
+class Scored:
+    """A record with scores of the test's choosing."""
+
+    def __init__(self, record, scores):
+        self.id, self.run, self.metrics, self.diverged = record.id, record.run, record.metrics, record.diverged
+        self.scores = lambda: scores
+
+
+# Agreement
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_spearman_is_scipys_with_ties(seed):
+    random = np.random.default_rng(seed)
+    a, b = random.integers(0, 4, 30), random.integers(0, 9, 30)
+    assert spearman(a, b) == pytest.approx(spearmanr(a, b).statistic)
+
+
+def test_spearman_by_hand():
+    assert spearman([1, 2, 3], [10, 200, 3000]) == pytest.approx(1)
+    assert spearman([1, 2, 3], [3, 2, 1]) == pytest.approx(-1)
+    # ranks 1, 2.5, 2.5, 4 and 1, 2, 3, 4: 4.5 / sqrt(4.5 * 5)
+    assert spearman([1, 2, 2, 3], [1, 2, 3, 4]) == pytest.approx(4.5 / np.sqrt(4.5 * 5))
+    assert spearman([1, 1, 1], [1, 2, 3]) is None
+
+
+def test_layers_count_by_their_channels():
+    up, down = np.arange(4.0), -np.arange(12.0)
+    first = {"a": up, "b": np.arange(12.0), "few": np.arange(3.0), "same": np.ones(9), "nan": np.full(5, np.nan)}
+    second = {"a": up, "b": down, "few": np.arange(3.0), "same": np.arange(9.0), "nan": np.arange(5.0)}
+    assert agree(first, second) == (pytest.approx((4 * 1 + 12 * -1) / 16), 2)
+    assert agree({"a": up}, {"b": up}) == (None, 0)
+
+
+def test_cells_are_the_means_over_seeds(two):
+    said = parts(two, "agreement")
+    ax = said["figure"].axes[0]
+    assert [tick.get_text() for tick in ax.get_xticklabels()] == ["Coverage", "Wanda", "Magnitude", "Taylor"]
+    assert [tick.get_text() for tick in ax.get_yticklabels()] == ["Wanda", "Magnitude", "Taylor", "Random"]
+    scores = {(arm.criterion, arm.seed): record.scores() for arm, record in two.select(role="pruned", **REPORT)}
+    wanted = np.mean([agree(scores["wanda", seed], scores["taylor", seed])[0] for seed in (0, 1)])
+    assert ax.images[0].get_array()[2, 1] == pytest.approx(wanted)
+    assert f"Wanda and Taylor {wanted:.2f} ± " in said["alt"]
+    assert not re.search(r"-0[.,]00", said["alt"])
+    assert "standard deviation" in said["caption"]
+
+
+def test_one_criterion_agrees_with_nobody():
+    alone = make(seeds=(0,), settings=("report",), without=CRITERIA[1:])
+    assert list(agreement(alone, "en", {})) == []
+
+
+# Words
+
+
+def test_settings_are_named(two):
+    named = [
+        setting_name(two, {"ratio": r, "macs": m, "protect_se": p}, "en")
+        for r, m, p in ((0.1, None, False), (None, 0.85, False), (0.1, None, True))
+    ]
+    assert named == ["ratio 10%", "85% of MACs kept", "ratio 10%; squeeze-excite protected"]
+    resnet = make(study="ts4", seeds=(0,))
+    assert setting_name(resnet, {"ratio": 0.1, "macs": None, "protect_se": True}, "tr") == "oran %10"
+    assert [share(value, "en") for value in (0.29, 0.125, 0.05)] == ["29%", "12.5%", "5%"]
+
+
+def test_criteria_look_different_in_grey(two):
+    for key in ("marker", "linestyle", "color"):
+        assert len({str(look(two, name)[key]) for name in CRITERIA}) == 5
+
+
+@pytest.mark.parametrize("key", BOOK)
+def test_both_languages_take_the_same_values(key):
+    fields = [set(re.findall(r"\{(\w+)\}", BOOK[key][lang])) for lang in ("en", "tr")]
+    assert fields[0] == fields[1]

@@ -1,0 +1,57 @@
+"""The three pruning studies ask for what the reports did and carry what they reported, number by number."""
+
+import pytest
+
+from kdlib.studies import schema
+
+TS6 = {
+    "original": (89.20, None, 68.11, None, 0.588, 4.61, None),
+    "coverage": (80.95, -8.25, 49.45, -27.4, 5.32, 3.70, -19.7),
+    "wanda": (85.93, -3.27, 59.35, -12.9, 5.32, 4.05, -12.1),
+    "magnitude": (86.78, -2.42, 61.66, -9.5, 0.580, 3.91, -15.2),
+    "taylor": (87.99, -1.21, 59.14, -13.2, 0.590, 4.11, -10.9),
+}
+FIELDS = ("accuracy", "loss", "size_mb", "size_change", "latency_ms", "flops_g", "flops_change")
+
+
+@pytest.mark.parametrize("name", ["ts4", "ts5", "ts6"])
+def test_what_the_reports_did(name):
+    study = schema.load(name)
+    asked = study.pruning
+    assert (study.notebook, asked.model) == ("03_pruning", "resnet50" if name == "ts4" else "efficientnet_b4")
+    assert asked.scope == ("layerwise" if name == "ts5" else "global")
+    assert (asked.ratio, asked.steps, asked.calibration_batches) == (0.1, 1, 100)
+    assert (asked.num_classes, asked.image_size) == (101, 380)
+    assert asked.criteria == ["coverage", "wanda", "magnitude", "taylor", "random"]
+    assert study.recipes["finetune"]["epochs"] == 10
+    paper = study.profiles["paper"]
+    assert (paper.data.name, paper.data.image_size, paper.data.classes, paper.weights) == ("food101", 380, None, "imagenet")
+    assert not paper.pruning
+    assert asked.configuration["train_images"] == 75_750
+    assert asked.configuration["test_images"] == 25_250
+
+
+def test_the_table_of_ts6():
+    reported = schema.load("ts6").pruning.reported
+    assert {row: tuple(getattr(own, field) for field in FIELDS) for row, own in reported.items()} == TS6
+
+
+def test_what_the_ts6_report_quotes_of_the_others():
+    ts5, ts4 = schema.load("ts5").pruning.reported, schema.load("ts4").pruning.reported
+    assert {row: (own.accuracy, own.loss, own.size_change) for row, own in ts5.items()} == {
+        "taylor": (86.67, -2.54, -18.8),
+        "magnitude": (85.83, -3.38, -18.8),
+    }
+    assert {row: (own.accuracy, own.loss) for row, own in ts4.items()} == {"taylor": (76.83, -1.76)}
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [({"cuts": [{"ratoi": [0.1]}]}, "cuts.0.ratoi"), ({"scope": "local"}, "scope"), ({"epochs": 3}, "epochs")],
+)
+def test_a_profile_that_does_not_fit_is_refused(changes, says):
+    from kdlib.errors import UserError
+    from kdlib.studies.pruning_schema import applied
+
+    with pytest.raises(UserError, match=says):
+        applied(schema.load("ts6").pruning, changes, {})

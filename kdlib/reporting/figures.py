@@ -97,12 +97,11 @@ def _draw(results: Results, lang: str) -> dict[str, Drawing]:
         comparison,
         curves,
         heatmap,
-        pruning_figures,
-        pruning_recovery,
-        pruning_structure,
         temperature,
         transfer_figure,
     )
+    from kdlib.reporting.pruning import figures as pruning_figures
+    from kdlib.reporting.pruning import recovery_figure, structure_figures
 
     makers = {
         "curves": curves.curves,
@@ -117,10 +116,10 @@ def _draw(results: Results, lang: str) -> dict[str, Drawing]:
         "attention": attention.attention,
         "pareto": pruning_figures.pareto,
         "sweep": pruning_figures.sweep,
-        "recovery": pruning_recovery.recovery,
-        "channels": pruning_structure.channels,
-        "coverage": pruning_structure.coverage,
-        "agreement": pruning_structure.agreement,
+        "recovery": recovery_figure.recovery,
+        "channels": structure_figures.channels,
+        "coverage": structure_figures.coverage,
+        "agreement": structure_figures.agreement,
     }
     out: dict[str, Drawing] = {}
     for spec in getattr(results.study, "figures", None) or []:

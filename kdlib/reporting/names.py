@@ -6,6 +6,14 @@ from kdlib.reporting import numbers
 from kdlib.reporting.text import pick, text, word
 from kdlib.reporting.transfer_text import BOOK, layers
 
+PRUNING = {
+    "original": {"en": "original", "tr": "orijinal"},
+    "pruned": {"en": "pruned", "tr": "budanmış"},
+    "finetuned": {"en": "fine-tuned", "tr": "ince ayarlı"},
+    "distilled": {"en": "distilled", "tr": "damıtılmış"},
+    "finetuning": {"en": "fine-tuning", "tr": "ince ayar"},
+}
+
 
 def label(study, key: str, lang: str) -> str:
     """The display name of a model or recipe; its own name when the study gives none."""
@@ -37,14 +45,29 @@ def described(results, where: dict, lang: str) -> str:
     elif role in ("source", "transfer"):
         said = [pick(BOOK, role, lang), layers(where.get("variant"), lang, study)]
         parts.append(": ".join(part for part in said if part))
+    elif role in PRUNING:
+        parts += [PRUNING[role][lang], *_pruning(study, where, lang)]
     else:
         parts.append(word("teacher" if role == "teacher" else "alone", lang))
     return ", ".join(part for part in parts if part)
 
 
+def _pruning(study, where: dict, lang: str) -> list[str]:
+    """Criterion and amount of a pruned model; nothing of the whole one."""
+    if not where.get("criterion"):
+        return []
+    symbol, amount = ("MAC", where["macs"]) if where.get("ratio") is None else ("ratio", where["ratio"])
+    amount = numbers.percent(amount, 0, lang)
+    said = {"en": f"{amount} of {'MACs kept' if symbol == 'MAC' else 'channels'}"}
+    said["tr"] = f"{'kalan MAC payı' if symbol == 'MAC' else 'kanal payı'} {amount}"
+    return [label(study, where["criterion"], lang), said[lang]]
+
+
 def recipes(results) -> list[str]:
     """The recipes of the study's columns, in its order; those of a teacher or a source task do not count."""
-    found = dict.fromkeys(arm.recipe for arm, _ in results.select() if arm.role not in ("teacher", "source"))
+    found = dict.fromkeys(
+        arm.recipe for arm, _ in results.select() if arm.role not in ("teacher", "source", "original")
+    )
     return list(found) or list(dict.fromkeys(arm.recipe for arm, _ in results.select()))
 
 
@@ -96,14 +119,15 @@ def _epochs(results, lang: str) -> str:
     for arm, record in results.select():
         epochs = (record.run.get("config", {}).get("recipe") or {}).get("epochs")
         if epochs is not None:
-            role = "student" if arm.role == "baseline" else arm.role
+            role = {"baseline": "student", "distilled": "finetuned"}.get(arm.role, arm.role)
             found.setdefault(role, set()).add(int(epochs))
     spans = {role: _span(values) for role, values in found.items()}
     if len(set(spans.values())) == 1:
         return next(iter(spans.values()))
     called = {role: pick(BOOK, role, lang) for role in ("source", "transfer")}
     called |= {role: word(role, lang).lower() for role in ("teacher", "student")}
-    order = ("source", "teacher", "student", "transfer")
+    called |= {"original": PRUNING["original"][lang], "finetuned": PRUNING["finetuning"][lang]}
+    order = ("source", "teacher", "student", "transfer", "original", "finetuned")
     return ", ".join(f"{called[role]} {spans[role]}" for role in order if role in spans)
 
 

@@ -10,7 +10,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from kdlib.errors import UserError
-from kdlib.reporting import all_runs, clinical, latex, model_costs, names, numbers, pruning_tables, render
+from kdlib.reporting import all_runs, clinical, latex, model_costs, names, numbers, render
+from kdlib.reporting.pruning import tables as pruning_tables
 from kdlib.reporting.results import Cell, Results
 from kdlib.reporting.sheet import Sheet
 from kdlib.reporting.text import pick, reason, text, word

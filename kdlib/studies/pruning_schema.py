@@ -33,6 +33,7 @@ class ReportedPruning(Strict):
     """A row of a pruning report: percentages and percentage points as printed, MB as MiB, FLOPs as thop's MACs."""
 
     accuracy: float | None = None
+    kept: float | None = None  # accuracy as a share of the original's
     loss: float | None = None
     size_mb: float | None = None
     size_change: float | None = None

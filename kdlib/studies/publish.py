@@ -10,6 +10,7 @@ from kdlib.errors import UserError
 from kdlib.studies import records, schema
 
 SMALL = 50_000  # logits of a test set; ROC curves and calibration need them
+HEAVY = 500_000  # bytes of an SVG that holds pictures; its PNG is published alone
 
 
 def publish(study: str, profile: str, source: Path, target: Path) -> tuple[Path, int]:
@@ -33,6 +34,9 @@ def publish(study: str, profile: str, source: Path, target: Path) -> tuple[Path,
     shutil.rmtree(copy, ignore_errors=True)
     hidden_or_half = shutil.ignore_patterns(".*", "*.failed.ipynb", "*.ipynb")
     shutil.copytree(folder, copy, ignore=hidden_or_half)
+    for drawing in copy.rglob("*.svg"):
+        if drawing.stat().st_size > HEAVY and drawing.with_suffix(".png").is_file():
+            drawing.unlink()
     for page in copy.glob("notebook.*.html"):
         _forget_folders(page, folder / f"{page.stem}.ipynb")
     ours = [copy, *(runs / arm.id for arm in arms)]

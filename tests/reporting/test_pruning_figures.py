@@ -10,11 +10,11 @@ from report_data import study_of
 from scipy.stats import spearmanr
 
 from kdlib.reporting import draw, names
-from kdlib.reporting.pruning_figure_parts import look, setting_name, share
-from kdlib.reporting.pruning_figure_text import BOOK
-from kdlib.reporting.pruning_figures import front, pareto, sweep
-from kdlib.reporting.pruning_recovery import recovery
-from kdlib.reporting.pruning_structure import agree, agreement, channels, coverage, spearman, stage_of
+from kdlib.reporting.pruning.figure_parts import look, setting_name, share
+from kdlib.reporting.pruning.figure_text import BOOK
+from kdlib.reporting.pruning.figures import front, pareto, sweep
+from kdlib.reporting.pruning.recovery_figure import recovery
+from kdlib.reporting.pruning.structure_figures import agree, agreement, channels, coverage, spearman, stage_of
 from kdlib.reporting.results import Results
 
 MAKERS = {

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 from pruning_data import ORIGINAL, results
 
-from kdlib.reporting import findings, pruning_findings
-from kdlib.reporting.pruning_runs import Gap, drawn, read
-from kdlib.reporting.pruning_speed import side
+from kdlib.reporting import findings
+from kdlib.reporting.pruning import findings as pruning_findings
+from kdlib.reporting.pruning.runs import Gap, drawn, read
+from kdlib.reporting.pruning.speed import side
 
 LEFTOVER = re.compile(r"\{|\}|\bNone\b|\bnan\b")
 

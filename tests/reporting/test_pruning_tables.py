@@ -3,7 +3,7 @@
 import pytest
 from pruning_data import measured, results
 
-from kdlib.reporting import pruning_tables
+from kdlib.reporting.pruning import tables as pruning_tables
 from kdlib.reporting.results import Results
 from kdlib.reporting.tables import tables
 

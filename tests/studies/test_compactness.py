@@ -20,7 +20,8 @@ def measured(tmp_path_factory):
 
 def test_the_reports_network_to_the_digit():
     whole, open_, spared = compactness.reference("efficientnet_b4", 101, 380)
-    assert (whole["params"], round(whole["size_mib"], 2), round(whole["macs_thop"] / 1e9, 2)) == (17_729_709, 68.11, 4.61)
+    counted = whole["params"], round(whole["size_mib"], 2), round(whole["macs_thop"] / 1e9, 2)
+    assert counted == (17_729_709, 68.11, 4.61)
     assert round(100 * (open_["size_mib"] / whole["size_mib"] - 1), 2) == -18.75
     assert round(100 * (spared["size_mib"] / whole["size_mib"] - 1), 2) == -17.11
     assert (open_["protect_se"], spared["protect_se"]) == (False, True)
@@ -32,7 +33,7 @@ def test_a_network_without_bottlenecks_has_one_row_less():
 
 
 def test_the_models_at_the_reports_ratio_and_at_equal_macs(measured):
-    experiment, found = measured
+    _, found = measured
     rows = [(row["role"], row["criterion"], row["ratio"], row["macs"]) for row in found["models"]]
     assert rows == [
         ("original", None, None, None),

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from kdlib.reporting import names, numbers
 from kdlib.reporting.evidence import accuracy, same_images
-from kdlib.reporting.pruning_beside import neighbours
-from kdlib.reporting.pruning_cells import capital, places
-from kdlib.reporting.pruning_findings_text import FINDINGS
-from kdlib.reporting.pruning_runs import RANDOM, Gap, Pruning, read
-from kdlib.reporting.pruning_speed import latency
+from kdlib.reporting.pruning.beside import neighbours
+from kdlib.reporting.pruning.cells import capital, places
+from kdlib.reporting.pruning.findings_text import FINDINGS
+from kdlib.reporting.pruning.runs import RANDOM, Gap, Pruning, read
+from kdlib.reporting.pruning.speed import latency
 from kdlib.reporting.text import finding, pick
 
 COLLAPSED = 0.25  # a layer that keeps no more than this share of its channels has collapsed
@@ -140,12 +140,12 @@ def _intervals(gaps: list[Gap], lang: str) -> str:
 
 
 def _kept(study: Pruning, lang: str) -> list[str]:
-    base, given = study.original.mean, study.reported("original", "accuracy")
+    base = study.original.mean
     items = {}
     for criterion in study.criteria("report"):
         value = numbers.percent(study.cell("finetuned", criterion, "report").mean / base, 1, lang)
-        if given and (theirs := study.reported(criterion, "accuracy")) is not None:
-            value = _say("in_report", lang, value=value, reported=numbers.percent(theirs / given, 1, lang))
+        if (theirs := study.reported_kept(criterion)) is not None:
+            value = _say("in_report", lang, value=value, reported=numbers.percent(theirs / 100, 1, lang))
         items[criterion] = value
     if not items:
         return []

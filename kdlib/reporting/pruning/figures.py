@@ -12,7 +12,7 @@ import numpy as np
 
 from kdlib.reporting import canvas, names, numbers
 from kdlib.reporting.figures import stem
-from kdlib.reporting.pruning_figure_parts import (
+from kdlib.reporting.pruning.figure_parts import (
     DASHED,
     DOTTED,
     TUNED,
@@ -26,7 +26,7 @@ from kdlib.reporting.pruning_figure_parts import (
     spec,
     title,
 )
-from kdlib.reporting.pruning_figure_text import BOOK
+from kdlib.reporting.pruning.figure_text import BOOK
 from kdlib.reporting.results import Cell
 from kdlib.reporting.text import pick, word
 

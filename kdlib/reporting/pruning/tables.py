@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from kdlib.reporting import names, numbers, pruning_beside
-from kdlib.reporting.pruning_cells import (
+from kdlib.reporting import names, numbers
+from kdlib.reporting.pruning import beside as other_studies
+from kdlib.reporting.pruning.cells import (
     accuracy,
     beside,
     best_of,
@@ -25,8 +26,8 @@ from kdlib.reporting.pruning_cells import (
     span,
     spread,
 )
-from kdlib.reporting.pruning_runs import Pruning, percent, read, shown
-from kdlib.reporting.pruning_text import BOOK, both
+from kdlib.reporting.pruning.runs import Pruning, percent, read, shown
+from kdlib.reporting.pruning.text import BOOK, both
 from kdlib.reporting.results import Results, estimate
 from kdlib.reporting.sheet import Cell, Row, Sheet
 from kdlib.reporting.text import LANGS, pick
@@ -40,7 +41,7 @@ def sheets(results: Results) -> list[Sheet]:
     if study is None:
         return []
     made = [configuration(study), comparison(study), ranking(study), recovery(study), equal_macs(study)]
-    made += [squeeze_excite(study), latency(study), pruning_beside.strategies(study), pruning_beside.reference(study)]
+    made += [squeeze_excite(study), latency(study), other_studies.strategies(study), other_studies.reference(study)]
     return [sheet for sheet in made if sheet]
 
 
@@ -174,9 +175,7 @@ def ranking(study: Pruning) -> Sheet | None:
     rows, theirs = [], places({c: value for c, value in given.items() if value is not None}, 1)
     reported_base = study.reported("original", "accuracy")
     for criterion, place in sorted(places(means, 100).items(), key=lambda item: item[1]):
-        kept, said = 100 * means[criterion] / base, study.reported(criterion, "kept")
-        if said is None and given.get(criterion) is not None and reported_base:
-            said = 100 * given[criterion] / reported_base
+        kept, said = 100 * means[criterion] / base, study.reported_kept(criterion)
         right = beside(accuracy(study.cell("finetuned", criterion, "report")), given.get(criterion))
         cells = [right, Cell(kept, 1, reported=said)]
         cells.insert(0, Cell(place, kind="count", reported=theirs.get(criterion)))

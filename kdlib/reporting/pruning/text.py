@@ -1,4 +1,4 @@
-"""What the tables of pruning studies write, in English and Turkish; the findings' words are in `pruning_findings_text`.
+"""What the tables of pruning studies write, in English and Turkish; the findings' words are in `findings_text`.
 
 As in `text`, no suffix follows a number or a name.
 """

@@ -13,8 +13,8 @@ import numpy as np
 
 from kdlib.reporting import canvas, names, numbers
 from kdlib.reporting.figures import stem
-from kdlib.reporting.pruning_figure_parts import criteria, look, parts, report_setting, setting_name, spec, title
-from kdlib.reporting.pruning_figure_text import BOOK
+from kdlib.reporting.pruning.figure_parts import criteria, look, parts, report_setting, setting_name, spec, title
+from kdlib.reporting.pruning.figure_text import BOOK
 from kdlib.reporting.results import estimate
 from kdlib.reporting.text import pick
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from kdlib.reporting import names, numbers
-from kdlib.reporting.pruning_runs import Gap, Pruning
-from kdlib.reporting.pruning_text import BOOK, both
+from kdlib.reporting.pruning.runs import Gap, Pruning
+from kdlib.reporting.pruning.text import BOOK, both
 from kdlib.reporting.results import Cell as Gathered
 from kdlib.reporting.results import Estimate
 from kdlib.reporting.sheet import Cell, Row

@@ -11,7 +11,7 @@ import numpy as np
 from kdlib.reporting import names, numbers
 from kdlib.reporting.choice import best_by_validation
 from kdlib.reporting.evidence import RESAMPLES, correct, difference, same_images
-from kdlib.reporting.pruning_text import BOOK
+from kdlib.reporting.pruning.text import BOOK
 from kdlib.reporting.results import Cell, Estimate, Results, estimate, same
 from kdlib.reporting.text import pick, text
 
@@ -137,6 +137,12 @@ class Pruning:
     def reported(self, row: str, key: str) -> float | None:
         """What the report gave for a row (``original`` or a criterion); None where it gives nothing."""
         return getattr(self.spec.reported.get(row), key, None)
+
+    def reported_kept(self, criterion: str) -> float | None:
+        """The report's share of the original's accuracy that is kept, in per cent: as printed, else from accuracies."""
+        base, own = self.reported("original", "accuracy"), self.reported(criterion, "accuracy")
+        printed = self.reported(criterion, "kept")
+        return printed if printed is not None or own is None or not base else 100 * own / base
 
     def slow_in_report(self) -> tuple[dict[str, float], dict[str, float]]:
         """The report's latencies (ms) of criteria that take over three times the original's, and all the others.

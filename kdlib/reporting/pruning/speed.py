@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from kdlib.reporting import numbers
-from kdlib.reporting.pruning_findings_text import FINDINGS
-from kdlib.reporting.pruning_runs import Pruning
+from kdlib.reporting.pruning.findings_text import FINDINGS
+from kdlib.reporting.pruning.runs import Pruning
 from kdlib.reporting.text import pick
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from kdlib.reporting import names, numbers
-from kdlib.reporting.pruning_cells import accuracy, beside, change, named, provenance, spread
-from kdlib.reporting.pruning_runs import Pruning, percent, read
-from kdlib.reporting.pruning_text import BOOK, both
+from kdlib.reporting.pruning.cells import accuracy, beside, change, named, provenance, spread
+from kdlib.reporting.pruning.runs import Pruning, percent, read
+from kdlib.reporting.pruning.text import BOOK, both
 from kdlib.reporting.sheet import Cell, Row, Sheet
 from kdlib.reporting.text import LANGS, pick
 from kdlib.reporting.transfer_text import BOOK as TRANSFER_BOOK

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 BOOK: dict[str, dict[str, str]] = {
     # Names of things
-    "original": {"en": "original", "tr": "özgün model"},
+    "original": {"en": "original", "tr": "orijinal model"},
     "plain": {"en": "labels only", "tr": "yalnız etiketler"},
     "epoch_zero": {"en": "pruned", "tr": "budanmış"},
     "distilled": {"en": "distilled", "tr": "damıtılmış"},
     "ratio": {"en": "ratio {ratio}", "tr": "oran {ratio}"},
     "matched": {"en": "{macs} of MACs kept", "tr": "kalan MACs {macs}"},
     "protected": {"en": "squeeze-excite protected", "tr": "squeeze-excite korumalı"},
-    "global": {"en": "global", "tr": "küresel"},
-    "layerwise": {"en": "layer-wise", "tr": "katman bazında"},
+    "global": {"en": "global", "tr": "global"},
+    "layerwise": {"en": "layer-wise", "tr": "katman bazlı"},
     "error_sd": {
         "en": "Error bars, where there are several seeds: ± standard deviation over seeds.",
         "tr": "Hata çubukları, birden çok tohum olan yerlerde: tohumlar arası ± standart sapma.",
@@ -30,7 +30,7 @@ BOOK: dict[str, dict[str, str]] = {
         "en": "{model}, {scope} pruning: accuracy against cost",
         "tr": "{model}, {scope} budama: maliyete göre doğruluk",
     },
-    "macs_axis": {"en": "MACs kept (% of the original)", "tr": "Kalan MACs (özgün modele göre %)"},
+    "macs_axis": {"en": "MACs kept (% of the original)", "tr": "Kalan MACs (orijinal modele göre %)"},
     "size_axis": {"en": "Size of parameters and buffers (MiB)", "tr": "Parametre ve tamponların boyutu (MiB)"},
     "report_setting": {"en": "large: {setting}", "tr": "büyük: {setting}"},
     "other_settings": {"en": "small: other settings", "tr": "küçük: diğer ayarlar"},
@@ -41,15 +41,15 @@ BOOK: dict[str, dict[str, str]] = {
         "({original}, {size} MiB). Large markers: {setting}; small: the study's other settings; hollow: fine-tuned "
         "with the original as teacher. The thin line joins the models for which there is none at least as accurate "
         "for less; by MACs: {front}.",
-        "tr": "İnce ayar sonrası test doğruluğu; solda MACs, sağda boyut. {count} ayar ve özgün model ({original}, "
-        "{size} MiB). Büyük işaretler: {setting}; küçükler: çalışmanın diğer ayarları; içi boş: özgün model öğretmen "
-        "olarak ince ayar. İnce çizgi, daha azıyla en az o kadar doğru olanı bulunmayan modelleri birleştiriyor; MACs "
+        "tr": "İnce ayar sonrası test doğruluğu; solda MACs, sağda boyut. {count} ayar ve orijinal model ({original}, "
+        "{size} MiB). Büyük işaretler: {setting}; küçükler: çalışmanın diğer ayarları; içi boş: orijinal model "
+        "öğretmen olarak ince ayar. İnce çizgi, daha azıyla en az o kadar doğru olanı bulunmayan modelleri birleştiriyor; MACs "
         "için: {front}.",
     },
     "pareto_alt": {
         "en": "Points of test accuracy against MACs kept and against size. Original: {original}, {size} MiB. At "
         "{setting}: {points}.",
-        "tr": "Kalan MACs ve boyuta göre test doğruluğu noktaları. Özgün model: {original}, {size} MiB. Ayar "
+        "tr": "Kalan MACs ve boyuta göre test doğruluğu noktaları. Orijinal model: {original}, {size} MiB. Ayar "
         "{setting}: {points}.",
     },
     "pareto_point": {
@@ -71,12 +71,13 @@ BOOK: dict[str, dict[str, str]] = {
         "each panel has a scale of its own. Dashed: the original ({original}); dotted, where the scale reaches it: "
         "chance ({chance}). At {highest}: {ends}.",
         "tr": "Çıkarılması istenen kanal payına göre test doğruluğu; solda budamanın hemen ardından, sağda ince "
-        "ayardan sonra. Her panelin ölçeği kendine ait. Kesikli: özgün model ({original}); noktalı, ölçekte yeri "
+        "ayardan sonra. Her panelin ölçeği kendine ait. Kesikli: orijinal model ({original}); noktalı, ölçekte yeri "
         "varsa: şans düzeyi ({chance}). Oran {highest} iken: {ends}.",
     },
     "sweep_alt": {
         "en": "Lines of test accuracy against pruning ratio. Original {original}, chance {chance}. {panels}.",
-        "tr": "Budama oranına göre test doğruluğu çizgileri. Özgün model {original}, şans düzeyi {chance}. {panels}.",
+        "tr": "Budama oranına göre test doğruluğu çizgileri. Orijinal model {original}, şans düzeyi {chance}. "
+        "{panels}.",
     },
     # Fine-tuning brings it back
     "recovery_title": {
@@ -89,12 +90,12 @@ BOOK: dict[str, dict[str, str]] = {
         "labels only; dashed: the original as teacher; black: the original ({original}); grey: the other criteria. "
         "{told}.",
         "tr": "İnce ayar epokları boyunca doğrulama doğruluğu; epok 0, budamanın hemen ardındaki ağ. Düz çizgi: yalnız "
-        "etiketler; kesikli: özgün model öğretmen; siyah: özgün model ({original}); gri: diğer ölçütler. {told}.",
+        "etiketler; kesikli: orijinal model öğretmen; siyah: orijinal model ({original}); gri: diğer ölçütler. {told}.",
     },
     "recovery_alt": {
         "en": "Curves of validation accuracy from right after pruning to the last epoch. Original {original}. "
         "{panels}.",
-        "tr": "Budamanın hemen ardından son epoka doğrulama doğruluğu eğrileri. Özgün model {original}. {panels}.",
+        "tr": "Budamanın hemen ardından son epoka doğrulama doğruluğu eğrileri. Orijinal model {original}. {panels}.",
     },
     "recovery_row": {"en": "At {setting}: {ends}", "tr": "Ayar {setting}: {ends}"},
     "recovery_line": {"en": "{name} from {start} to {ends}", "tr": "{name} {start} → {ends}"},
@@ -162,7 +163,7 @@ BOOK: dict[str, dict[str, str]] = {
         "en": "How often the original's channels are active: {channels} channels in {layers} layers, {images} "
         "calibration images{threshold}. {never} of them are never active, {always} always; the median channel is "
         "active for {median} of the images.{seeds}",
-        "tr": "Özgün modelin kanalları ne sıklıkla etkin: {layers} katmanda {channels} kanal, {images} kalibrasyon "
+        "tr": "Orijinal modelin kanalları ne sıklıkla etkin: {layers} katmanda {channels} kanal, {images} kalibrasyon "
         "görüntüsü{threshold}. Hiç etkin olmayan pay {never}, hep etkin olan pay {always}; ortanca kanal için etkin "
         "görüntü payı {median}.{seeds}",
     },

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from kdlib.reporting import canvas, names, numbers
-from kdlib.reporting.pruning_figure_text import BOOK
+from kdlib.reporting.pruning.figure_text import BOOK
 from kdlib.reporting.text import pick
 
 TUNED = ("finetuned", "distilled")

@@ -54,6 +54,9 @@ class Spec:
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
                 raise UserError(f"{name} must be a whole number of at least 1, not {value!r}")
+        if isinstance(self.keep, str):
+            raise UserError(f"keep is a list of module names, not {self.keep!r}; say keep=({self.keep!r},)")
+        object.__setattr__(self, "keep", tuple(self.keep))
         if not (_number(self.threshold) and 0 <= self.threshold < 1):
             raise UserError(f"threshold must lie from 0 to below 1, not {self.threshold!r}")
 

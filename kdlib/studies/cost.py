@@ -51,7 +51,7 @@ def estimate(plan: Plan, folder: Path) -> list[Cost]:
     for run in plan.runs.values():
         record = records.read(folder, run.id)
         flops = run.train_flops()
-        alike = [r for r in here if bool(r.run["config"].get("recipe")) == bool(run.recipe)]
+        alike = [r for r in here if _untrained(r) == (run.recipe is None)]
         rate = _rate(r for r in alike if r.run["config"]["model"] == run.model) or _rate(alike) or _rate(here)
         seconds = record.run["seconds"] if record else flops / rate if rate else None
         found.append(Cost(run, record is not None, flops, seconds))
@@ -63,6 +63,10 @@ def _cut(spec) -> str:
         return ""
     amount = f"macs={spec.macs:g}" if spec.ratio is None else f"ratio={spec.ratio:g}"
     return f"{spec.criterion} {amount} {spec.scope}{'' if spec.protect_se else ' SE open'}"
+
+
+def _untrained(record: records.Record) -> bool:
+    return record.run["config"].get("recipe", {}) is None
 
 
 def _same_machine(record: records.Record) -> bool:

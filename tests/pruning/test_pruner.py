@@ -182,15 +182,14 @@ def test_macs_in_steps_take_no_more_than_at_once():
     assert min(one.report["macs"][1], three.report["macs"][1]) > 0.8 * whole
 
 
-@pytest.mark.parametrize("keys", [("weight", "bias")])
 @pytest.mark.parametrize("criterion", ["taylor", "coverage"])
-def test_channels_whose_batch_norm_is_zero_leave_without_a_trace(criterion, keys):
+def test_channels_whose_batch_norm_is_zero_leave_without_a_trace(criterion):
     model, images = normed(), torch.randn(6, *SHAPE)
     with torch.no_grad():
-        for key in keys:
-            getattr(model.bn1, key)[[1, 4]] = 0
+        model.bn1.weight[[1, 4]] = 0
+        model.bn1.bias[[1, 4]] = 0
     found = prune(model, Spec(criterion, ratio=0.25, keep=("conv2",)), batches())
-    assert found.history[0][0][2] == [1, 4]
+    assert {tuple(cut[2]) for cut in found.history[0]} == {(1, 4)}
     assert torch.allclose(found.model(images), model(images), atol=1e-5)
 
 
@@ -292,6 +291,6 @@ def test_a_model_that_cannot_run_once_it_is_cut():
     model = nn.Sequential(
         nn.Conv2d(3, 6, 3), nn.GroupNorm(2, 6), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, 4)
     )
-    with pytest.raises(UserError, match="cannot run once it is pruned .* name the layers that must stay in keep"):
+    with pytest.raises(UserError, match=r"cannot run once it is pruned .* name the layers that must stay in keep"):
         prune(model, Spec("magnitude", ratio=0.2), shape=SHAPE)
     assert prune(model, Spec("magnitude", ratio=0.4), shape=SHAPE).model[1].num_channels == 4

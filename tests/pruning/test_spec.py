@@ -20,7 +20,7 @@ def test_shares_lie_between_0_and_1(name, value):
 
 @pytest.mark.parametrize("given", [{}, {"ratio": 0.1, "macs": 0.9}])
 def test_either_a_ratio_or_macs(given):
-    with pytest.raises(UserError, match="either a ratio .* or macs"):
+    with pytest.raises(UserError, match=r"either a ratio .* or macs"):
         Spec("magnitude", **given)
 
 
@@ -57,3 +57,9 @@ def test_other_values_are_named(wrong):
 def test_which_criteria_look_at_images():
     assert {name for name in CRITERIA if Spec(name, ratio=0.1).calibrated} == set(CALIBRATED)
     assert set(CALIBRATED) == {"coverage", "wanda", "taylor"}
+
+
+def test_keep_is_a_list_of_names():
+    with pytest.raises(UserError, match="keep is a list of module names"):
+        Spec("magnitude", ratio=0.1, keep="fc")
+    assert Spec("magnitude", ratio=0.1, keep=["fc"]) == Spec("magnitude", ratio=0.1, keep=("fc",))

@@ -168,16 +168,16 @@ def test_channels_of_layers_that_cannot_be_cut_stay(middle):
     assert found.report["channels"]["last"] == [6, 3]
 
 
-# EfficientNet-B4 as the report pruned it
+# EfficientNet-B4 as the report pruned it: it gives -18.8 %
 
 
-@pytest.mark.parametrize(("protect", "percent"), [(False, -18.75), (True, -17.11)])
+@pytest.mark.parametrize(("protect", "percent"), [(False, -18.7469), (True, -17.1088)])
 def test_efficientnet_layerwise_ten_percent(protect, percent):
     model = models.build("efficientnet_b4", 101)
     assert round(state_bytes(model) / 2**20, 2) == 68.11
     spec = Spec("magnitude", ratio=0.1, scope="layerwise", protect_se=protect)
     before, after = prune(model, spec, shape=(3, 64, 64)).report["size_bytes"]
-    assert (after / before - 1) * 100 == pytest.approx(percent, abs=0.005)
+    assert (after / before - 1) * 100 == pytest.approx(percent, abs=0.0005)
 
 
 # Models that cannot be followed

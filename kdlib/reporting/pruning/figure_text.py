@@ -43,8 +43,8 @@ BOOK: dict[str, dict[str, str]] = {
         "for less; by MACs: {front}.",
         "tr": "İnce ayar sonrası test doğruluğu; solda MACs, sağda boyut. {count} ayar ve orijinal model ({original}, "
         "{size} MiB). Büyük işaretler: {setting}; küçükler: çalışmanın diğer ayarları; içi boş: orijinal model "
-        "öğretmen olarak ince ayar. İnce çizgi, daha azıyla en az o kadar doğru olanı bulunmayan modelleri birleştiriyor; MACs "
-        "için: {front}.",
+        "öğretmen olarak ince ayar. İnce çizgi, daha azıyla en az o kadar doğru olanı bulunmayan modelleri "
+        "birleştiriyor; MACs için: {front}.",
     },
     "pareto_alt": {
         "en": "Points of test accuracy against MACs kept and against size. Original: {original}, {size} MiB. At "

@@ -99,3 +99,35 @@ def test_cuda_peak_holds_weights_and_input_and_leaves_the_device_as_it_was():
     before = torch.cuda.memory_allocated()
     assert measuring.inference_peak(model(), batch) * 1e6 >= STATE + batch.nbytes
     assert torch.cuda.memory_allocated() - before <= 2**24  # the workspace of the matrix library stays
+
+
+class Counting(nn.Module):
+    """Notes in which order models are called."""
+
+    calls: list = []  # noqa: RUF012 - shared by the copies that are timed
+
+    def __init__(self, name):
+        super().__init__()
+        self.name = name
+
+    def forward(self, x):
+        """Note the call."""
+        assert not self.training
+        assert not torch.is_grad_enabled()
+        Counting.calls.append(self.name)
+        return x
+
+
+def test_models_are_timed_in_turns():
+    Counting.calls.clear()
+    subjects = [Counting(name).train() for name in "abc"]
+    found = measuring.latencies(subjects, torch.zeros(2, 3, 4, 4), repeats=3, warm_up=1)
+    rounds = ["".join(Counting.calls[i : i + 3]) for i in range(0, 12, 3)]
+    assert rounds == ["cab", "abc", "bca", "cab"]
+    for times in found:
+        assert 0 < times["q1_ms"] <= times["median_ms"] <= times["q3_ms"]
+
+
+def test_one_turn_has_no_spread():
+    (times,) = measuring.latencies([nn.Flatten()], torch.zeros(1, 3, 4, 4), repeats=1, warm_up=0)
+    assert times["q1_ms"] == times["median_ms"] == times["q3_ms"]

@@ -6,11 +6,12 @@
 from kdlib.profiling.costs import MEANING, costs, described, macs_thop, packages, profile
 from kdlib.profiling.counting import count_parameters, forward_macs
 from kdlib.profiling.layers import layer_macs
-from kdlib.profiling.measuring import WARM_UP, latencies, state_bytes
+from kdlib.profiling.measuring import TURN, UNTIMED, latencies, state_bytes
 
 __all__ = [
     "MEANING",
-    "WARM_UP",
+    "TURN",
+    "UNTIMED",
     "costs",
     "count_parameters",
     "described",

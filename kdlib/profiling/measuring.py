@@ -13,6 +13,7 @@ from torch.nn import functional
 
 MEGA = 1e6
 WARM_UP = 5
+TURN, UNTIMED = 5, 2
 
 
 def latency(model: nn.Module, batch: torch.Tensor, repeats: int, warm_up: int = WARM_UP) -> dict[str, float]:
@@ -40,26 +41,27 @@ def latency(model: nn.Module, batch: torch.Tensor, repeats: int, warm_up: int = 
     }
 
 
-def latencies(
-    models: Sequence[nn.Module], batch: torch.Tensor, repeats: int, warm_up: int = WARM_UP
-) -> list[dict[str, float]]:
+def latencies(models: Sequence[nn.Module], batch: torch.Tensor, repeats: int) -> list[dict[str, float]]:
     """Time several models on one ``batch`` (B, C, H, W) in turns, so that what drifts on a machine hits all alike.
 
-    Each model goes in eval mode on the batch's device, without gradients. Returns for each ``median_ms``, ``q1_ms`` and
-    ``q3_ms`` of ``repeats`` runs after ``warm_up`` runs; every round starts with another model.
+    Each model goes in eval mode on the batch's device, without gradients. A turn is `UNTIMED` runs and up to `TURN`
+    timed ones in a row: libraries keep kernels for a limited number of layer shapes, and models that take turns run by
+    run push each other's out, which costs more than most prunings save. Every round starts with another model.
+    Returns for each ``median_ms``, ``q1_ms`` and ``q3_ms`` of ``repeats`` timed runs.
     """
     subjects = [copy.deepcopy(model).to(batch.device).eval() for model in models]
     times: list[list[float]] = [[] for _ in subjects]
     with torch.inference_mode():
-        for turn in range(-warm_up, repeats):
+        for begin in range(0, repeats, TURN):
             for i in range(len(subjects)):
-                which = (i + turn) % len(subjects)
-                _wait(batch.device)
-                start = time.perf_counter()
-                subjects[which](batch)
-                _wait(batch.device)
-                if turn >= 0:
-                    times[which].append(1e3 * (time.perf_counter() - start))
+                which = (i + begin // TURN) % len(subjects)
+                for run in range(-UNTIMED, min(TURN, repeats - begin)):
+                    _wait(batch.device)
+                    start = time.perf_counter()
+                    subjects[which](batch)
+                    _wait(batch.device)
+                    if run >= 0:
+                        times[which].append(1e3 * (time.perf_counter() - start))
     return [_quartiles(own) for own in times]
 
 

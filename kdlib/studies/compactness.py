@@ -35,6 +35,7 @@ def write(experiment: "Experiment") -> Path | None:
         "runs": [arm.id for arm in arms],
         "batches": spec.latency_batches,
         "repeats": spec.latency_repeats,
+        "turns": profiling.TURN,
         "size": spec.image_size,
         "classes": spec.num_classes,
         "device": str(device),
@@ -46,7 +47,7 @@ def write(experiment: "Experiment") -> Path | None:
     found = {
         **{"asked": asked, "packages": profiling.packages(), "hardware": records.hardware(), "device": str(device)},
         **{"image_size": experiment.dataset.shape[1], "report_size": spec.image_size},
-        **{"repeats": spec.latency_repeats, "warm_up": profiling.WARM_UP},
+        **{"repeats": spec.latency_repeats, "warm_up": profiling.UNTIMED},
         "models": _models(experiment, spec, arms, device),
         "reference": reference(spec.model, spec.num_classes, spec.image_size, spec.ratio),
     }

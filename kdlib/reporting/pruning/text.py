@@ -182,10 +182,10 @@ BOOK: dict[str, dict[str, str]] = {
         "tr": "Yığın başına medyan [alt; üst çeyreklik]",
     },
     "latency_note": {
-        "en": "{repeats} timings of each network after {warm_up} warm-up ones, taken in turns so that drift of the "
-        "machine hits all alike, one seed's networks. On {device}: {hardware}.",
-        "tr": "Her ağ için {warm_up} ısınma koşusundan sonra {repeats} ölçüm; makinedeki kayma hepsini eşit etkilesin "
-        "diye ölçümler sırayla yapıldı; tek bir tohumun ağları. Aygıt {device}: {hardware}.",
+        "en": "{repeats} timings of each network, a few in a row after {warm_up} untimed ones and the networks in turns, "
+        "so that drift of the machine hits all alike; one seed's networks. On {device}: {hardware}.",
+        "tr": "Her ağ için {repeats} ölçüm: ölçülmeyen {warm_up} koşudan sonra art arda birkaç tane; makinedeki kayma "
+        "hepsini eşit etkilesin diye ağlar sırayla; tek bir tohumun ağları. Aygıt {device}: {hardware}.",
     },
     "hardware": {
         "en": "{processor}, cores: {cores}, threads: {threads}",

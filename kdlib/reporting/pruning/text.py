@@ -182,8 +182,8 @@ BOOK: dict[str, dict[str, str]] = {
         "tr": "Yığın başına medyan [alt; üst çeyreklik]",
     },
     "latency_note": {
-        "en": "{repeats} timings of each network, a few in a row after {warm_up} untimed ones and the networks in turns, "
-        "so that drift of the machine hits all alike; one seed's networks. On {device}: {hardware}.",
+        "en": "{repeats} timings of each network, a few in a row after {warm_up} untimed ones and the networks in "
+        "turns, so that drift of the machine hits all alike; one seed's networks. On {device}: {hardware}.",
         "tr": "Her ağ için {repeats} ölçüm: ölçülmeyen {warm_up} koşudan sonra art arda birkaç tane; makinedeki kayma "
         "hepsini eşit etkilesin diye ağlar sırayla; tek bir tohumun ağları. Aygıt {device}: {hardware}.",
     },

@@ -129,6 +129,8 @@ def _do(group: Group, folder: Path, device: str, bar: Progress) -> None:
     )
     for run, outcome in zip(group.runs, outcomes, strict=True):
         extra = {"dataset": run.dataset.describe(), "train_flops": run.train_flops(), "device": device}
+        if outcome.taps:
+            extra["taps"] = [list(pair) for pair in outcome.taps]
         if run.pruning:
             extra["pruning"] = records.read(folder, run.weights.id).run["pruning"]
         records.write(folder, run.id, run.config, outcome, extra)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import nn
 
-from kdlib.losses import ResponseLoss
+from kdlib.losses import Loss
 from kdlib.training.recipe import Recipe
 
 
@@ -23,7 +23,7 @@ class Job:
     build: Callable[[], nn.Module]
     recipe: Recipe
     seed: int = 0
-    loss: ResponseLoss | None = None
+    loss: Loss | None = None
     name: str = ""
 
 
@@ -34,7 +34,8 @@ class Outcome:
     ``state``: the kept epoch's state dict on the CPU; ``history``: one row an epoch; ``logits`` (N, K) float32 and
     ``labels`` (N,) of the test split, and its ``groups`` (N,) where it has any; ``metrics``: accuracies are fractions,
     losses cross-entropies in nats (those of training and validation weighted by class where the recipe says so);
-    ``diverged``: None, or reason and epoch; ``seconds``: this run's share of the wall time of its group.
+    ``diverged``: None, or reason and epoch; ``seconds``: this run's share of the wall time of its group; ``taps``: the
+    feature maps its loss compared, (student's layer, teacher's layer) each.
     """
 
     state: dict[str, torch.Tensor]
@@ -48,6 +49,7 @@ class Outcome:
     groups: torch.Tensor | None = None
     group_size: int = 1
     group_seconds: float = 0.0
+    taps: tuple[tuple[str, str], ...] = ()
     notes: list[str] = field(default_factory=list)
 
 

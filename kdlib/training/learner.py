@@ -7,6 +7,8 @@ import torch.nn.functional as F
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from kdlib.losses import Response, tapped
+from kdlib.training.guidance import Guidance, Taps
 from kdlib.training.job import Job, Outcome, derive
 from kdlib.training.precision import autocast
 
@@ -22,12 +24,14 @@ class Learner:
         precision: str,
         steps: int,
         class_weights: torch.Tensor | None = None,
+        taps: Taps | None = None,
     ):
         self.job, self.device, self.precision, self.steps = job, device, precision, steps
-        self.class_weights = class_weights
+        self.class_weights, self.taps = class_weights, taps
         self.model = model.to(device, memory_format=torch.channels_last)
+        adapter = [] if taps is None or taps.adapter is None else [*taps.adapter.to(device).parameters()]
         self._still = [module for module in model.modules() if isinstance(module, _BatchNorm) and _frozen(module)]
-        self.optimiser = job.recipe.optimiser(self.model.parameters())
+        self.optimiser = job.recipe.optimiser([*self.model.parameters(), *adapter])
         self.history: list[dict[str, float]] = []
         self.diverged: dict | None = None
         self.best: tuple[tuple[float, float], int, dict[str, torch.Tensor]] | None = None
@@ -36,8 +40,8 @@ class Learner:
         self._sums = torch.zeros(3, dtype=torch.float64, device=device)
         self._seen = 0
 
-    def step(self, images: torch.Tensor, labels: torch.Tensor, teacher: torch.Tensor | None) -> None:
-        """Take one optimiser step on normalised images (B, C, H, W), labels (B,), teacher logits (B, K)."""
+    def step(self, images: torch.Tensor, labels: torch.Tensor, told: Guidance | None) -> None:
+        """Take one optimiser step on normalised images (B, C, H, W), labels (B,), and what the teacher says to them."""
         start = time.perf_counter()
         # Dropout draws from the global generator: seeded for each step, it does not depend on the group.
         torch.manual_seed(derive(self.job.seed, "step", self._step))
@@ -47,12 +51,14 @@ class Learner:
         self.model.train()
         for module in self._still:
             module.eval()
-        with autocast(self.device, self.precision):
-            logits = self.model(images)
+        response = self._respond(images)
+        logits = response.logits
         if self.job.loss is None:
             hard = loss = F.cross_entropy(logits.float(), labels, self.class_weights)
         else:
-            soft, hard = self.job.loss.terms(logits, teacher, labels, self.class_weights)
+            adapter = self.taps and self.taps.adapter
+            guide = told.response(self.taps)
+            soft, hard = self.job.loss.terms(response, guide, labels, self.class_weights, adapter)
             loss = self.job.loss.combine(soft, hard)
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
@@ -62,6 +68,15 @@ class Learner:
         self._seen += len(labels)
         self._step += 1
         self.seconds += time.perf_counter() - start
+
+    def _respond(self, images: torch.Tensor) -> Response:
+        """The student's logits and, where the loss compares them, its feature maps."""
+        if self.taps is None:
+            with autocast(self.device, self.precision):
+                return Response(self.model(images))
+        with autocast(self.device, self.precision), tapped(self.model, self.taps.student) as maps:
+            logits = self.model(images)
+        return Response(logits, tuple(maps[name] for name in self.taps.student))
 
     @torch.inference_mode()
     def logits(self, images: torch.Tensor) -> torch.Tensor:
@@ -125,6 +140,7 @@ class Learner:
             diverged=self.diverged,
             precision=self.precision,
             seconds=self.seconds,
+            taps=self.taps.pairs if self.taps else (),
         )
 
 

@@ -1,7 +1,6 @@
 """The loop: many models in lockstep over one pass of the data, each ending exactly as it would alone."""
 
 import contextlib
-import copy
 import math
 import time
 from collections.abc import Iterator, Sequence
@@ -16,9 +15,10 @@ from kdlib.errors import UserError
 from kdlib.progress import Progress
 from kdlib.training import memory
 from kdlib.training.evaluation import eval_batches
+from kdlib.training.guidance import Guidance, Teacher, taps
 from kdlib.training.job import Job, Outcome, derive
 from kdlib.training.learner import Learner
-from kdlib.training.precision import autocast, choose
+from kdlib.training.precision import choose
 
 
 def fit(job: Job, dataset: Dataset, **options) -> Outcome:
@@ -58,18 +58,17 @@ def train(
     _check(jobs, dataset, teacher)
     with _frame(place), contextlib.nullcontext(progress) if progress else Progress(weight, "training") as bar:
         models = [_built(job, dataset) for job in jobs]
+        tapped = _tapped(jobs, models, dataset, teacher)
         choices = [
             choose(m, dataset.shape, j.recipe.batch_size, place, precision) for m, j in zip(models, jobs, strict=True)
         ]
-        guide = _Teacher(teacher, dataset, place, precision) if teacher is not None else None
+        guide = Teacher(teacher, dataset, place, precision) if teacher is not None else None
         limit = memory.available(place) if memory_limit is None else memory_limit
         outcomes: list[Outcome] = []
         for chunk in memory.split(jobs, models, dataset.shape, limit):
             steps = jobs[0].recipe.epochs * _batches(len(dataset.train), jobs[0].recipe.batch_size)
-            learners = [
-                Learner(jobs[i], models[i], place, choices[i], steps, _class_weights(jobs[i], dataset, place))
-                for i in chunk
-            ]
+            weights = [_class_weights(job, dataset, place) for job in jobs]
+            learners = [Learner(jobs[i], models[i], place, choices[i], steps, weights[i], tapped[i]) for i in chunk]
             share = weight * len(chunk) / len(jobs)
             outcomes += _lockstep(learners, dataset, guide, order_seed, place, bar, share)
             for i in chunk:
@@ -120,6 +119,14 @@ def _built(job: Job, dataset: Dataset) -> nn.Module:
     return model
 
 
+def _tapped(jobs: Sequence[Job], models: list[nn.Module], dataset: Dataset, teacher: nn.Module | None) -> list:
+    """What each job's loss taps, None for those that tap nothing; the teacher is checked on the way."""
+    if teacher is None:
+        return [None] * len(jobs)
+    check_model(teacher, dataset, "the teacher")
+    return [taps(job, model, teacher, dataset.shape) for job, model in zip(jobs, models, strict=True)]
+
+
 def check_model(model: nn.Module, dataset: Dataset, name: str, batch_size: int = 2) -> None:
     """Raise ``UserError`` unless the model takes the dataset's images and gives one logit a class.
 
@@ -162,25 +169,6 @@ def _frame(device: torch.device) -> Iterator[None]:
         yield
 
 
-class _Teacher:
-    """A frozen copy of the teacher in eval mode."""
-
-    def __init__(self, model: nn.Module, dataset: Dataset, device: torch.device, precision: str):
-        check_model(model, dataset, "the teacher")
-        self.model = copy.deepcopy(model).to(device, memory_format=torch.channels_last).eval().requires_grad_(False)
-        self.precision = choose(self.model, dataset.shape, 64, device, precision)
-        self.device = device
-
-    @torch.inference_mode()
-    def logits(self, images: torch.Tensor) -> torch.Tensor:
-        with autocast(self.device, self.precision):
-            return self.model(images).float()
-
-    def all_logits(self, split: Split, dataset: Dataset) -> torch.Tensor:
-        """Return logits of a whole split, (N, K), addressed by sample."""
-        return torch.cat([self.logits(x) for x, _ in eval_batches(split, dataset, self.device)])
-
-
 def _batches(n: int, batch_size: int) -> int:
     """Number of batches an epoch; a last batch of one sample is dropped, for batch norm cannot train on it."""
     return n // batch_size + (n % batch_size > 1)
@@ -189,7 +177,7 @@ def _batches(n: int, batch_size: int) -> int:
 def _lockstep(
     learners: list[Learner],
     dataset: Dataset,
-    teacher: _Teacher | None,
+    teacher: Teacher | None,
     order_seed: int,
     device: torch.device,
     bar: Progress,
@@ -199,6 +187,7 @@ def _lockstep(
     images, labels = dataset.train.images.to(device), dataset.train.labels.to(device)
     guided = teacher is not None and any(learner.job.loss for learner in learners)
     cached = teacher.all_logits(dataset.train, dataset) if guided and not recipe.augmentation.active else None
+    layers = sorted({name for learner in learners if learner.taps for name in learner.taps.teacher})
     start = time.perf_counter()
     batches = _batches(len(labels), recipe.batch_size)
     for epoch in range(recipe.epochs):
@@ -212,13 +201,20 @@ def _lockstep(
         for index in order.split(recipe.batch_size)[:batches]:
             batch = augment(images[index], recipe.augmentation, chance)
             x, y = normalise(batch, dataset.mean, dataset.std), labels[index]
-            soft = (cached[index] if cached is not None else teacher.logits(x)) if guided else None
+            told = _guidance(teacher, x, None if cached is None else cached[index], layers) if guided else None
             for learner in running:
-                learner.step(x, y, soft)
+                learner.step(x, y, told)
             bar.advance(weight / recipe.epochs / batches)
         _validate(running, dataset, device, began)
         bar.say(_words(running, epoch + 1, recipe.epochs))
     return _finish(learners, dataset, device, time.perf_counter() - start)
+
+
+def _guidance(teacher: Teacher, images: torch.Tensor, cached: torch.Tensor | None, layers: list[str]) -> Guidance:
+    """The teacher's answer to a batch; logits known from before are taken, alone or in a group the same."""
+    if cached is None:
+        return teacher.answer(images, layers)
+    return Guidance(cached, teacher.answer(images, layers).maps if layers else {})
 
 
 def _generator(seed: int, *words: str | int) -> torch.Generator:

@@ -85,7 +85,7 @@ def test_each_sample_is_taught_its_own_logits(tiny, monkeypatch):
     from kdlib.training import learner
 
     pairs = []
-    monkeypatch.setattr(learner.Learner, "step", lambda self, x, y, z: pairs.append((x.clone(), z.clone())))
+    monkeypatch.setattr(learner.Learner, "step", lambda self, x, y, z: pairs.append((x.clone(), z.logits.clone())))
     distill(Pixels(), students(RECIPE, 1), tiny, precision="fp32")
     assert len(pairs) == 6
     for images, logits in pairs:
@@ -96,7 +96,7 @@ def test_with_augmentation_the_teacher_sees_what_the_student_sees(tiny, monkeypa
     from kdlib.training import learner
 
     pairs = []
-    monkeypatch.setattr(learner.Learner, "step", lambda self, x, y, z: pairs.append((x.clone(), z.clone())))
+    monkeypatch.setattr(learner.Learner, "step", lambda self, x, y, z: pairs.append((x.clone(), z.logits.clone())))
     distill(Pixels(), students(with_epochs(RECIPE, 1, Augmentation(pad=3, flip=True)), 1), tiny)
     for images, logits in pairs:
         assert torch.equal(images[:, 0].flatten(1)[:, :4], logits)

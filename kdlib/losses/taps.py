@@ -1,0 +1,118 @@
+"""Where a model's feature maps can be read, and reading them; no hook outlives its block."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from kdlib.errors import UserError, did_you_mean
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A place whose feature maps can be read: the module's name, and its output's shape (C, H, W)."""
+
+    name: str
+    shape: tuple[int, int, int]
+
+
+@contextmanager
+def tapped(model: nn.Module, names: Iterable[str]) -> Iterator[dict[str, Tensor]]:
+    """Yield a dict that holds, by module name, what each named module put out in the model's latest forward.
+
+    An activation that works in place right behind a module changes what was read, values and gradients alike: what is
+    read is then its result. Raises ``UserError`` for a name the model has not. The hooks go when the block ends,
+    however it ends.
+    """
+    modules = dict(model.named_modules())
+    names = list(dict.fromkeys(names))
+    for name in names:
+        if name not in modules:
+            raise UserError(f"{type(model).__name__} has no module {name!r} to tap; {did_you_mean(name, modules)}")
+    outputs: dict[str, Tensor] = {}
+
+    def keep(name: str):
+        def hook(module, args, output):
+            outputs[name] = output
+
+        return hook
+
+    handles = []
+    try:
+        for name in names:
+            handles.append(modules[name].register_forward_hook(keep(name)))
+        yield outputs
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def stages(model: nn.Module, shape: tuple[int, int, int]) -> list[Stage]:
+    """Return the model's stages for images of ``shape`` (C, H, W), in the order in which a forward finishes them.
+
+    One stage for each spatial size: of the modules with 4-D output of that size, called once in a forward, the one
+    that finishes last. What lies within a block that leads from this size to the next one belongs to the next and is
+    passed over, so that the stage is ``layer1`` and not the first convolution of ``layer2``. Maps of 1×1 count only
+    where there are no others. The model is run once on zeros, in eval mode, and left as it was.
+    """
+    found = _outputs(model, shape)
+    sizes = {name: size[1:] for name, size in found.items()}
+    within: dict[str, set] = {}
+    for name, size in sizes.items():
+        for block in (name, *_ancestors(name)):
+            within.setdefault(block, set()).update({size} - {(1, 1)})
+
+    def passed_over(name: str) -> int:
+        """How many blocks around a module lead from its size to another."""
+        around = [block for block in _ancestors(name) if block in sizes and sizes[block] != sizes[name]]
+        return sum(len(within[block]) <= 2 for block in around)
+
+    order = {name: i for i, name in enumerate(found)}
+    chosen = [
+        min((name for name in found if sizes[name] == size), key=lambda name: (passed_over(name), -order[name]))
+        for size in dict.fromkeys(sizes.values())
+    ]
+    large = [name for name in chosen if sizes[name] != (1, 1)]
+    return [Stage(name, found[name]) for name in sorted(large or chosen, key=order.get)]
+
+
+def _ancestors(name: str) -> list[str]:
+    parts = name.split(".")
+    return [".".join(parts[:i]) for i in range(1, len(parts))]
+
+
+def _outputs(model: nn.Module, shape: tuple[int, int, int]) -> dict[str, tuple[int, int, int]]:
+    """Return the output shapes (C, H, W) of the modules called once that put out maps, in the order they finish."""
+    calls: Counter[str] = Counter()
+    found: dict[str, tuple[int, int, int]] = {}
+
+    def watch(name: str):
+        def hook(module, args, output):
+            calls[name] += 1
+            if isinstance(output, Tensor) and output.dim() == 4:
+                found[name] = tuple(output.shape[1:])
+
+        return hook
+
+    weight = next(model.parameters(), torch.empty(0))
+    images = torch.zeros((1, *shape), device=weight.device, dtype=weight.dtype)
+    training = {module: module.training for module in model.modules()}
+    handles = []
+    try:
+        for name, module in model.named_modules():
+            if name:
+                handles.append(module.register_forward_hook(watch(name)))
+        model.eval()
+        with torch.no_grad():
+            model(images)
+    finally:
+        for handle in handles:
+            handle.remove()
+        for module, was in training.items():
+            module.training = was
+    return {name: size for name, size in found.items() if calls[name] == 1}

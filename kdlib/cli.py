@@ -71,6 +71,15 @@ def _parser() -> argparse.ArgumentParser:
     profile.add_argument("--repeats", default="30", help="timed runs; their median is the latency")
     profile.add_argument("--json", action="store_true", help="print JSON")
     profile.set_defaults(command=_profile)
+
+    bench = commands.add_parser("bench", help="speed beside its peers: ratios, as table, figure and JSON")
+    bench.add_argument("benches", nargs="*", metavar="BENCH", help="kd-step grid prune limit growth; none means all")
+    bench.add_argument("--data-root", help="folder with train/ and test/ images; default: generated ones")
+    bench.add_argument("--rounds", help="how often the sides take turns; default: each bench's own number")
+    bench.add_argument("--quick", action="store_true", help="everything small, to see that it works")
+    bench.add_argument("--output-dir", default="outputs/bench")
+    bench.add_argument("--device", default="auto", help="auto (default), cpu or cuda")
+    bench.set_defaults(command=_bench)
     return parser
 
 
@@ -213,6 +222,16 @@ def _profile(arguments: argparse.Namespace) -> int:
         print(json.dumps({"model": arguments.model, **found}, indent=1))
     else:
         print(profiling.described(arguments.model, found))
+    return 0
+
+
+def _bench(arguments: argparse.Namespace) -> int:
+    rounds = None if arguments.rounds is None else _whole("rounds", arguments.rounds)
+    from kdlib import bench
+
+    root = Path(arguments.data_root).expanduser() if arguments.data_root else None
+    asked = bench.Asked(root, rounds, arguments.quick, arguments.device, Path(arguments.output_dir))
+    bench.run(arguments.benches, asked)
     return 0
 
 

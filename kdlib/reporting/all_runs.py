@@ -29,6 +29,7 @@ _HEADS = {
     "model": {"en": "Model", "tr": "Model"},
     "role": {"en": "Training", "tr": "Eğitim"},
     "recipe": {"en": "Recipe", "tr": "Reçete"},
+    "method": {"en": "Method", "tr": "Yöntem"},
     **{"T": "T", "alpha": "α", "lam": "λ"},
     "variant": BOOK["open_layers"],
     "criterion": {"en": "Criterion", "tr": "Ölçüt"},
@@ -39,16 +40,20 @@ _HEADS = {
 
 
 def spec(results: Results) -> Table:
-    """One row a setting (role, model, recipe, T, α, λ, open layers, pruning), with its test accuracy.
+    """One row a setting (role, model, recipe, method, T, α, λ, open layers, pruning), with its test accuracy.
 
-    Bold is the best of each model on the same task; open layers and what belongs to pruning are columns only where some
-    arm has them, T, α and λ unless only arms without are there.
+    Bold is the best of each model on the same task; the method, open layers and what belongs to pruning are columns
+    only where some arm has them, T, α and λ unless only arms without are there.
     """
     settings = dict.fromkeys(tuple(getattr(a, key, None) for key in SETTING) for a in results.arms)
     wheres = [dict(zip(SETTING, setting, strict=True)) for setting in settings]
     kept = ["model", "role", "recipe"]
     opened = any(where["variant"] is not None for where in wheres)
-    kept += [] if opened and all(where["T"] is None for where in wheres) else ["T", "alpha", "lam"]
+    kept += ["method"] if results.has_methods else []
+    cold = all(where["T"] is None for where in wheres)
+    weighed = any(where["alpha"] is not None for where in wheres)
+    if not (cold and opened):
+        kept += ["alpha", "lam"] if cold and weighed else ["T", "alpha", "lam"]
     kept += ["variant"] if opened else []
     kept += [key for key in _PRUNING if any(where[key] is not None for where in wheres)]
     rows = []
@@ -82,7 +87,9 @@ def _labels(results: Results, where: dict, kept: list[str]) -> list:
     out = {key: number(key) for key in ("T", "alpha", "lam", "ratio", "macs")}
     out["criterion"] = both("criterion") if where["criterion"] else ""
     out["protect_se"] = _BOTTLENECKS[where["protect_se"]]
-    out |= {"model": both("model"), "role": _ROLES[where["role"]]}
+    out |= {"model": both("model"), "role": _ROLES[where["role"]], "method": ""}
+    if where["role"] in ("student", "distilled"):
+        out["method"] = {lang: names.method(results.study, where["method"], lang) for lang in LANGUAGES}
     out["recipe"] = _ROLES[where["recipe"]] if own else both("recipe")
     out["variant"] = {lang: layers(where["variant"], lang, results.study) for lang in LANGUAGES}
     return [out[key] for key in kept]

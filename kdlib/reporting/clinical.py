@@ -45,7 +45,7 @@ def _network(results, where: dict, alike: list[dict], lang: str) -> str:
     parts = [names.label(results.study, where["model"], lang)]
     if len({other["recipe"] for other in alike}) > 1:
         parts.append(names.label(results.study, where["recipe"], lang))
-    if len({(other["T"], other["alpha"], other["lam"]) for other in alike}) > 1:
+    if len({tuple(other[key] for key in ("method", "T", "alpha", "lam")) for other in alike}) > 1:
         parts.append(names.setting(results, where, lang))
     return ", ".join(parts)
 

@@ -13,7 +13,8 @@ from kdlib.reporting.transfer_text import BOOK, SCRATCH, layers
 
 MANY = 7  # more settings than this in one panel cannot be told apart: a panel for each alpha, colour by T
 TRAIN = (0, (4, 2))
-WEIGHTS = ("T", "alpha", "lam")
+SEVERAL = 10  # more lines than this, of several methods: a panel for each method
+WEIGHTS = ("method", "T", "alpha", "lam")
 
 
 @dataclass
@@ -97,20 +98,33 @@ def _rows(results, lang: str, filters: dict) -> tuple[list[Panel], list[float]]:
     rows = _sources(results, lang) + [_teacher(results, where, lang) for where in teachers]
     models = students(results, filters)
     settings = {m: results.settings(role="student", **{**filters, "model": m}) for m in models}
-    temperatures = sorted({w["T"] for found in settings.values() if len(found) > MANY for w in found})
-    few = [w for found in settings.values() if len(found) <= MANY for w in found]
+    temperatures = sorted({w["T"] for found in settings.values() if _crowded(found) for w in found})
+    few = [w for found in settings.values() if not _crowded(found) for w in found]
     shared, looks = _looks(results, few, lang)
     for model, found in settings.items():
         alone = results.settings(role="baseline", **{**filters, "model": model})
         alone = [Line(where, word("alone", lang), canvas.BLACK, width=1.8) for where in alone]
         title = f"{word('student', lang)}: {names.label(results.study, model, lang)}"
-        if len(found) > MANY:
+        if _crowded(found):
             rows += _by_alpha(results, found, alone, title, temperatures, lang)
-        else:
-            lines = [Line(where, *looks[_weights(where)]) for where in found]
-            title += f" ({shared})" if shared and found else ""
+            continue
+        title += f" ({shared})" if shared and found else ""
+        for part in _parts(found):
+            lines = [Line(where, *looks[_weights(where)]) for where in part]
             rows.append(Panel(title, alone + lines, labelled=bool(lines)))
     return [row for row in rows if row.lines], temperatures
+
+
+def _crowded(found: list[dict]) -> bool:
+    """Whether a student has too many settings for one panel, all of one method with a temperature to colour by."""
+    return len(found) > MANY and len({w["method"] for w in found}) == 1 and all(w["T"] is not None for w in found)
+
+
+def _parts(found: list[dict]) -> list[list[dict]]:
+    """A student's settings by panel: all in one, or too many of several methods by method."""
+    if len(found) <= SEVERAL:
+        return [found]
+    return [[w for w in found if w["method"] == method] for method in dict.fromkeys(w["method"] for w in found)]
 
 
 def _teacher(results, where: dict, lang: str) -> Panel:
@@ -124,8 +138,8 @@ def _weights(where: dict) -> tuple:
 
 def _looks(results, wheres: list[dict], lang: str) -> tuple[str, dict]:
     """Weights -> (label, colour, marker), the same in every panel; and what all of them share."""
-    order = list(dict.fromkeys((w["alpha"], w["lam"]) for w in wheres))
-    wheres = sorted(wheres, key=lambda w: (order.index((w["alpha"], w["lam"])), w["T"]))
+    order = list(dict.fromkeys((w["method"], w["alpha"], w["lam"]) for w in wheres))
+    wheres = sorted(wheres, key=lambda w: (order.index((w["method"], w["alpha"], w["lam"])), w["T"] or 0.0))
     distinct = {_weights(where): where for where in wheres}
     shared, labels = names.compact(results, list(distinct.values()), lang)
     colours = canvas.colours() * (1 + len(distinct) // len(canvas.colours()))
@@ -139,7 +153,8 @@ def _by_alpha(results, settings: list[dict], alone: list[Line], title: str, temp
     for alpha, lam in dict.fromkeys((w["alpha"], w["lam"]) for w in settings):
         mine = sorted((w for w in settings if (w["alpha"], w["lam"]) == (alpha, lam)), key=lambda w: w["T"])
         lines = [Line(w, "", colour[w["T"]], width=1.1) for w in mine]
-        out.append(Panel(f"{title}, {names.setting(results, {'alpha': alpha, 'lam': lam}, lang)}", lines + alone))
+        said = names.setting(results, {"method": mine[0]["method"], "alpha": alpha, "lam": lam}, lang)
+        out.append(Panel(f"{title}, {said}", lines + alone))
     return out
 
 
@@ -205,7 +220,7 @@ def _limits(ax, last: int) -> None:
     """Whole epochs from 1 to `last`; heights from the runs that converged, from all when none did."""
     from matplotlib.ticker import MaxNLocator
 
-    ax.xaxis.set_major_locator(MaxNLocator(nbins=7, integer=True))
+    ax.xaxis.set_major_locator(MaxNLocator(nbins=7, integer=True, min_n_ticks=1))
     pad = 0.02 * (last - 1) or 0.5
     ax.set_xlim(1 - pad, last + pad)
     lines = [line for line in ax.lines if line.get_gid() != "diverged"] or list(ax.lines)

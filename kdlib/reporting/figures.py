@@ -97,6 +97,7 @@ def _draw(results: Results, lang: str) -> dict[str, Drawing]:
         comparison,
         curves,
         heatmap,
+        methods_figure,
         temperature,
         transfer_figure,
     )
@@ -120,6 +121,7 @@ def _draw(results: Results, lang: str) -> dict[str, Drawing]:
         "channels": structure_figures.channels,
         "coverage": structure_figures.coverage,
         "agreement": structure_figures.agreement,
+        "methods": methods_figure.methods,
     }
     out: dict[str, Drawing] = {}
     for spec in getattr(results.study, "figures", None) or []:

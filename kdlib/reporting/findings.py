@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from kdlib.reporting import clinical_findings, names, numbers, transfer
+from kdlib.reporting import clinical_findings, methods, names, numbers, transfer
 from kdlib.reporting.choice import best_by_validation
 from kdlib.reporting.evidence import Difference, accuracy, bootstrap, difference, image_noise
 from kdlib.reporting.figures import each_recipe, students
@@ -24,6 +24,7 @@ def findings(results, lang: str) -> list[str]:
     for recipe in each_recipe(results, {}):
         for model in students(results, {"recipe": recipe}):
             out += _student(results, {"model": model, "recipe": recipe}, lang)
+    out += methods.findings(results, lang)
     out += [*transfer.findings(results, lang), *pruning_findings.findings(results, lang)]
     out += [_diverged(results, lang), *clinical_findings.findings(results, lang)]
     return [line for line in out if line]

@@ -16,18 +16,19 @@ def heatmap(results, lang: str, filters: dict):
         for model in students(results, {**filters, "recipe": recipe}):
             here = {"model": model, "recipe": recipe}
             settings = [w for w in results.settings(role="student", **here) if w["T"] and w["alpha"] is not None]
-            places = {(w["alpha"], w["T"]): w for w in settings}
-            alphas, temperatures = (sorted({place[k] for place in places}) for k in (0, 1))
-            size = len(alphas) * len(temperatures)
-            # A few single points off a line of temperatures are no grid: most of the map would be empty.
-            if len(alphas) > 1 and len(temperatures) > 1 and len(places) >= 0.6 * size:
-                grid = [[places.get((alpha, T)) for T in temperatures] for alpha in alphas]
-                parts = _drawing(results, lang, here, grid, alphas, temperatures)
-                yield stem(results, "heatmap", filters, **here), parts
+            for method in dict.fromkeys(w["method"] for w in settings):
+                places = {(w["alpha"], w["T"]): w for w in settings if w["method"] == method}
+                alphas, temperatures = (sorted({place[k] for place in places}) for k in (0, 1))
+                size = len(alphas) * len(temperatures)
+                # A few single points off a line of temperatures are no grid: most of the map would be empty.
+                if len(alphas) > 1 and len(temperatures) > 1 and len(places) >= 0.6 * size:
+                    grid = [[places.get((alpha, T)) for T in temperatures] for alpha in alphas]
+                    parts = _drawing(results, lang, {**here, "method": method}, grid, alphas, temperatures)
+                    yield stem(results, "heatmap", filters, **here) + (f"-{method}" if method else ""), parts
 
 
 def _drawing(results, lang: str, here: dict, grid, alphas, temperatures) -> dict:
-    alone = results.cell({"role": "baseline", **here}).mean
+    alone = results.cell({"role": "baseline", "model": here["model"], "recipe": here["recipe"]}).mean
     accuracy = np.array([[_mean(results, where) for where in row] for row in grid])
     settings = [where for row in grid for where in row if where]
     best = best_by_validation(results, settings)
@@ -39,6 +40,7 @@ def _drawing(results, lang: str, here: dict, grid, alphas, temperatures) -> dict
     handles = _frames(ax, grid, accuracy, best, lang)
     model = names.label(results.study, here["model"], lang)
     title = word("heatmap_title", lang, model=model)
+    title += f", {names.method(results.study, here['method'], lang)}" if results.has_methods else ""
     if len(names.recipes(results)) > 1:
         title += f" ({names.label(results.study, here['recipe'], lang)})"
     canvas.titled(figure, title, names.provenance(results, lang), handles)

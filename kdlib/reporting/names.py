@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kdlib.reporting import numbers
+from kdlib.reporting import methods_text, numbers
 from kdlib.reporting.text import pick, text, word
 from kdlib.reporting.transfer_text import BOOK, layers
 
@@ -21,17 +21,24 @@ def label(study, key: str, lang: str) -> str:
     return text(labels[key], lang) if key in labels else key
 
 
+def method(study, key: str | None, lang: str) -> str:
+    """How a way of distilling is called; None is plain distillation, by softened logits."""
+    return methods_text.label(study, key or methods_text.PLAIN, lang)
+
+
 def setting(results, where: dict, lang: str) -> str:
     """A distilled student's T, α and λ, as far as they are set: `T = 2, α = 0.5, λ = 0.5`.
 
-    λ goes unsaid in a study with a convex loss: there it is 1 - α.
+    λ goes unsaid in a study with a convex loss: there it is 1 - α. The method comes first where some run has one and
+    `where` names it: `SP, α = 1, λ = 1`.
     """
     symbols = [("T", "T"), ("α", "alpha")] + ([] if results.convex else [("λ", "lam")])
     # A comma between numbers with a decimal comma would be misread; Turkish separates them by a semicolon.
     separator = ", " if lang == "en" else "; "
-    return separator.join(
-        f"{symbol} = {numbers.short(where[key], lang)}" for symbol, key in symbols if where.get(key) is not None
-    )
+    said = [f"{symbol} = {numbers.short(where[key], lang)}" for symbol, key in symbols if where.get(key) is not None]
+    if results.has_methods and "method" in where:
+        said.insert(0, method(results.study, where["method"], lang))
+    return separator.join(said)
 
 
 def described(results, where: dict, lang: str) -> str:
@@ -47,6 +54,7 @@ def described(results, where: dict, lang: str) -> str:
         parts.append(": ".join(part for part in said if part))
     elif role in PRUNING:
         parts += [PRUNING[role][lang], *_pruning(study, where, lang)]
+        parts += [method(study, where["method"], lang)] if where.get("method") else []
     else:
         parts.append(word("teacher" if role == "teacher" else "alone", lang))
     return ", ".join(part for part in parts if part)
@@ -86,6 +94,8 @@ def provenance(results, lang: str) -> str:
 
 
 def _profile(results, lang: str) -> str:
+    if not getattr(results.study, "report", True):
+        return word("profile_plain", lang, profile=results.profile)
     if results.profile != "paper":
         return word("profile_other", lang, profile=results.profile)
     if results.changed:
@@ -139,9 +149,12 @@ def _span(values: set[int]) -> str:
 def compact(results, wheres: list[dict], lang: str) -> tuple[str, list[str]]:
     """What settings share, and a short label for each by what tells it from the others.
 
-    A single setting shares nothing: its label says it in full.
+    A single setting shares nothing: its label says it in full. Methods that have one setting each are called by their
+    name alone.
     """
-    keys = [key for key in ("T", "alpha", "lam") if any(w.get(key) is not None for w in wheres)]
+    keys = [key for key in ("method", "T", "alpha", "lam") if any(w.get(key) is not None for w in wheres)]
+    if 1 < len(wheres) == len({w.get("method") for w in wheres}):
+        return "", [method(results.study, w["method"], lang) for w in wheres]
     varying = [key for key in keys if len({w.get(key) for w in wheres}) > 1] or keys
     shared = {} if varying == keys else {key: wheres[0][key] for key in keys if key not in varying}
     labels = [setting(results, {key: w[key] for key in varying}, lang) for w in wheres]

@@ -104,9 +104,9 @@ def same(value: Any, wanted: Any) -> bool:
 class Results:
     """The arms of one study and the records they point to.
 
-    `arms` are what the study compares (role, model, recipe, seed, T, alpha, lam, id, variant); `records` maps a run
-    id to its record. An arm whose record is missing has not been run: it counts as absent, never as zero. `folder` is
-    the study's folder where the results were read from one; `beside` holds by name the other studies whose runs its
+    `arms` are what the study compares (role, model, recipe, seed, T, alpha, lam, id, variant, method); `records` maps a
+    run id to its record. An arm whose record is missing has not been run: it counts as absent, never as zero. `folder`
+    is the study's folder where the results were read from one; `beside` holds by name the other studies whose runs its
     tables show, as far as they have been run.
     """
 
@@ -176,6 +176,11 @@ class Results:
         return rest and str(getattr(self.study, "loss", "convex")).startswith("convex")
 
     @cached_property
+    def has_methods(self) -> bool:
+        """Whether something was distilled otherwise than by softened logits alone; then a setting says its method."""
+        return any(getattr(arm, "method", None) for arm in self.arms)
+
+    @cached_property
     def changed(self) -> list[str]:
         """What the records have otherwise than the study says for the paper profile: recipe entries, or `data`.
 
@@ -204,7 +209,10 @@ class Results:
         return [self.records[i] for i in dict.fromkeys(arm.id for arm in self.arms) if i in self.records]
 
 
-SETTING = ("role", "model", "recipe", "T", "alpha", "lam", "variant", "criterion", "ratio", "macs", "protect_se")
+SETTING = (
+    *("role", "model", "recipe", "T", "alpha", "lam", "variant"),
+    *("criterion", "ratio", "macs", "protect_se", "method"),
+)
 
 
 def _agrees(done, asked) -> bool:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from kdlib.errors import UserError
-from kdlib.reporting import all_runs, clinical, latex, model_costs, names, numbers, render
+from kdlib.reporting import all_runs, clinical, latex, methods, model_costs, names, numbers, render
 from kdlib.reporting.pruning import tables as pruning_tables
 from kdlib.reporting.results import Cell, Results
 from kdlib.reporting.sheet import Sheet
@@ -86,7 +86,8 @@ class ReportTable:
         if of is None:  # that study has not been run
             return Cell(None, None, 0, ())
         try:
-            return of.cell(where, metric)
+            # What a reader distilled by another method is no answer to the report's numbers.
+            return of.cell({"method": None, **where}, metric)
         except UserError as error:
             raise UserError(f"table {self.id}: {error}") from None
 
@@ -201,6 +202,8 @@ class ReportTable:
     def notes(self, lang: str) -> list[str]:
         """The lines below the table: the study's note, diverged runs by name, and where the numbers come from."""
         out = [note] if (note := text(getattr(self.spec, "note", None), lang)) else []
+        if self.results.has_methods and not all("method" in (row.where or {}) for row in self.spec.rows):
+            out.append(word("other_methods", lang))
         columns, labels = self.columns(lang), self.row_labels(lang)
         runs = [
             word(
@@ -257,7 +260,8 @@ def tables(results: Results) -> list[ReportTable | Sheet]:
     reported = [ReportTable(results, spec) for spec in getattr(results.study, "tables", None) or []]
     everything = ReportTable(results, all_runs.spec(results))
     pruned = pruning_tables.sheets(results)
-    return [*clinical.sheets(results), *pruned, *reported, *model_costs.sheets(results), everything]
+    compared = methods.sheets(results)
+    return [*clinical.sheets(results), *pruned, *reported, *compared, *model_costs.sheets(results), everything]
 
 
 def _minus(value: float | None, base: float | None) -> float | None:

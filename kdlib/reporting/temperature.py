@@ -8,16 +8,21 @@ from kdlib.reporting import canvas, names, numbers
 from kdlib.reporting.figures import each_recipe, stem, students
 from kdlib.reporting.text import word
 
+WEIGHTS = ("method", "alpha", "lam")
+
 
 def temperature(results, lang: str, filters: dict):
-    """Yield (stem, parts) of one figure: a row of panels for each student, a column for each recipe."""
+    """Yield (stem, parts) of one figure: a row of panels for each student, a column for each recipe.
+
+    Losses without a temperature are not shown.
+    """
     models, recipes = students(results, filters), each_recipe(results, filters)
-    models = [m for m in models if results.settings(role="student", **{**filters, "model": m})]
+    models = [m for m in models if _warm(results, {**filters, "model": m})]
     if not models or not recipes:
         return
     size = (max(5.6, min(10.0, 3.6 * len(recipes))) + 1.6, 1.1 + 2.5 * len(models))
     figure, axes = canvas.panels(len(models), len(recipes), size, sharey="row", sharex=True)
-    temperatures = sorted({w["T"] for w in results.settings(role="student", **filters)})
+    temperatures = sorted({w["T"] for w in _warm(results, filters)})
     looks, said, bands = _looks(results, filters), [], set()
     for row, model in zip(axes, models, strict=True):
         for ax, recipe in zip(row, recipes, strict=True):
@@ -46,6 +51,11 @@ def temperature(results, lang: str, filters: dict):
     )
 
 
+def _warm(results, filters: dict, **weights) -> list[dict]:
+    """The distilled settings that have a temperature."""
+    return [w for w in results.settings(role="student", **filters, **weights) if w["T"] is not None]
+
+
 def _panel(ax, results, here: dict, looks: dict, temperatures: list[float], lang: str) -> set[str]:
     """Draw one panel; return which kinds of band it has (t interval, or the range of two seeds)."""
     bands = set()
@@ -62,8 +72,9 @@ def _panel(ax, results, here: dict, looks: dict, temperatures: list[float], lang
             bands.add(band[0])
             ax.axhspan(100 * band[1], 100 * band[2], color=canvas.BLACK, alpha=0.10, linewidth=0)
     singles = 0
-    for (alpha, lam), (colour, marker, dash) in looks.items():
-        found = results.settings(role="student", **here, alpha=alpha, lam=lam)
+    for key, (colour, marker, dash) in looks.items():
+        weights = dict(zip(WEIGHTS, key, strict=True))
+        found = _warm(results, here, **weights)
         cells = [(w["T"], results.cell(w)) for w in sorted(found, key=lambda w: w["T"])]
         cells = [(T, cell) for T, cell in cells if cell.mean is not None]
         if not cells:
@@ -71,7 +82,7 @@ def _panel(ax, results, here: dict, looks: dict, temperatures: list[float], lang
         x = [T for T, _ in cells]
         if len(cells) == 1 and len(looks) > 1:  # single points would lie on one another and on the line
             x, singles = [_aside(x[0], temperatures, singles)], singles + 1
-        label = names.setting(results, {"alpha": alpha, "lam": lam}, lang)
+        label = names.setting(results, weights, lang)
         ax.plot(x, [100 * c.mean for _, c in cells], color=colour, marker=marker, linestyle=dash, label=label)
         banded = [(at, band) for at, (_, cell) in zip(x, cells, strict=True) if (band := _band(cell))]
         bands |= {band[0] for _, band in banded}
@@ -84,9 +95,8 @@ def _panel(ax, results, here: dict, looks: dict, temperatures: list[float], lang
 
 
 def _looks(results, filters: dict) -> dict:
-    """(alpha, lam) -> colour, marker, dashes; the same in every panel."""
-    settings = results.settings(role="student", **filters)
-    weights = list(dict.fromkeys((w["alpha"], w["lam"]) for w in settings))
+    """(method, alpha, lam) -> colour, marker, dashes; the same in every panel."""
+    weights = list(dict.fromkeys(tuple(w[key] for key in WEIGHTS) for w in _warm(results, filters)))
     kinds = (canvas.colours(), canvas.MARKERS, canvas.DASHES)
     return {key: tuple(kind[k % len(kind)] for kind in kinds) for k, key in enumerate(weights)}
 
@@ -111,7 +121,7 @@ def _band(cell) -> tuple[str, float, float] | None:
 
 
 def _words(results, here: dict, panel: str, lang: str) -> str:
-    means = [results.cell(where).mean for where in results.settings(role="student", **here)]
+    means = [results.cell(where).mean for where in _warm(results, here)]
     means = [mean for mean in means if mean is not None]
     if not means:
         return ""

@@ -24,6 +24,7 @@ WORDS: dict[str, dict[str, str]] = {
         "en": "Profile: paper (not the report's own settings; changed: {keys})",
         "tr": "Profil: paper (raporun kendi ayarları değil; değişen: {keys})",
     },
+    "profile_plain": {"en": "Profile: {profile}", "tr": "Profil: {profile}"},
     "dataset": {
         "en": "data: {name} ({train} training, {val} validation, {test} test images, {size})",
         "tr": "veri: {name} ({train} eğitim, {val} doğrulama, {test} test görüntüsü, {size})",
@@ -60,6 +61,10 @@ WORDS: dict[str, dict[str, str]] = {
     "dagger_run": {
         "en": "{where}: seed {seed}, epoch {epoch} ({reason})",
         "tr": "{where}: tohum {seed}, epok {epoch} ({reason})",
+    },
+    "other_methods": {
+        "en": "Students distilled by another method than the report's are not in this table, but in that of methods.",
+        "tr": "Rapordakinden başka bir yöntemle damıtılan öğrenciler bu tabloda değil, yöntemler tablosunda.",
     },
     "csv_column": {"en": "column", "tr": "sütun"},
     "csv_mean": {"en": "ours_mean", "tr": "bizim_ortalama"},

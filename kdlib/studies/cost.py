@@ -31,7 +31,8 @@ class Cost:
         return {
             "run": self.run.id,
             "model": self.run.model,
-            "T": f"{loss.T:g}" if loss else "",
+            "loss": "" if loss is None else self.run.method or "kd",
+            "T": f"{loss.T:g}" if loss and loss.T is not None else "",
             "alpha": f"{loss.alpha:g}" if loss else "",
             "lam": f"{loss.lam:g}" if loss else "",
             "open": "all" if self.run.open is None else " ".join(self.run.open),

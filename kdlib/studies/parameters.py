@@ -63,6 +63,7 @@ class Parameters(BaseModel):
     alpha: Annotated[list[Weight] | None, Listed] = None
     lam: Annotated[Weight | None, Blank] = None
     loss: Annotated[str | None, Blank] = None
+    taps: Annotated[list[str] | None, Listed] = None
     epochs: Annotated[int | None, Blank] = Field(None, ge=1)
     teacher_epochs: Annotated[int | None, Blank] = Field(None, ge=1)
     source_epochs: Annotated[int | None, Blank] = Field(None, ge=1)

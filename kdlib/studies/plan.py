@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from kdlib import data, losses, models, pruning
+from kdlib import data, models, pruning
 from kdlib.studies.pruning_schema import Cut, Pruning
 from kdlib.studies.records import Arm
 from kdlib.studies.run import Run, Weights
@@ -24,17 +24,22 @@ def plan(settings: Settings, dataset: data.Dataset, source: data.Dataset | None 
 
     Distillation: for each seed and column a teacher, baselines, and distilled students. Transfer: for each seed and
     column a model for each choice of open layers. Before them the runs of the source task, where there is one.
-    Pruning: the unpruned model; for each seed and setting it pruned, and then fine-tuned.
+    Pruning: the unpruned model; for each seed and setting it pruned, and then fine-tuned. Settings that come to the
+    same run (a loss without a temperature at several) are one arm. Raises ``UserError`` for a loss that is told to
+    look where a model has nothing to see.
     """
     arms: list[Arm] = []
     runs: dict[str, Run] = {}
     study = settings.study
     compare = _transfers if study.transfer else _prunings if study.pruning else _distillations
     for role, column, run, variant in compare(settings, dataset, source):
-        arm = Arm(role, run.model, column, run.seed, *_weights_of_loss(run), run.id, variant, *_pruning_of(run))
+        told = (*_weights_of_loss(run), run.id, variant, *_pruning_of(run), run.method)
+        arm = Arm(role, run.model, column, run.seed, *told)
         if arm not in arms:
             arms.append(arm)
             runs.setdefault(run.id, run)
+    for run in runs.values():
+        run.pairs()
     return Plan(arms, runs)
 
 
@@ -81,8 +86,8 @@ def _prunings(settings: Settings, dataset: data.Dataset, source: data.Dataset | 
             if "plain" in cut.train:
                 yield "finetuned", column, Run(asked.model, recipe_, seed, **common, weights=pruned), None
             for point in settings.points if "distilled" in cut.train else ():
-                for T, alpha, lam in point.settings():
-                    told = {"loss": losses.preset(settings.loss, T, alpha, lam), "teacher": original}
+                for loss in settings.losses_of(point):
+                    told = {"loss": loss, "teacher": original}
                     yield "distilled", column, Run(asked.model, recipe_, seed, **common, weights=pruned, **told), None
 
 
@@ -148,7 +153,7 @@ def _distillations(settings: Settings, dataset: data.Dataset, source: data.Datas
                 for model in settings.students:
                     if point.students and model not in point.students:
                         continue
-                    for T, alpha, lam in point.settings():
-                        told = {"loss": losses.preset(settings.loss, T, alpha, lam), "teacher": teacher}
+                    for loss in settings.losses_of(point):
+                        told = {"loss": loss, "teacher": teacher}
                         run = Run(model, recipe_, seed, **common, **start(model, seed), **told)
                         yield "student", column, run, None

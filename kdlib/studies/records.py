@@ -25,7 +25,8 @@ class Arm:
     or ``transfer`` (started from source weights; ``variant`` says which layers were open); in a pruning study
     ``original``, ``pruned``, ``finetuned`` or ``distilled`` (fine-tuned with the original as teacher), with the
     criterion, the share of channels asked to leave (``ratio``) or of MACs asked to stay (``macs``), and whether
-    squeeze-excite bottlenecks were spared.
+    squeeze-excite bottlenecks were spared. ``method``: the loss a student was distilled with, by name; None stands for
+    plain distillation (softened logits compared) and for no distillation. ``T`` is None where the loss has none.
     """
 
     role: str
@@ -41,6 +42,7 @@ class Arm:
     ratio: float | None = None
     macs: float | None = None
     protect_se: bool | None = None
+    method: str | None = None
 
 
 @dataclass(frozen=True)

@@ -36,7 +36,7 @@ class Run:
     seed: int
     precision: str
     dataset: data.Dataset = field(repr=False)
-    loss: losses.ResponseLoss | None = None
+    loss: losses.Loss | None = None
     teacher: "Run | None" = None
     weights: "Run | Weights | None" = None
     head: str = ""
@@ -84,6 +84,11 @@ class Run:
         return self.prune or (self.weights.pruning if isinstance(self.weights, Run) else None)
 
     @property
+    def method(self) -> str | None:
+        """The name of the loss it is distilled with; None for plain distillation, and without a teacher."""
+        return self.loss.method if self.loss else None
+
+    @property
     def needs(self) -> "list[Run]":
         """The runs that must be there before this one: its teacher, and the source task it starts from."""
         return [run for run in (self.teacher, self.weights) if isinstance(run, Run)]
@@ -94,6 +99,19 @@ class Run:
         if self.open is not None:
             models.open_only(model, self.open)
         return model
+
+    def pairs(self) -> tuple[tuple[str, str], ...]:
+        """Return where its loss looks, (place in the student, place in the teacher); () where it looks at logits.
+
+        Raises ``UserError`` for a place that a model has not.
+        """
+        if self.loss is None or not self.loss.needs_features:
+            return ()
+        key = (self.model, self.teacher.model, self.dataset.shape, self.dataset.num_classes, self.loss)
+        if key not in _paired:
+            student, teacher = (losses.stages(run.build(), run.dataset.shape) for run in (self, self.teacher))
+            _paired[key] = self.loss.pair(student, teacher)
+        return _paired[key]
 
     def train_flops(self) -> int:
         """Return the arithmetic of the run: 2 FLOPs a MAC, backward of open layers twice a forward.
@@ -109,14 +127,19 @@ class Run:
         return (2 * _macs(self) + 4 * _open_macs(self)) * self.recipe.epochs * len(self.dataset.train)
 
     def guidance_flops(self) -> int:
-        """Return the arithmetic of the teacher's forward passes, which a group in lockstep shares."""
+        """Return the arithmetic of the teacher's forward passes, which a group in lockstep shares.
+
+        Logits of images that never change are kept after one pass; features are too large to keep.
+        """
         if self.teacher is None:
             return 0
-        passes = self.recipe.epochs if self.recipe.augmentation.active else 1
+        again = self.recipe.augmentation.active or self.loss.needs_features
+        passes = self.recipe.epochs if again else 1
         return 2 * _macs(self.teacher) * passes * len(self.dataset.train)
 
 
 _counted: dict[tuple, int] = {}
+_paired: dict[tuple, tuple[tuple[str, str], ...]] = {}
 
 
 def _macs(run: Run) -> int:

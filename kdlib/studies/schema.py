@@ -19,15 +19,20 @@ PROFILES = ("smoke", "quick", "reduced", "paper")
 
 
 class Point(Strict):
-    """Distillation settings: the product of its lists, for some or all of the students."""
+    """Distillation settings: the product of its lists, for some or all of the students.
 
-    T: list[float] | float
+    ``loss`` takes the place of the study's; ``layers``: where a loss on features looks (None: its own choice).
+    """
+
+    T: list[float] | float | None = None
     alpha: list[float] | float
     lam: float | None = None
+    loss: str | None = None
+    layers: list[str] | None = None
     students: list[str] | None = None
 
-    def settings(self) -> Iterator[tuple[float, float, float | None]]:
-        """Yield (T, alpha, lam)."""
+    def settings(self) -> Iterator[tuple[float | None, float, float | None]]:
+        """Yield (T, alpha, lam); T is None where the point has none."""
         for alpha in _listed(self.alpha):
             for T in _listed(self.T):
                 yield T, alpha, self.lam
@@ -85,7 +90,8 @@ class Profile(Strict):
     ``recipe`` overrides every column's recipe; ``teacher_recipe`` trains one teacher for all columns; with
     ``teacher_seed`` all seeds share the teacher of that seed, else each seed trains its own; in a pruning study both
     are those of the unpruned model. ``weights``: where models that start from weights have them, ``imagenet``,
-    ``source`` (then ``source`` is the task) or ``scratch``: from none. ``pruning`` replaces fields of the study's.
+    ``source`` (then ``source`` is the task) or ``scratch``: from none. ``columns``, ``teacher``, ``students``,
+    ``points`` and fields of ``pruning`` take the place of the study's.
     """
 
     data: DataSpec
@@ -93,6 +99,7 @@ class Profile(Strict):
     teacher_recipe: dict[str, Any] | None = None
     teacher_seed: int | None = None
     columns: list[str] | None = None
+    teacher: str | None = None
     students: list[str] | None = None
     points: list[Point] | None = None
     seeds: list[int] = [0]
@@ -175,6 +182,7 @@ class Figure(Strict):
         "recovery",
         "coverage",
         "agreement",
+        "methods",
     ]
     model: str | None = None
     recipe: str | None = None
@@ -256,13 +264,14 @@ class Study(Strict):
 
     Distillation has a ``teacher``, ``students``, ``points`` and a ``loss``; ``starts`` says which of its models start
     from weights. Transfer learning has ``transfer`` instead, pruning has ``pruning``, and ``loss`` and ``points`` for
-    fine-tuning that distils from the unpruned model.
+    fine-tuning that distils from the unpruned model. Without a ``report`` there is nothing for it to stand beside.
     """
 
     name: str
     notebook: str
     title: Text
     source: Text
+    report: bool = True
     loss: str = ""
     teacher: str = ""
     students: list[str] = []
@@ -292,6 +301,15 @@ class Study(Strict):
         for name, profile in self.profiles.items():
             if (self.transfer or self.starts) and profile.weights == "source" and not profile.source:
                 raise ValueError(f"profile {name} starts from a source task and names none")
+        return self
+
+    @model_validator(mode="after")
+    def _layers(self) -> "Study":
+        for points in (self.points, *(profile.points or [] for profile in self.profiles.values())):
+            looks: dict = {}
+            for point in points:  # two sets of places would be two methods of one name
+                if looks.setdefault(point.loss, point.layers) != point.layers:
+                    raise ValueError(f"points: loss {point.loss or self.loss} with two choices of layers; keep one")
         return self
 
     @model_validator(mode="after")
@@ -327,5 +345,5 @@ def _files() -> dict[str, Traversable]:
     return {entry.name.removesuffix(".yaml"): entry for entry in entries if entry.name.endswith(".yaml")}
 
 
-def _listed(value: list[float] | float) -> list[float]:
+def _listed(value: list[float] | float | None) -> list[float | None]:
     return value if isinstance(value, list) else [value]

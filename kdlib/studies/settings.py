@@ -1,6 +1,7 @@
 """A study with its profile and the caller's parameters applied, checked."""
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from typing import Any
 
 from kdlib import data, losses, models, pruning, training
@@ -31,6 +32,16 @@ class Settings:
     source_recipe: training.Recipe | None
     source_seed: int | None
     pruning: schema.Pruning | None = None
+    taps: list[str] | None = None
+
+    def losses_of(self, point: schema.Point) -> Iterator[losses.Loss]:
+        """Yield the losses of a point; the caller's taps are for those that look at features.
+
+        Raises ``UserError`` for an unknown loss, and for a temperature or weights that do not fit it.
+        """
+        for T, alpha, lam in point.settings():
+            loss = losses.preset(point.loss or self.loss, T, alpha, lam, layers=_tuple(point.layers))
+            yield replace(loss, layers=tuple(self.taps)) if self.taps and loss.needs_features else loss
 
     def load_data(self, parameters: Parameters) -> data.Dataset:
         """Load the images the settings name; raises ``UserError`` for what is not there or not usable."""
@@ -76,24 +87,25 @@ def settle(parameters: Parameters) -> Settings:
     settings = Settings(
         study=study,
         data=_data(profile.data, parameters),
-        teacher=parameters.teacher or study.teacher,
+        teacher=parameters.teacher or profile.teacher or study.teacher,
         students=parameters.students or profile.students or study.students,
         recipes={name: recipe({**study.recipes[name], **profile.recipe, **asked}) for name in columns},
         teacher_recipe=teacher_recipe,
         teacher_seed=profile.teacher_seed,
-        points=_points(profile.points or study.points, parameters),
+        points=_points(profile.points or study.points, study, parameters),
         loss=parameters.loss or study.loss,
         seeds=parameters.seeds if parameters.seeds is not None else profile.seeds,
         precision=parameters.precision or profile.precision,
         **starting(study, profile, parameters),
         pruning=asked_pruning,
+        taps=parameters.taps,
     )
     named = (settings.teacher, *settings.students, asked_pruning.model if asked_pruning else "")
     for model in filter(None, named):
         models.check(model)
-    for point in settings.points:
-        for T, alpha, lam in point.settings():
-            losses.preset(settings.loss, T, alpha, lam)
+    asked_losses = [loss for point in settings.points for loss in settings.losses_of(point)]
+    if settings.taps and not any(loss.needs_features for loss in asked_losses):
+        raise UserError("parameter taps does nothing: no loss here looks at features; say loss=sp, at or another")
     return settings
 
 
@@ -136,7 +148,7 @@ def _variants(transfer: schema.Transfer, asked: list[str] | None) -> dict[str, s
     return found
 
 
-_DISTILLATION = ("teacher", "students", "T", "alpha", "lam", "loss", "teacher_epochs")
+_DISTILLATION = ("teacher", "students", "T", "alpha", "lam", "loss", "taps", "teacher_epochs")
 _SOURCE = ("source_epochs", "source_root")
 
 
@@ -182,8 +194,18 @@ def _data(spec: schema.DataSpec, parameters: Parameters) -> schema.DataSpec:
     return spec.model_copy(update={key: value for key, value in asked.items() if value is not None})
 
 
-def _points(points: list[schema.Point], parameters: Parameters) -> list[schema.Point]:
-    """Put the caller's T, alpha and lam in the place of the study's."""
+def _points(points: list[schema.Point], study: schema.Study, parameters: Parameters) -> list[schema.Point]:
+    """Put the caller's loss, T, alpha and lam in the place of those of the points.
+
+    A loss that some points of the profile have, or else of the study, keeps these alone. Any other takes the place of
+    every point's; points that were without a temperature then stand aside for those with one, as the loss may need it.
+    """
+    if parameters.loss:
+        lists = (points, study.points)
+        found = ([point for point in some if (point.loss or study.loss) == parameters.loss] for some in lists)
+        own = next(filter(None, found), None)
+        warm = [point for point in points if point.T is not None] or points
+        points = own or [point.model_copy(update={"loss": None, "layers": None}) for point in warm]
     asked = {key: getattr(parameters, key) for key in ("T", "alpha", "lam")}
     update = {key: value for key, value in asked.items() if value is not None}
     # Other students mean every point applies to all of them.
@@ -192,3 +214,7 @@ def _points(points: list[schema.Point], parameters: Parameters) -> list[schema.P
     if "alpha" in update and "lam" not in update:
         update["lam"] = None
     return [point.model_copy(update=update) for point in points]
+
+
+def _tuple(value: list[str] | None) -> tuple[str, ...] | None:
+    return None if value is None else tuple(value)

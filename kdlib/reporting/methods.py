@@ -1,0 +1,235 @@
+"""Ways of distilling one student side by side: what each adds to the student alone, and what its step costs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from kdlib.reporting import names, numbers
+from kdlib.reporting.choice import best_by_validation
+from kdlib.reporting.evidence import Difference, difference
+from kdlib.reporting.figures import each_recipe, students
+from kdlib.reporting.methods_text import BOOK
+from kdlib.reporting.results import Cell as Gathered
+from kdlib.reporting.results import Estimate, Results, estimate
+from kdlib.reporting.sheet import Cell, Row, Sheet
+from kdlib.reporting.text import LANGS, pick
+
+# What must agree before two durations are compared.
+_PLACE = ("processor", "cores", "threads", "gpu")
+
+
+@dataclass(frozen=True)
+class Way:
+    """One method with its settings: accuracy over seeds, minus the student alone, and the time of a step.
+
+    ``ratio`` is the time of a step over that of the student alone, seed by seed, empty where there is nothing to
+    compare with; ``apart`` says that some of these pairs were not trained in one group. ``looks``: None for logits,
+    else the places in the networks, () where the method chose them.
+    """
+
+    where: dict
+    cell: Gathered
+    gap: Difference | None
+    step: Estimate
+    ratio: Estimate
+    apart: bool
+    looks: tuple[str, ...] | None
+
+
+def comparisons(results: Results, filters: dict) -> list[dict]:
+    """The (model, recipe) pairs distilled by some method other than softened logits, in the study's order."""
+    if not results.has_methods:
+        return []
+    pairs = (
+        {"model": model, "recipe": recipe}
+        for recipe in each_recipe(results, filters)
+        for model in students(results, {**filters, "recipe": recipe})
+    )
+    return [here for here in pairs if any(w["method"] for w in results.settings(role="student", **here))]
+
+
+def ways(results: Results, here: dict) -> list[Way]:
+    """The distilled settings of a model and recipe, in the study's order."""
+    alone = {"role": "baseline", **here}
+    beside = {arm.seed: record for arm, record in results.select(**alone) if not record.diverged}
+    base, out = results.cell(alone), []
+    for where in results.settings(role="student", **here):
+        cell = results.cell(where)
+        gap = None if cell.mean is None or base.mean is None else difference(cell, base)
+        runs = {arm.seed: record for arm, record in results.select(**where) if not record.diverged}
+        pairs = [(run, beside[seed]) for seed, run in runs.items() if seed in beside and _alike(run, beside[seed])]
+        pairs = [(run, other) for run, other in pairs if step_ms(run) and step_ms(other)]
+        steps = estimate(ms for run in runs.values() if (ms := step_ms(run)))
+        ratio = estimate(step_ms(run) / step_ms(other) for run, other in pairs)
+        apart = any(run.run.get("group") != other.run.get("group") for run, other in pairs)
+        out.append(Way(where, cell, gap, steps, ratio, apart, _looks(results, where)))
+    return out
+
+
+def step_ms(record) -> float | None:
+    """Milliseconds of a training step, validation included; None where the record does not say enough."""
+    recipe, sizes = record.run["config"].get("recipe") or {}, (record.run.get("dataset") or {}).get("sizes") or {}
+    seconds, batch = record.run.get("seconds"), recipe.get("batch_size")
+    if not (seconds and batch and sizes.get("train")):
+        return None
+    steps = sizes["train"] // batch + (sizes["train"] % batch > 1)  # a last image by itself makes no batch
+    return 1000 * seconds / (recipe["epochs"] * steps) if steps else None
+
+
+def _alike(one, other) -> bool:
+    """Whether two runs were timed on the same machine, in the same precision."""
+    first, second = one.run.get("hardware") or {}, other.run.get("hardware") or {}
+    same = all(first.get(key) == second.get(key) for key in _PLACE)
+    return same and all(one.run.get(key) == other.run.get(key) for key in ("device", "precision"))
+
+
+def _looks(results: Results, where: dict) -> tuple[str, ...] | None:
+    for _, record in results.select(**where):
+        loss = record.run["config"].get("loss") or {}
+        if taps := record.run.get("taps"):  # where it looked in the end, as pairs
+            return tuple(dict.fromkeys(ours if ours == theirs else f"{ours}:{theirs}" for ours, theirs in taps))
+        if "layers" in loss:
+            return tuple(loss["layers"] or ())
+    return None
+
+
+def sheets(results: Results) -> list[Sheet]:
+    """The table of methods, ``methods``, one for each student and recipe; [] where there is one method only."""
+    found = comparisons(results, {})
+    return [_sheet(results, here, "methods" if len(found) == 1 else _id(here)) for here in found]
+
+
+def _id(here: dict) -> str:
+    return f"methods-{here['model']}-{here['recipe']}".replace(":", "-")
+
+
+def _sheet(results: Results, here: dict, id: str) -> Sheet:
+    base, shown = results.cell({"role": "baseline", **here}), ways(results, here)
+    rows = [_alone(results, here, base)] if base.runs else []
+    rows += [_row(results, way) for way in shown]
+    several = max([base.n, *(way.cell.n for way in shown)]) > 1
+    cells = [cell for row in rows for cell in row.cells if isinstance(cell, Cell)]
+    marks = {"time_note": "", "other_group": "‡", "diverged": "†"}
+    notes = [BOOK[key] for key, mark in marks.items() if any(mark in cell.mark for cell in cells)]
+    notes.append({lang: names.provenance(results, lang) for lang in LANGS})
+    return Sheet(
+        id,
+        {lang: pick(BOOK, "title", lang, **_about(results, here, lang)) for lang in LANGS},
+        [BOOK["method"], BOOK["setting"]],
+        [BOOK[key] for key in ("accuracy", "n", "difference", "ratio", "step", "looks")],
+        rows,
+        BOOK["legend" if several else "legend_one"],
+        notes,
+        study=results.study.name,
+    )
+
+
+def _alone(results: Results, here: dict, cell: Gathered) -> Row:
+    runs = [record for _, record in results.select(role="baseline", **here) if not record.diverged]
+    steps = estimate(ms for record in runs if (ms := step_ms(record)))
+    unit = Cell(1.0 if steps.n else None, 2)
+    cells = [_accuracy(cell), Cell(cell.n, kind="count"), Cell(), unit, Cell(steps.mean, 1), numbers.DASH]
+    return Row([BOOK["alone"], ""], cells, group="alone")
+
+
+def _row(results: Results, way: Way) -> Row:
+    gap = Cell()
+    if way.gap is not None:
+        interval = way.gap.interval and tuple(100 * end for end in way.gap.interval)
+        gap = Cell(100 * way.gap.mean, 2, "signed", interval=interval)
+    ratio = Cell(way.ratio.mean, 2, mark="‡" if way.apart else "")
+    label = {lang: names.method(results.study, way.where["method"], lang) for lang in LANGS}
+    bare = {key: value for key, value in way.where.items() if key != "method"}
+    setting = {lang: names.setting(results, bare, lang) for lang in LANGS}
+    looks = BOOK["logits" if way.looks is None else "features"]
+    if way.looks:
+        looks = {lang: pick(BOOK, "at_layers", lang, layers=", ".join(way.looks)) for lang in LANGS}
+    cells = [_accuracy(way.cell), Cell(way.cell.n, kind="count"), gap, ratio, Cell(way.step.mean, 1), looks]
+    return Row([label, setting], cells, group="distilled")
+
+
+def _accuracy(cell: Gathered) -> Cell:
+    mark = f" †{len(cell.diverged)}" if cell.diverged else ""
+    number, sd = (None if value is None else 100 * value for value in (cell.mean, cell.sd))
+    return Cell(number, 2, sd=sd, mark=mark)
+
+
+def _about(results: Results, here: dict, lang: str) -> dict[str, str]:
+    several = len(names.recipes(results)) > 1
+    recipe = f" ({names.label(results.study, here['recipe'], lang)})" if several else ""
+    return {"model": names.label(results.study, here["model"], lang), "recipe": recipe}
+
+
+def findings(results: Results, lang: str) -> list[str]:
+    """Sentences for each comparison: validation's choice against plain distillation, who is told apart, and costs."""
+    out = []
+    for here in comparisons(results, {}):
+        shown = [way for way in ways(results, here) if way.cell.mean is not None]
+        best = best_by_validation(results, [way.where for way in shown])
+        if len({way.where["method"] for way in shown}) < 2:
+            continue
+        about = _about(results, here, lang)
+        sure = [way for way in shown if way.gap and way.gap.interval]
+        if results.cell(best).n < 2 or not sure:
+            out.append(pick(BOOK, "one_seed", lang, **about))
+        else:
+            out += [_choice(results, best, shown, about, lang), *_told_apart(results, best, shown, sure, lang)]
+        out += _cost(results, shown, lang)
+    return [line for line in out if line]
+
+
+def _named(results: Results, found: list[Way], wanted: list[Way], lang: str) -> str:
+    """Methods in words: by name, and by their setting too where a method has several."""
+    labels = dict(zip(map(id, found), names.compact(results, [w.where for w in found], lang)[1], strict=True))
+    return "; ".join(labels[id(way)] for way in wanted)
+
+
+def _choice(results: Results, best: dict, shown: list[Way], about: dict, lang: str) -> str:
+    """What validation takes, and its difference to plain distillation where that is among the methods."""
+    said = {"best": names.setting(results, best, lang), **about}
+    if best["method"] is None:
+        return pick(BOOK, "is_plain", lang, **said)
+    plain = best_by_validation(results, [way.where for way in shown if way.where["method"] is None])
+    if plain is None:
+        return ""
+    gap = difference(results.cell(best), results.cell(plain))
+    if gap.interval is None:
+        return ""
+    low, high = gap.interval
+    said |= {"plain": names.setting(results, plain, lang), "n": gap.n}
+    said |= {"difference": numbers.signed(100 * gap.mean, 2, lang)}
+    said |= {"interval": numbers.interval(100 * low, 100 * high, 2, lang)}
+    return pick(BOOK, "against_plain", lang, verdict=pick(BOOK, _side(gap), lang), **said)
+
+
+def _side(gap: Difference) -> str:
+    low, high = gap.interval
+    return "up" if low > 0 else "down" if high < 0 else "open"
+
+
+def _told_apart(results: Results, best: dict, shown: list[Way], sure: list[Way], lang: str) -> list[str]:
+    """Which methods differ from the student alone beyond the noise between seeds, and which not from the best."""
+    out = []
+    for side, key in (("up", "above"), ("down", "below"), ("open", "beside")):
+        if found := [way for way in sure if _side(way.gap) == side]:
+            out.append(pick(BOOK, key, lang, methods=_named(results, shown, found, lang)))
+    gaps = [(way, difference(results.cell(best), way.cell)) for way in sure if way.where != best]
+    if alike := [way for way, gap in gaps if gap.interval and _side(gap) == "open"]:
+        first = [way for way in shown if way.where == best]
+        said = {"best": _named(results, shown, first, lang), "methods": _named(results, shown, alike, lang)}
+        out.append(pick(BOOK, "alike", lang, **said))
+    expected = numbers.short(0.05 * len(sure), lang, 2)
+    return [*out, pick(BOOK, "each_alone", lang, count=len(sure), expected=expected)] if len(sure) > 2 else out
+
+
+def _cost(results: Results, shown: list[Way], lang: str) -> list[str]:
+    """The cheapest and the dearest step against the student alone, of those timed beside it."""
+    timed = sorted((way for way in shown if way.ratio.n and not way.apart), key=lambda way: way.ratio.mean)
+    if len(timed) < 2:
+        return []
+    cheap, dear = timed[0], timed[-1]
+    said = {"low": numbers.decimal(cheap.ratio.mean, 2, lang), "high": numbers.decimal(dear.ratio.mean, 2, lang)}
+    if said["low"] == said["high"]:
+        return []
+    said |= {"cheap": _named(results, shown, [cheap], lang), "dear": _named(results, shown, [dear], lang)}
+    return [pick(BOOK, "cost", lang, **said)]

@@ -1,6 +1,7 @@
 """The command line as a user types it."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -51,6 +52,23 @@ def test_a_mistake_is_one_line_exit_2_and_nothing_written(words, message, tmp_pa
     assert message in error
     assert len(error.strip().splitlines()) == 1
     assert not out.exists()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="malloc of Linux's C library")
+def test_training_starts_once_more_with_huge_pages_and_keeps_what_is_tuned(monkeypatch, capsys):
+    begun = []
+    monkeypatch.setattr(os, "execv", lambda *command: begun.append(command))
+    monkeypatch.setenv("GLIBC_TUNABLES", "glibc.malloc.check=0")
+    monkeypatch.setattr(sys, "argv", ["kdlib", "run", "tr_kdd"])
+    assert [main(), main()] == [2, 2]
+    assert begun == [(sys.executable, [sys.executable, "-m", "kdlib.cli", "run", "tr_kdd"])]
+    assert os.environ["GLIBC_TUNABLES"] == "glibc.malloc.check=0:glibc.malloc.hugetlb=1"
+    monkeypatch.setenv("GLIBC_TUNABLES", "glibc.malloc.hugetlb=0")
+    main()
+    monkeypatch.delenv("GLIBC_TUNABLES")
+    monkeypatch.setattr(sys, "argv", ["kdlib", "list"])
+    assert main() == 0
+    assert len(begun) == 1
 
 
 def test_dry_run_writes_nothing_and_counts(tmp_path, capsys):

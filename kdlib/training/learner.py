@@ -43,8 +43,7 @@ class Learner:
     def step(self, images: torch.Tensor, labels: torch.Tensor, told: Guidance | None) -> None:
         """Take one optimiser step on normalised images (B, C, H, W), labels (B,), and what the teacher says to them."""
         start = time.perf_counter()
-        # Dropout draws from the global generator: seeded for each step, it does not depend on the group.
-        torch.manual_seed(derive(self.job.seed, "step", self._step))
+        self._seed()
         lr = self.job.recipe.lr_at(self._step, self.steps)
         for group in self.optimiser.param_groups:
             group["lr"] = lr
@@ -68,6 +67,14 @@ class Learner:
         self._seen += len(labels)
         self._step += 1
         self.seconds += time.perf_counter() - start
+
+    def _seed(self) -> None:
+        """Seed what dropout draws from for this step alone, so that it does not depend on the group."""
+        seed = derive(self.job.seed, "step", self._step)
+        # torch.manual_seed would also note, for backends that are not in use, where it was called from: 0.4 ms a step.
+        torch.default_generator.manual_seed(seed)
+        if self.device.type == "cuda":
+            torch.cuda.manual_seed(seed)
 
     def _respond(self, images: torch.Tensor) -> Response:
         """The student's logits and, where the loss compares them, its feature maps."""

@@ -13,6 +13,7 @@ BENCHES = {
     "prune": "kdlib.bench.prune",
     "limit": "kdlib.bench.limit",
     "growth": "kdlib.bench.growth",
+    "ablation": "kdlib.bench.ablation",
 }
 
 __all__ = ["BENCHES", "Asked", "run"]

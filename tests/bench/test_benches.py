@@ -2,12 +2,26 @@
 
 import contextlib
 import json
+import os
 
 import pytest
 import torch
 
 from kdlib import training
-from kdlib.bench import BENCHES, Asked, grid, growth, kd_step, limit, prune, setting, timing, torchdistill_box, watch
+from kdlib.bench import (
+    BENCHES,
+    Asked,
+    ablation,
+    grid,
+    growth,
+    kd_step,
+    limit,
+    prune,
+    setting,
+    timing,
+    torchdistill_box,
+    watch,
+)
 from kdlib.cli import main
 from kdlib.errors import UserError
 from kdlib.training import evaluation, loop
@@ -143,3 +157,19 @@ def test_no_bench_runs_without_a_round(bench):
 
     with pytest.raises(UserError, match="rounds must be at least 1"):
         import_module(BENCHES[bench]).run(Asked(rounds=0, device="cpu"))
+
+
+def test_what_each_choice_is_worth(monkeypatch):
+    # What a process of its own does is tested with timing.
+    monkeypatch.setattr(timing, "peak_of", lambda job, *arguments: (job(*arguments)(), 1.0))
+    monkeypatch.setenv("GLIBC_TUNABLES", "glibc.malloc.check=0")
+    variants = (ablation.FP32, ablation.CONTIGUOUS, ablation.UNFUSED, ablation.ONE_THREAD, ablation.NO_PAGES)
+    size = ablation.Size((("resnet3", 1, True), ("resnet3", 1, False)), batch_size=8, rounds=2, variants=variants)
+    result = ablation.run(HERE, size)
+    check(result)
+    assert torch.get_num_threads() > 0
+    assert os.environ["GLIBC_TUNABLES"] == "glibc.malloc.check=0"
+    rows = {(row["what"], row["variant"]): row for row in result["rows"]}
+    assert rows[ablation.STEP, ablation.AS_IS]["as it is, times as fast"] is None
+    assert rows[ablation.STEP, ablation.FP32]["as it is, times as fast"] > 0
+    assert (ablation.FORWARD, ablation.UNFUSED) not in rows

@@ -88,7 +88,7 @@ def _parser() -> argparse.ArgumentParser:
     profile.set_defaults(command=_profile)
 
     bench = commands.add_parser("bench", help="speed beside its peers: ratios, as table, figure and JSON")
-    bench.add_argument("benches", nargs="*", metavar="BENCH", help="kd-step grid prune limit growth ablation; none means all")
+    bench.add_argument("benches", nargs="*", metavar="BENCH", help="kd-step, grid, ... (none: all)")
     bench.add_argument("--data-root", help="folder with train/ and test/ images; default: generated ones")
     bench.add_argument("--rounds", help="how often the sides take turns; default: each bench's own number")
     bench.add_argument("--quick", action="store_true", help="everything small, to see that it works")

@@ -1,5 +1,6 @@
 """How near training comes to what the machine can do, and where its time goes."""
 
+import statistics
 import time
 from collections import Counter
 from dataclasses import dataclass, replace
@@ -19,7 +20,8 @@ NOTES = [
     "FLOPs are 2 for each multiply-accumulate of convolutions and matrix products, three times as many with the "
     "backward pass. Batch norm, activations, augmentation and optimiser do none by this count but take time, so "
     "100 % is out of reach; shares of small convolutions are lower than those of large ones.",
-    "The whole counts the FLOPs of teacher, students and evaluation, and all the time of the call.",
+    "The parts are timed with students that step one after another; the whole is a training as it is, several students "
+    "at a time. It counts the FLOPs of teacher, students and evaluation, and all the time of the call.",
 ]
 STUDENT, WHOLE = "student step", "whole"
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
@@ -109,19 +111,24 @@ def _sweep(name: str, what: Setting, points: tuple, peaks: dict[str, float], rou
     options = {"device": what.device.type, "progress": Silent()}
     # The choice of precision is made once in a process, and is no part of a training.
     training.distill(seen.teacher, jobs[:1], setting.warmed(seen).dataset, **options)
-    found = []
+    found, whole = [], []
     for _ in range(rounds):
         with watch.watching(what.device) as clock:
             start = clock.now()
             training.distill(seen.teacher, jobs, what.dataset, **options)
             found.append((clock.now() - start, clock))
+            start = clock.now()
+        setting.distill(what, points)
+        whole.append(clock.now() - start)
         bar.advance(1)
     total, clock = sorted(found, key=lambda pair: pair[0])[len(found) // 2]
     steps = (watch.FORWARD, watch.LOSS, watch.BACKWARD, watch.STEP)
     spent = {part: clock.seconds[part] for part in watch.PARTS}
-    spent |= {"rest": total - sum(spent.values()), STUDENT: sum(spent[part] for part in steps), WHOLE: total}
+    spent |= {"rest": total - sum(spent.values()), STUDENT: sum(spent[part] for part in steps)}
     work = _work(clock, macs)
-    return [_row(name, part, seconds, total, work.get(part, {}), peaks) for part, seconds in spent.items()]
+    rows = [_row(name, part, seconds, total, work.get(part, {}), peaks) for part, seconds in spent.items()]
+    median = statistics.median(whole)
+    return [*rows, _row(name, WHOLE, median, median, work[WHOLE], peaks)]
 
 
 def _work(clock: watch.Clock, macs: dict[str, int]) -> dict[str, Counter[str]]:

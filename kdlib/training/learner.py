@@ -14,7 +14,11 @@ from kdlib.training.precision import autocast
 
 
 class Learner:
-    """Steps one model on batches it is handed; knows nothing of the other models of its group."""
+    """Steps one model on batches it is handed; knows nothing of the other models of its group.
+
+    ``independent``: from its second step on, whether it may step while others do: it draws no random numbers, and its
+    precision promises no bits.
+    """
 
     def __init__(
         self,
@@ -36,6 +40,7 @@ class Learner:
         self.diverged: dict | None = None
         self.best: tuple[tuple[float, float], int, dict[str, torch.Tensor]] | None = None
         self.seconds = 0.0
+        self.independent = False
         self._step = 0
         self._sums = torch.zeros(3, dtype=torch.float64, device=device)
         self._seen = 0
@@ -43,7 +48,7 @@ class Learner:
     def step(self, images: torch.Tensor, labels: torch.Tensor, told: Guidance | None) -> None:
         """Take one optimiser step on normalised images (B, C, H, W), labels (B,), and what the teacher says to them."""
         start = time.perf_counter()
-        self._seed()
+        seeded = self._seed()
         lr = self.job.recipe.lr_at(self._step, self.steps)
         for group in self.optimiser.param_groups:
             group["lr"] = lr
@@ -65,16 +70,26 @@ class Learner:
         hits = (logits.detach().argmax(dim=1) == labels).sum()
         self._sums += torch.stack([loss.detach(), hard.detach(), hits / len(labels)]).double() * len(labels)
         self._seen += len(labels)
+        if self._step == 0:
+            drew_nothing = torch.equal(seeded, torch.default_generator.get_state())
+            self.independent = drew_nothing and self.precision != "fp32"
         self._step += 1
         self.seconds += time.perf_counter() - start
 
-    def _seed(self) -> None:
-        """Seed what dropout draws from for this step alone, so that it does not depend on the group."""
+    def _seed(self) -> torch.Tensor | None:
+        """Seed what dropout draws from for this step alone, so that it does not depend on the group.
+
+        A learner that steps beside others draws nothing, and leaves the generator, which they share, to itself.
+        Returns the generator's state.
+        """
+        if self.independent:
+            return None
         seed = derive(self.job.seed, "step", self._step)
         # torch.manual_seed would also note, for backends that are not in use, where it was called from: 0.4 ms a step.
         torch.default_generator.manual_seed(seed)
         if self.device.type == "cuda":
             torch.cuda.manual_seed(seed)
+        return torch.default_generator.get_state() if self._step == 0 else None
 
     def _respond(self, images: torch.Tensor) -> Response:
         """The student's logits and, where the loss compares them, its feature maps."""

@@ -19,6 +19,7 @@ from kdlib.training.guidance import Guidance, Teacher, taps
 from kdlib.training.job import Job, Outcome, derive
 from kdlib.training.learner import Learner
 from kdlib.training.precision import choose
+from kdlib.training.workers import Workers, at_once
 
 
 def fit(job: Job, dataset: Dataset, **options) -> Outcome:
@@ -65,12 +66,13 @@ def train(
         guide = Teacher(teacher, dataset, place, precision) if teacher is not None else None
         limit = memory.available(place) if memory_limit is None else memory_limit
         outcomes: list[Outcome] = []
-        for chunk in memory.split(jobs, models, dataset.shape, limit):
+        for chunk in memory.split(jobs, models, dataset.shape, limit, at_once(choices, place)):
             steps = jobs[0].recipe.epochs * _batches(len(dataset.train), jobs[0].recipe.batch_size)
             weights = [_class_weights(job, dataset, place) for job in jobs]
             learners = [Learner(jobs[i], models[i], place, choices[i], steps, weights[i], tapped[i]) for i in chunk]
             share = weight * len(chunk) / len(jobs)
-            outcomes += _lockstep(learners, dataset, guide, order_seed, place, bar, share)
+            with Workers(learners, place) as workers:
+                outcomes += _lockstep(learners, dataset, guide, order_seed, place, bar, share, workers)
             for i in chunk:
                 models[i] = None
         return outcomes
@@ -182,6 +184,7 @@ def _lockstep(
     device: torch.device,
     bar: Progress,
     weight: float,
+    workers: Workers,
 ) -> list[Outcome]:
     recipe = learners[0].job.recipe
     images, labels = dataset.train.images.to(device), dataset.train.labels.to(device)
@@ -202,12 +205,11 @@ def _lockstep(
             batch = augment(images[index], recipe.augmentation, chance)
             x, y = normalise(batch, dataset.mean, dataset.std), labels[index]
             told = _guidance(teacher, x, None if cached is None else cached[index], layers) if guided else None
-            for learner in running:
-                learner.step(x, y, told)
+            workers.each(running, lambda learner, x=x, y=y, told=told: learner.step(x, y, told))
             bar.advance(weight / recipe.epochs / batches)
-        _validate(running, dataset, device, began)
+        _validate(running, dataset, device, began, workers)
         bar.say(_words(running, epoch + 1, recipe.epochs))
-    return _finish(learners, dataset, device, time.perf_counter() - start)
+    return _finish(learners, dataset, device, start, workers)
 
 
 def _guidance(teacher: Teacher, images: torch.Tensor, cached: torch.Tensor | None, layers: list[str]) -> Guidance:
@@ -227,26 +229,32 @@ def _words(learners: list[Learner], epoch: int, epochs: int) -> str:
     return f"epoch {epoch}/{epochs}, {count}val accuracy {best:.3f}"
 
 
-def _split_logits(learners: list[Learner], split: Split, dataset: Dataset, device: torch.device) -> list[torch.Tensor]:
+def _split_logits(
+    learners: list[Learner], split: Split, dataset: Dataset, device: torch.device, workers: Workers
+) -> list[torch.Tensor]:
     rows: list[list[torch.Tensor]] = [[] for _ in learners]
     for x, _ in eval_batches(split, dataset, device):
-        for learner, row in zip(learners, rows, strict=True):
-            row.append(learner.logits(x).cpu())
+        for row, logits in zip(rows, workers.each(learners, lambda learner, x=x: learner.logits(x)), strict=True):
+            row.append(logits.cpu())
     return [torch.cat(row) for row in rows]
 
 
-def _validate(learners: list[Learner], dataset: Dataset, device: torch.device, began: float) -> None:
+def _validate(learners: list[Learner], dataset: Dataset, device: torch.device, began: float, workers: Workers) -> None:
     labels = dataset.val.labels
-    for learner, logits in zip(learners, _split_logits(learners, dataset.val, dataset, device), strict=True):
+    found = _split_logits(learners, dataset.val, dataset, device, workers)
+    for learner, logits in zip(learners, found, strict=True):
         accuracy = (logits.argmax(dim=1) == labels).double().mean().item()
         weights = None if learner.class_weights is None else learner.class_weights.cpu().double()
         loss = F.cross_entropy(logits.double(), labels, weights).item()
         learner.close_epoch(loss, accuracy, time.perf_counter() - began)
 
 
-def _finish(learners: list[Learner], dataset: Dataset, device: torch.device, seconds: float) -> list[Outcome]:
+def _finish(
+    learners: list[Learner], dataset: Dataset, device: torch.device, start: float, workers: Workers
+) -> list[Outcome]:
+    seconds = time.perf_counter() - start
     epochs = [learner.keep() for learner in learners]
-    logits = _split_logits(learners, dataset.test, dataset, device)
+    logits = _split_logits(learners, dataset.test, dataset, device, workers)
     finished = zip(learners, epochs, logits, strict=True)
     outcomes = [learner.finish(epoch, rows, dataset.test.labels) for learner, epoch, rows in finished]
     own = sum(outcome.seconds for outcome in outcomes)

@@ -12,16 +12,16 @@ from kdlib.training.job import Job
 _HEADROOM = 0.6
 
 
-def split(jobs: Sequence[Job], models: Sequence[nn.Module], shape: tuple, limit: int) -> list[range]:
+def split(jobs: Sequence[Job], models: Sequence[nn.Module], shape: tuple, limit: int, at_once: int = 1) -> list[range]:
     """Cut jobs into consecutive groups, each of which trains within ``limit`` bytes; a group has at least one.
 
-    Models of a group step one after another, so their weights, gradients and optimiser states add up, but only the
-    largest activations count.
+    Weights, gradients and optimiser states of a group's models add up; of activations only those of the models that
+    step at a time count, ``at_once`` times the largest.
     """
     groups, start, fixed, peak = [], 0, 0, 0
     for i, (job, model) in enumerate(zip(jobs, models, strict=True)):
         own, activations = held_bytes(job, model), activation_bytes(model, shape, job.recipe.batch_size)
-        if i > start and fixed + own + max(peak, activations) > limit:
+        if i > start and fixed + own + min(at_once, i - start + 1) * max(peak, activations) > limit:
             groups.append(range(start, i))
             start, fixed, peak = i, 0, 0
         fixed, peak = fixed + own, max(peak, activations)

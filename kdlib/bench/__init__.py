@@ -50,6 +50,6 @@ def run(names: Sequence[str], asked: Asked) -> dict[str, dict]:
         for line in result["left_out"]:
             print(f"  {line}")
     print("\nResults:")
-    for path in report.save(asked.output, results, facts):
+    for path in report.save(asked.output, report.together(asked.output, BENCHES, results, facts), facts):
         print(f"  {path}")
     return results

@@ -3,6 +3,7 @@
 import datetime
 import json
 import os
+from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from kdlib.reporting import canvas, numbers
 from kdlib.studies import records
 
 TICKS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500)
+OWN = ("ablation",)  # compares kdlib with itself
 PACKAGES = ("torchdistill", "torch-pruning")
 QUICK = "Quick sizes: these numbers show that the benches work, and nothing else."
 
@@ -52,6 +54,7 @@ def markdown(results: dict[str, dict], facts: dict) -> str:
         lines += [f"**{QUICK}**", ""]
     for name, result in results.items():
         lines += [f"## {result['title']} (`{name}`)", "", settings(result["setting"]), ""]
+        lines += [f"Measured in another call: {result['measured']}", ""] if "measured" in result else []
         lines += [table(result["rows"]), ""]
         for item in result["ratios"]:
             lines.append(f"- {sentence(item)}")
@@ -59,6 +62,23 @@ def markdown(results: dict[str, dict], facts: dict) -> str:
         lines += [f"- {note}" for note in [*result["left_out"], *result["notes"]]]
         lines.append("")
     return "\n".join(lines)
+
+
+def together(folder: Path, names: Iterable[str], results: dict[str, dict], facts: dict) -> dict[str, dict]:
+    """Return results in the order of ``names``, with those of earlier calls that lie in the folder, of this machine.
+
+    These say under ``measured`` what they were measured with. Quick results and full ones are never put together.
+    """
+    found = {}
+    for name in names:
+        path = folder / f"{name}.json"
+        if name in results:
+            found[name] = results[name]
+        elif path.is_file():
+            saved = json.loads(path.read_text(encoding="utf-8"))
+            if all(saved[key] == facts[key] for key in ("hardware", "quick")):
+                found[name] = {key: saved[key] for key in saved if key not in facts} | {"measured": machine(saved)}
+    return found
 
 
 def sentence(item: dict) -> str:
@@ -118,8 +138,8 @@ def _cell(name: str, value: object) -> str:
 
 
 def figure(results: dict[str, dict], facts: dict):
-    """Return horizontal bars of all ratios, median with lowest and highest; None where there is no ratio."""
-    items = [item for result in results.values() for item in result["ratios"]]
+    """Return horizontal bars of the ratios to others, median with lowest and highest; None where there is no ratio."""
+    items = [item for name, result in results.items() if name not in OWN for item in result["ratios"]]
     if not items:
         return None
     with canvas.style():

@@ -90,3 +90,18 @@ def test_the_facts_are_of_this_machine():
     assert facts["quick"] is True
     assert facts["packages"]["torch-pruning"] == "1.6.1"
     assert report.machine(facts).count("\n") == 0
+
+
+def test_a_later_call_keeps_what_an_earlier_one_measured(tmp_path):
+    report.save_one(tmp_path, "prune", RESULT, FACTS | {"date": "2001-02-03T04:05:06+00:00"})
+    report.save_one(tmp_path, "growth", RESULT, FACTS | {"quick": True})
+    found = report.together(tmp_path, ["kd-step", "prune", "growth"], {"kd-step": RESULT}, FACTS)
+    assert list(found) == ["kd-step", "prune"]
+    assert found["kd-step"] == RESULT
+    assert {key: found["prune"][key] for key in RESULT} == RESULT
+    assert "2001-02-03" in found["prune"]["measured"]
+    assert "2001-02-03" in report.markdown(found, FACTS)
+
+
+def test_the_figure_shows_peers_alone(tmp_path):
+    assert report.figure({"ablation": RESULT}, FACTS) is None

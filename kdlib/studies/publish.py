@@ -1,5 +1,6 @@
 """Copy a study's results to where git keeps them: all but the weights."""
 
+import base64
 import json
 import shutil
 from pathlib import Path
@@ -17,8 +18,8 @@ def publish(study: str, profile: str, source: Path, target: Path) -> tuple[Path,
     """Copy records, tables, figures and the executed notebook as HTML to ``target/profile``.
 
     Records leave their weights behind, and test logits beyond ``SMALL`` numbers for the predicted class (uint8), which
-    is all that tables, figures and intervals of accuracy need. Pages name no folder of this machine. Returns the
-    study's folder there and the bytes of study and records.
+    is all that tables, figures and intervals of accuracy need. Pages name no folder of this machine and link to the
+    figures beside them. Returns the study's folder there and the bytes of study and records.
     """
     schema.load(study)
     folder = source / profile / study
@@ -39,6 +40,7 @@ def publish(study: str, profile: str, source: Path, target: Path) -> tuple[Path,
             drawing.unlink()
     for page in copy.glob("notebook.*.html"):
         _forget_folders(page, folder / f"{page.stem}.ipynb")
+        _link_figures(page)
     ours = [copy, *(runs / arm.id for arm in arms)]
     return copy, sum(f.stat().st_size for p in set(ours) for f in p.rglob("*") if f.is_file())
 
@@ -50,6 +52,15 @@ def _forget_folders(page: Path, notebook: Path) -> None:
     for key in ("data_root", "source_root", "output_dir"):
         if given.get(key):
             text = text.replace(given[key], Path(given[key]).name)
+    records.write_text(page, text)
+
+
+def _link_figures(page: Path) -> None:
+    """Have a page show the figures that lie beside it, in the place of its own copies: most of its bytes."""
+    text = page.read_text(encoding="utf-8")
+    for drawing in page.parent.glob("figures/*.png"):
+        copied = f"data:image/png;base64,{base64.b64encode(drawing.read_bytes()).decode()}"
+        text = text.replace(copied, f"figures/{drawing.name}")
     records.write_text(page, text)
 
 

@@ -20,12 +20,14 @@ def published(tiny, tmp_path_factory):
     records.write_arms(folder, made.arms, {"study": "cnn_grid", "profile": "smoke"})
     notebook = {"metadata": {"papermill": {"parameters": {"data_root": "/home/someone/images"}}}}
     (folder / "notebook.en.ipynb").write_text(json.dumps(notebook))
-    (folder / "notebook.en.html").write_text("<p>data_root = /home/someone/images</p>")
+    # "cG5n" and "b3RoZXI=" are "png" and "other" in base64.
+    pictures = "".join(f'<img src="data:image/png;base64,{data}">' for data in ("cG5n", "b3RoZXI="))
+    (folder / "notebook.en.html").write_text(f"<p>data_root = /home/someone/images</p>{pictures}")
     (folder / "figures").mkdir()
     for name, size in {"maps": HEAVY + 1, "alone": HEAVY + 1, "curves": 100}.items():
         (folder / "figures" / f"{name}.svg").write_bytes(b" " * size)
-    for name in ("maps", "curves"):
-        (folder / "figures" / f"{name}.png").write_bytes(b"png")
+    (folder / "figures" / "maps.png").write_bytes(b"maps")
+    (folder / "figures" / "curves.png").write_bytes(b"png")
     target = root / "published"
     copy, size = publish("cnn_grid", "smoke", root, target)
     return made, root, copy, size
@@ -44,8 +46,13 @@ def test_records_leave_their_weights_behind(published):
 
 def test_pages_name_no_folder(published):
     copy = published[2]
-    assert (copy / "notebook.en.html").read_text() == "<p>data_root = images</p>"
+    assert (copy / "notebook.en.html").read_text().startswith("<p>data_root = images</p>")
     assert not list(copy.glob("*.ipynb"))
+
+
+def test_a_page_links_to_the_figures_beside_it_and_keeps_its_other_pictures(published):
+    page = (published[2] / "notebook.en.html").read_text()
+    assert page.endswith('<img src="figures/curves.png"><img src="data:image/png;base64,b3RoZXI=">')
 
 
 def test_a_heavy_svg_stays_behind_where_its_png_is_there(published):

@@ -49,8 +49,7 @@ QUICK = Size((("cnn2", 5, True),), rounds=2, variants=(FP32, UNFUSED))
 def run(asked: Asked, size: Size | None = None) -> dict:
     """Time the step as it is and its variants in turns; return a row and a ratio for each."""
     size = size or (QUICK if asked.quick else Size())
-    rounds = asked.turns(size.rounds, size.rounds)
-    timing.check_rounds(rounds)
+    rounds = asked.turns(size.rounds)
     place = asked.place
     rows, ratios = [], []
     chosen = {

@@ -41,8 +41,7 @@ QUICK = Size(images=320, test=100, rounds=2, timed=1)
 def run(asked: Asked, size: Size | None = None) -> dict:
     """Time all sides in turns and return the result: settings, a row for each side, ratios, notes."""
     size = size or (QUICK if asked.quick else Size())
-    rounds = asked.turns(size.rounds, size.rounds)
-    timing.check_rounds(rounds)
+    rounds = asked.turns(size.rounds)
     place = asked.place
     dataset = setting.images(asked.root, size.images, size.test)
     # What a teacher knows changes no time.

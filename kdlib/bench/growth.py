@@ -41,8 +41,7 @@ QUICK = Size(students=(1, 5), images=(250, 500), base=250, few=1, test=100)
 def run(asked: Asked, size: Size | None = None) -> dict:
     """Run every size in a process of its own and return the result: a row for each."""
     size = size or (QUICK if asked.quick else Size())
-    rounds = asked.turns(size.rounds, size.rounds)
-    timing.check_rounds(rounds)
+    rounds = asked.turns(size.rounds)
     place = asked.place
     if asked.root is not None:
         setting.check_root(asked.root)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from kdlib import training
-from kdlib.bench import grid, setting, timing, watch
+from kdlib.bench import grid, setting, watch
 from kdlib.bench.setting import Asked, Setting, Silent
 from kdlib.profiling import forward_macs
 from kdlib.progress import Progress
@@ -51,8 +51,7 @@ CUDA_SIDES = (4096, 8192)
 def run(asked: Asked, size: Size | None = None) -> dict:
     """Measure the limit and the trainings; return the result: a row for each training and part of it."""
     size = size or (QUICK if asked.quick else Size())
-    rounds = asked.turns(size.rounds, size.rounds)
-    timing.check_rounds(rounds)
+    rounds = asked.turns(size.rounds)
     place = asked.place
     dataset = setting.images(asked.root, size.images, size.test)
     teacher = setting.teacher(size.teacher, dataset, place, epochs=0)

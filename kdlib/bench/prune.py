@@ -51,8 +51,7 @@ QUICK = Size(batches=2, batch_size=8, rounds=2, criteria=("magnitude", "taylor")
 def run(asked: Asked, size: Size | None = None) -> dict:
     """Time both libraries in turns for each criterion and return the result."""
     size = size or (QUICK if asked.quick else Size())
-    rounds = asked.turns(size.rounds, size.rounds)
-    timing.check_rounds(rounds)
+    rounds = asked.turns(size.rounds)
     place = asked.place
     rows, ratios = [], []
     count = sum(1 + (criterion in IMPORTANCES) for criterion in size.criteria)

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from kdlib import data, models, training
+from kdlib.bench.timing import check_rounds
 from kdlib.errors import UserError
 from kdlib.losses import weighted_kl
 
@@ -33,9 +34,11 @@ class Asked:
         """The device of that name; raises ``UserError`` for one that is not here."""
         return training.resolve_device(self.device)
 
-    def turns(self, full: int, quick: int = 2) -> int:
-        """Return how many rounds there are."""
-        return self.rounds if self.rounds is not None else quick if self.quick else full
+    def turns(self, own: int) -> int:
+        """Return how many rounds there are, the bench's ``own`` unless asked; raises ``UserError`` for none."""
+        rounds = own if self.rounds is None else self.rounds
+        check_rounds(rounds)
+        return rounds
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from kdlib.data import Dataset, Split
-from kdlib.losses import Response, stages, tapped
+from kdlib.losses import Response, Stage, stages, tapped
 from kdlib.training.evaluation import eval_batches
 from kdlib.training.job import Job, derive
 from kdlib.training.precision import autocast, choose
@@ -32,21 +32,19 @@ class Taps:
         return tuple(theirs for _, theirs in self.pairs)
 
 
-def taps(job: Job, student: nn.Module, teacher: nn.Module, shape: tuple[int, int, int]) -> Taps | None:
+def taps(job: Job, student: nn.Module, theirs: list[Stage], shape: tuple[int, int, int]) -> Taps | None:
     """Return what the job's loss taps for images of ``shape`` (C, H, W); None for a loss on logits.
 
-    The adapter's weights draw from the job's seed, whatever was drawn before. Raises ``UserError`` for layers that
-    the models have not.
+    ``theirs``: the teacher's stages. The adapter's weights draw from the job's seed, whatever was drawn before. Raises
+    ``UserError`` for layers that the models have not.
     """
     if job.loss is None or not job.loss.needs_features:
         return None
-    found = {who: stages(model, shape) for who, model in (("student", student), ("teacher", teacher))}
-    pairs = job.loss.pair(found["student"], found["teacher"])
-    sizes = {who: {stage.name: stage.shape for stage in of} for who, of in found.items()}
+    ours = stages(student, shape)
+    pairs = job.loss.pair(ours, theirs)
+    first, second = ({stage.name: stage.shape for stage in of} for of in (ours, theirs))
     torch.manual_seed(derive(job.seed, "adapter"))
-    adapter = job.loss.adapter(
-        [sizes["student"][ours] for ours, _ in pairs], [sizes["teacher"][theirs] for _, theirs in pairs]
-    )
+    adapter = job.loss.adapter([first[name] for name, _ in pairs], [second[name] for _, name in pairs])
     return Taps(pairs, adapter)
 
 

@@ -71,7 +71,8 @@ class Learner:
         self._sums += torch.stack([loss.detach(), hard.detach(), hits / len(labels)]).double() * len(labels)
         self._seen += len(labels)
         if self._step == 0:
-            drew_nothing = torch.equal(seeded, torch.default_generator.get_state())
+            # A GPU's draws do not show in this generator.
+            drew_nothing = self.device.type == "cpu" and torch.equal(seeded, torch.default_generator.get_state())
             self.independent = drew_nothing and self.precision != "fp32"
         self._step += 1
         self.seconds += time.perf_counter() - start

@@ -12,6 +12,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from kdlib.data import Dataset, Split, augment, check_batch, normalise
 from kdlib.errors import UserError
+from kdlib.losses import stages
 from kdlib.progress import Progress
 from kdlib.training import memory
 from kdlib.training.evaluation import eval_batches
@@ -66,9 +67,9 @@ def train(
         guide = Teacher(teacher, dataset, place, precision) if teacher is not None else None
         limit = memory.available(place) if memory_limit is None else memory_limit
         outcomes: list[Outcome] = []
+        steps = jobs[0].recipe.epochs * _batches(len(dataset.train), jobs[0].recipe.batch_size)
+        weights = [_class_weights(job, dataset, place) for job in jobs]
         for chunk in memory.split(jobs, models, dataset.shape, limit, at_once(choices, place)):
-            steps = jobs[0].recipe.epochs * _batches(len(dataset.train), jobs[0].recipe.batch_size)
-            weights = [_class_weights(job, dataset, place) for job in jobs]
             learners = [Learner(jobs[i], models[i], place, choices[i], steps, weights[i], tapped[i]) for i in chunk]
             share = weight * len(chunk) / len(jobs)
             with Workers(learners, place) as workers:
@@ -126,7 +127,9 @@ def _tapped(jobs: Sequence[Job], models: list[nn.Module], dataset: Dataset, teac
     if teacher is None:
         return [None] * len(jobs)
     check_model(teacher, dataset, "the teacher")
-    return [taps(job, model, teacher, dataset.shape) for job, model in zip(jobs, models, strict=True)]
+    needed = any(job.loss and job.loss.needs_features for job in jobs)
+    theirs = stages(teacher, dataset.shape) if needed else []
+    return [taps(job, model, theirs, dataset.shape) for job, model in zip(jobs, models, strict=True)]
 
 
 def check_model(model: nn.Module, dataset: Dataset, name: str, batch_size: int = 2) -> None:

@@ -74,8 +74,12 @@ def test_an_outcome_says_what_was_compared(groups):
 
 
 def test_an_adapter_is_trained_with_the_student(tiny):
-    begun = taps(job("fitnets"), resnet3(), teacher(), tiny.shape).adapter.weight.detach().clone()
-    again = taps(job("fitnets"), resnet3(), teacher(), tiny.shape)
+    begun = (
+        taps(job("fitnets"), resnet3(), losses.stages(teacher(), tiny.shape), tiny.shape)
+        .adapter.weight.detach()
+        .clone()
+    )
+    again = taps(job("fitnets"), resnet3(), losses.stages(teacher(), tiny.shape), tiny.shape)
     assert torch.equal(begun, again.adapter.weight)  # the seed decides, not what was drawn in between
     torch.manual_seed(0)
     student = resnet3()

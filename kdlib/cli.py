@@ -3,36 +3,69 @@
 import argparse
 import json
 import os
+import re
+import shlex
+import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from kdlib.errors import UserError
 
 USER_ERROR = 2
+STOPPED = 75  # EX_TEMPFAIL: not done, and the same command goes on
+
+
+class _Terminated(KeyboardInterrupt):
+    """SIGTERM came, outside of a training, which ends at a checkpoint."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; return 0, 1 for a failed notebook, 2 for a mistake in what was asked."""
+    """Run one command.
+
+    Return 0, 1 for a failed notebook, 2 for a mistake in what was asked, 75 when --stop-after ended it, 128 and the
+    signal's number when Ctrl-C or SIGTERM did.
+    """
     arguments = _parser().parse_args(argv)
     if argv is None and arguments.command in (_run, _bench):
         _take_huge_pages()
     # A dotted path such as mypkg.models:build is looked for here too, as it is in the notebook's kernel.
     if str(Path.cwd()) not in sys.path:
         sys.path.insert(0, str(Path.cwd()))
+    again = f"go on from there with: {shlex.join(['kdlib', *(sys.argv[1:] if argv is None else argv)])}"
     try:
-        return arguments.command(arguments)
+        with _sigterm():
+            return arguments.command(arguments)
     except UserError as error:
         print(f"kdlib: {error}", file=sys.stderr)
         return USER_ERROR
-    except KeyboardInterrupt:
-        print(
-            "\nkdlib: interrupted; finished runs are kept, the same command goes on from there",
-            file=sys.stderr,
-        )
-        return 130
+    except KeyboardInterrupt as interrupt:
+        print(f"\nkdlib: interrupted; {again}", file=sys.stderr)
+        return 128 + (signal.SIGTERM if isinstance(interrupt, _Terminated) else signal.SIGINT)
+    except Exception as error:
+        from kdlib.training import Stopped
+
+        if not isinstance(error, Stopped):
+            raise
+        print(f"\nkdlib: {error}; {again}", file=sys.stderr)
+        return STOPPED if error.signal is None else 128 + error.signal
+
+
+@contextmanager
+def _sigterm() -> Iterator[None]:
+    """Treat SIGTERM, which schedulers send, as Ctrl-C."""
+
+    def terminate(number: int, frame: object) -> None:
+        raise _Terminated
+
+    before = signal.signal(signal.SIGTERM, terminate)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _take_huge_pages() -> None:
@@ -66,6 +99,9 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="any parameter of the notebook")
     run.add_argument("--dry-run", action="store_true", help="show what would be done and what it would cost")
     run.add_argument("--force", action="store_true", help="execute the notebook again even if it is up to date")
+    run.add_argument("--stop-after", metavar="TIME", help="such as 150m: end at a checkpoint then, with exit code 75")
+    run.add_argument("--checkpoint-every", metavar="TIME", default="5m", help="default 5m; 0: after every epoch")
+    run.add_argument("--teacher-store", metavar="SIZE", default="2GB", help="of teachers' logits; 0: none are kept")
     run.set_defaults(command=_run)
 
     publish = commands.add_parser("publish", help="copy a study's results, without weights, to a folder for git")
@@ -133,6 +169,7 @@ def _run(arguments: argparse.Namespace) -> int:
     from kdlib.studies import names, parse, prepare
 
     asked = [parse({"study": study, **_values(arguments)}) for study in (arguments.studies or names())]
+    options, stop = _long_run(arguments)
     finished = []
     for i, parameters in enumerate(asked, 1):
         print(f"[{i}/{len(asked)}] {parameters.study}, {parameters.profile}", flush=True)
@@ -140,7 +177,7 @@ def _run(arguments: argparse.Namespace) -> int:
         if arguments.dry_run:
             _show_costs(experiment)
             continue
-        status = _execute(experiment, arguments.force)
+        status = _execute(experiment, arguments.force, options, stop)
         if status:
             return status
         finished.append(experiment)
@@ -166,15 +203,41 @@ def _values(arguments: argparse.Namespace) -> dict[str, Any]:
     return values
 
 
-def _execute(experiment, force: bool) -> int:
+def _long_run(arguments: argparse.Namespace) -> tuple:
+    """How runs are done, and when they stop."""
+    after = None if arguments.stop_after is None else _amount("stop-after", arguments.stop_after, _TIMES)
+    every = _amount("checkpoint-every", arguments.checkpoint_every, _TIMES)
+    size = _amount("teacher-store", arguments.teacher_store, _SIZES)
+    from kdlib.studies.runner import Options
+    from kdlib.training import Stop
+
+    return Options(checkpoint_every=every, teacher_store=int(size)), Stop(after)
+
+
+_TIMES = {"s": 1, "m": 60, "h": 3600}
+_SIZES = {"MB": 1_000_000, "GB": 1_000_000_000}
+
+
+def _amount(name: str, value: str, units: dict[str, int]) -> float:
+    """Return a number with a unit in seconds or bytes."""
+    found = re.fullmatch(rf"(\d+(?:\.\d+)?)\s*({'|'.join(units)})", value)
+    if value != "0" and not found:
+        raise UserError(
+            f"--{name} {value}: say a number with a unit ({', '.join(units)}), such as 5{[*units][1]}, or 0"
+        )
+    return float(found[1]) * units[found[2]] if found else 0.0
+
+
+def _execute(experiment, force: bool, options, stop) -> int:
     from kdlib.studies import notebook
 
     if not force and experiment.up_to_date():
         print("      up to date")
         return 0
+    stop.check(f"stopped before study {experiment.settings.study.name}")
     start = time.perf_counter()
     # Training here gives the terminal its progress bar; the notebook then finds its runs on record.
-    experiment.run()
+    experiment.run(options, stop)
     print("      executing the notebook", flush=True)
     try:
         notebook.execute(experiment.settings.study.notebook, experiment.parameters.flat(), experiment.folder)

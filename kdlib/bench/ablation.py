@@ -15,9 +15,10 @@ from kdlib.bench.setting import Asked
 from kdlib.losses import weighted_kl
 from kdlib.progress import Progress
 from kdlib.training import Job, Recipe
-from kdlib.training.guidance import Guidance
+from kdlib.training.check import Handling
 from kdlib.training.learner import Learner
 from kdlib.training.precision import autocast
+from kdlib.training.teacher import TeacherOutput
 
 TITLE = "What each choice is worth, step by step"
 AS_IS, FP32, CONTIGUOUS, UNFUSED = "as it is", "in fp32", "contiguous memory", "optimiser not fused"
@@ -92,17 +93,17 @@ def prepared(name: str, variant: str, steps: int, trains: bool, batch_size: int,
     layout = torch.contiguous_format if variant == CONTIGUOUS else torch.channels_last
     images = torch.randn(batch_size, 3, 32, 32, device=place).contiguous(memory_format=layout)
     labels = torch.randint(0, 10, (batch_size,), device=place)
-    told = Guidance(torch.randn(batch_size, 10, device=place), {})
+    output = TeacherOutput(torch.randn(batch_size, 10, device=place), {})
     job = Job(lambda: None, Recipe(epochs=1), loss=weighted_kl(4.0, 0.5))
-    learner = Learner(job, models.build(name, 10), place, precision, steps=1)
-    learner.model.to(memory_format=layout)
+    model = models.build(name, 10).to(memory_format=layout)
+    learner = Learner(job, model, place, precision, 1, Handling(layout, writes=False))
     if variant == UNFUSED:
         for group in learner.optimiser.param_groups:
             group["fused"] = False
     if variant == COMPILED:
         learner.model.compile(dynamic=False)
     once = (
-        partial(learner.step, images, labels, told) if trains else partial(_forward, learner.model, images, precision)
+        partial(learner.step, images, labels, output) if trains else partial(_forward, learner.model, images, precision)
     )
     return partial(_turn, once, steps, batch_size, 1 if variant == ONE_THREAD else torch.get_num_threads(), place)
 

@@ -12,7 +12,7 @@ from torch import nn
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
 from kdlib.losses import ResponseLoss
-from kdlib.training import evaluation, loop, workers
+from kdlib.training import evaluation, group, teacher
 
 DATA, TEACHER, FORWARD = "augment and normalise", "teacher forward", "student forward"
 LOSS, BACKWARD, STEP, EVALUATION = "loss", "backward", "optimiser", "evaluation"
@@ -61,7 +61,10 @@ _clock: list[Clock] = []
 
 
 class Watched(nn.Module):
-    """A model whose forward passes are timed while `watching`; ``part`` names those in train mode."""
+    """A model whose forward passes are timed while `watching`; ``part`` names those in train mode.
+
+    A model of unknown code steps while no other does, so the parts of several students do not overlap.
+    """
 
     def __init__(self, model: nn.Module, part: str):
         super().__init__()
@@ -94,8 +97,7 @@ def watching(device: torch.device) -> Iterator[Clock]:
     """Time the parts of what kdlib trains in the block; yields the clock."""
     clock, begun = Clock(device), []
     places = [
-        (loop, "augment", DATA),
-        (loop, "normalise", DATA),
+        *((module, name, DATA) for module in (group, teacher) for name in ("augment", "normalise")),
         (evaluation, "normalise", EVALUATION),
         (torch.Tensor, "backward", BACKWARD),
     ]
@@ -104,15 +106,12 @@ def watching(device: torch.device) -> Iterator[Clock]:
         register_optimizer_step_pre_hook(lambda *_: begun.append(clock.now())),
         register_optimizer_step_post_hook(lambda *_: clock.seconds.update({STEP: clock.now() - begun.pop()})),
     ]
-    # The parts of students that step at the same time overlap, and cannot be told apart.
-    several, workers.at_once = workers.at_once, lambda precisions, place: 1
     _clock.append(clock)
     try:
         for (owner, name, part), (_, _, function) in zip(places, before, strict=True):
             setattr(owner, name, clock.timed(part, function))
         yield clock
     finally:
-        workers.at_once = several
         for owner, name, function in before:
             setattr(owner, name, function)
         for hook in hooks:

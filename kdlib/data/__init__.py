@@ -1,6 +1,6 @@
 """Datasets in memory, augmentation in batches; embedded, torchvision and folder sources."""
 
-from kdlib.data.augment import Augmentation, affine, augment, normalise
+from kdlib.data.augment import Augmentation, affine, augment, draws, normalise
 from kdlib.data.dataset import Dataset, Split, check_batch, fingerprint, hold_out, load, subset
 from kdlib.data.radiographs import patient_of
 from kdlib.data.sources import SOURCES, Part, Parts, Request, register
@@ -16,6 +16,7 @@ __all__ = [
     "affine",
     "augment",
     "check_batch",
+    "draws",
     "fingerprint",
     "hold_out",
     "load",

@@ -44,38 +44,42 @@ class Augmentation:
         return self != Augmentation()
 
 
-def augment(images: torch.Tensor, aug: Augmentation, generator: torch.Generator) -> torch.Tensor:
+# The columns of `draws`, one for each part.
+_ROTATE, _SCALE, _ROW, _COLUMN, _FLIP, _BRIGHTNESS, _CONTRAST = range(7)
+
+
+def draws(count: int, seed: int) -> torch.Tensor:
+    """Return the random numbers that augment images 0 to count - 1 of an epoch: float64 in 0..1, (count, 7).
+
+    Row i depends on the seed and i alone, so an image is augmented the same in whatever batch, order, part of the data
+    or augmentation it is asked for.
+    """
+    return torch.rand(count, 7, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+
+
+def augment(images: torch.Tensor, aug: Augmentation, numbers: torch.Tensor) -> torch.Tensor:
     """Augmented copy of a batch: rotation and scale, then crop and flip, then brightness and contrast.
 
     images: uint8 in 0..255 or floating point in 0..1, (B, C, H, W), any device.
-    generator: a CPU generator. The random numbers are drawn there and then moved, so that a CPU and a GPU see
-    the same crops. Only active parts draw.
+    numbers: the images' rows of `draws`, (B, 7), on the CPU, so that a CPU and a GPU see the same crops.
     Returns the same shape, dtype and device. Raises UserError when pad is not smaller than the image.
     """
     if not aug.active:
         return images
-    count, device = images.shape[0], images.device
     height, width = images.shape[-2:]
     if aug.pad >= min(height, width):
         raise UserError(f"augmentation: pad {aug.pad} must be smaller than the image ({height}x{width})")
 
-    def uniform(amount: float) -> torch.Tensor:
-        return ((torch.rand(count, generator=generator) * 2 - 1) * amount).to(device)
+    def uniform(column: int, amount: float) -> torch.Tensor:
+        return (numbers[:, column] * 2 - 1) * amount
 
     if aug.rotate or aug.scale:
-        angles = uniform(aug.rotate) if aug.rotate else torch.zeros(count, device=device)
-        factors = 1 + uniform(aug.scale) if aug.scale else torch.ones(count, device=device)
-        images = affine(images, angles, factors)
+        images = affine(images, uniform(_ROTATE, aug.rotate), 1 + uniform(_SCALE, aug.scale))
     if aug.pad or aug.flip:
-        shifts = torch.full((2, count), aug.pad)
-        if aug.pad:
-            shifts = torch.randint(0, 2 * aug.pad + 1, (2, count), generator=generator)
-        flips = torch.rand(count, generator=generator) < 0.5 if aug.flip else torch.zeros(count, dtype=torch.bool)
-        images = shift_flip(images, shifts[0] - aug.pad, shifts[1] - aug.pad, flips)
+        rows, columns = ((numbers[:, c] * (2 * aug.pad + 1)).long() - aug.pad for c in (_ROW, _COLUMN))
+        images = shift_flip(images, rows, columns, (numbers[:, _FLIP] < 0.5) & aug.flip)
     if aug.brightness or aug.contrast:
-        offsets = uniform(aug.brightness) if aug.brightness else None
-        factors = 1 + uniform(aug.contrast) if aug.contrast else None
-        images = _tone(images, offsets, factors)
+        images = _tone(images, uniform(_BRIGHTNESS, aug.brightness), 1 + uniform(_CONTRAST, aug.contrast))
     return images
 
 
@@ -109,9 +113,9 @@ def affine(images: torch.Tensor, angles: torch.Tensor, factors: torch.Tensor) ->
     """
     height, width = images.shape[-2:]
     device = images.device
-    radians = angles.to(device, torch.float32) * (math.pi / 180)
-    factors = factors.to(device, torch.float32)
-    cos, sin = radians.cos() / factors, radians.sin() / factors
+    # In float64: where in a batch an image stands decides the last bit of a float32 cosine.
+    radians, factors = angles.double() * (math.pi / 180), factors.double()
+    cos, sin = ((of(radians) / factors).to(device, torch.float32) for of in (torch.cos, torch.sin))
     y = torch.arange(height, device=device, dtype=torch.float32) - (height - 1) / 2
     x = torch.arange(width, device=device, dtype=torch.float32) - (width - 1) / 2
     y, x = y[None, :, None], x[None, None, :]
@@ -127,15 +131,16 @@ def affine(images: torch.Tensor, angles: torch.Tensor, factors: torch.Tensor) ->
     return moved.to(images.dtype)
 
 
-def _tone(images: torch.Tensor, offsets: torch.Tensor | None, factors: torch.Tensor | None) -> torch.Tensor:
+def _tone(images: torch.Tensor, offsets: torch.Tensor, factors: torch.Tensor) -> torch.Tensor:
     """Contrast about each image's mean, then brightness; the result stays in the value range."""
     top = 1.0 if images.is_floating_point() else 255.0
+    # A float64 sum of whole numbers is exact, in whatever order a batch of this size is summed.
+    middle = images.sum(dim=(1, 2, 3), keepdim=True, dtype=torch.float64) / images[0].numel()
+    offsets, factors, middle = (
+        numbers.view(-1, 1, 1, 1).to(images.device, torch.float32) for numbers in (offsets * top, factors - 1, middle)
+    )
     values = images.to(torch.float32)
-    if factors is not None:
-        middle = values.mean(dim=(1, 2, 3), keepdim=True)
-        values = (values - middle) * factors.view(-1, 1, 1, 1) + middle
-    if offsets is not None:
-        values = values + offsets.view(-1, 1, 1, 1) * top
+    values = values + (values - middle) * factors + offsets
     if not images.is_floating_point():
         values = values.round()
     return values.clamp(0, top).to(images.dtype)

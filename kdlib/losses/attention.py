@@ -6,6 +6,9 @@ import torch
 from torch import Tensor
 
 from kdlib.losses.base import FeatureLoss, Pairs, Response, to_one_size, unit
+from kdlib.losses.taps import Stage
+
+_SMALLEST = 8  # positions a side
 
 
 @dataclass(frozen=True)
@@ -14,9 +17,11 @@ class AttentionTransfer(FeatureLoss):
 
     The attention map of feature maps F (B, C, H, W) is sum_c F_c² (B, H, W), flattened and divided by its Euclidean
     norm: q (section 3.1, p = 2). The mean is over images and positions, ``beta`` = 1000: the paper's experiments on
-    CIFAR-10 divide a weight of 10³ by the numbers of positions and images. Where ``layers`` is None, all stages of the
-    two models are paired from the end, as many as the smaller has. Maps of different size are averaged down to the
-    smaller before the norm is taken.
+    CIFAR-10 divide a weight of 10³ by the numbers of positions and images. That weight belongs to the maps they
+    compare, of blocks and of 8×8 positions and more: on 2×2 its gradient is forty times that of the labels. So where
+    ``layers`` is None the stages of such maps are paired from the end, as many as the smaller model has, less a stem (a
+    first stage that is a single layer); where none is left, the largest is taken. Maps of different size are averaged
+    down to the smaller before the norm is taken.
     """
 
     alpha: float = 1.0
@@ -25,13 +30,21 @@ class AttentionTransfer(FeatureLoss):
     beta: float = 1000.0
     method: str = field(default="at", init=False)
 
-    def _choose(self, student: list[str], teacher: list[str]) -> Pairs:
-        count = min(len(student), len(teacher))
-        return tuple(zip(student[-count:], teacher[-count:], strict=True))
+    def _choose(self, student: list[Stage], teacher: list[Stage]) -> Pairs:
+        ours, theirs = _blocks(student), _blocks(teacher)
+        count = min(len(ours), len(theirs))
+        return tuple(zip(ours[-count:], theirs[-count:], strict=True))
 
     def _soft(self, student: Response, teacher: Response, labels: Tensor, adapter=None) -> Tensor:
         terms = [_distance(ours, theirs) for ours, theirs in self._maps(student, teacher)]
         return self.beta * torch.stack(terms).sum()
+
+
+def _blocks(stages: list[Stage]) -> list[str]:
+    """Names of the stages whose maps the weight is made for, or of the one that comes nearest."""
+    without_stem = stages[not stages[0].block :] or stages
+    large = [stage for stage in without_stem if min(stage.shape[1:]) >= _SMALLEST]
+    return [stage.name for stage in large or without_stem[:1]]
 
 
 def _distance(student: Tensor, teacher: Tensor) -> Tensor:

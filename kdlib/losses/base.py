@@ -43,6 +43,7 @@ class Loss:
     method = None
     layers = None
     needs_features: ClassVar[bool] = False
+    needs_logits: ClassVar[bool] = True  # the teacher's
 
     def __post_init__(self):
         numbers = {field.name: getattr(self, field.name) for field in fields(self) if field.type in (float, "float")}
@@ -101,7 +102,7 @@ class Loss:
 
 
 class FeatureLoss(Loss):
-    """A loss on feature maps; it has no temperature.
+    """A loss on feature maps, and not on the teacher's logits; it has no temperature.
 
     ``layers`` names the stages to compare, ``"name"`` or ``"student_name:teacher_name"`` each; None leaves the choice
     to the loss. ``single`` says that the loss compares one stage of each model.
@@ -109,6 +110,7 @@ class FeatureLoss(Loss):
 
     T = None
     needs_features: ClassVar[bool] = True
+    needs_logits: ClassVar[bool] = False
     single: ClassVar[bool] = False
 
     def __post_init__(self):
@@ -129,7 +131,7 @@ class FeatureLoss(Loss):
             if not found:
                 raise UserError(f"loss {self.method} compares feature maps, and the {who} has none")
         if self.layers is None:
-            return self._choose([stage.name for stage in student], [stage.name for stage in teacher])
+            return self._choose(student, teacher)
         if self.single and len(self.layers) != 1:
             raise UserError(f"loss {self.method} compares one layer, got {len(self.layers)}: {', '.join(self.layers)}")
         pairs = []
@@ -141,9 +143,9 @@ class FeatureLoss(Loss):
             pairs.append((ours, theirs))
         return tuple(pairs)
 
-    def _choose(self, student: list[str], teacher: list[str]) -> Pairs:
+    def _choose(self, student: list[Stage], teacher: list[Stage]) -> Pairs:
         """Return the loss's own choice; here the last stage of each."""
-        return ((student[-1], teacher[-1]),)
+        return ((student[-1].name, teacher[-1].name),)
 
     def _maps(self, student: Response, teacher: Response) -> list[tuple[Tensor, Tensor]]:
         """Return the feature maps to compare, pair by pair."""

@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from kdlib.losses.base import FeatureLoss, Pairs, Response, Shapes, to_one_size
+from kdlib.losses.taps import Stage
 
 
 @dataclass(frozen=True)
@@ -30,8 +31,8 @@ class Hints(FeatureLoss):
         """Return the regressor, a 1×1 convolution from the student's channels to the teacher's, with a bias."""
         return nn.Conv2d(student_shapes[0][0], teacher_shapes[0][0], kernel_size=1)
 
-    def _choose(self, student: list[str], teacher: list[str]) -> Pairs:
-        return ((student[len(student) // 2], teacher[len(teacher) // 2]),)
+    def _choose(self, student: list[Stage], teacher: list[Stage]) -> Pairs:
+        return ((student[len(student) // 2].name, teacher[len(teacher) // 2].name),)
 
     def _soft(self, student: Response, teacher: Response, labels: Tensor, adapter: nn.Module | None = None) -> Tensor:
         # Averaged before the 1×1 convolution, with which it commutes: fewer products.

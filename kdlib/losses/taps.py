@@ -15,10 +15,13 @@ from kdlib.errors import UserError, did_you_mean
 
 @dataclass(frozen=True)
 class Stage:
-    """A place whose feature maps can be read: the module's name, and its output's shape (C, H, W)."""
+    """A place whose feature maps can be read: the module's name, its output's shape (C, H, W), and whether the module
+    is a block of others or a single layer.
+    """
 
     name: str
     shape: tuple[int, int, int]
+    block: bool = False
 
 
 @contextmanager
@@ -78,7 +81,8 @@ def stages(model: nn.Module, shape: tuple[int, int, int]) -> list[Stage]:
         for size in dict.fromkeys(sizes.values())
     ]
     large = [name for name in chosen if sizes[name] != (1, 1)]
-    return [Stage(name, found[name]) for name in sorted(large or chosen, key=order.get)]
+    names = sorted(large or chosen, key=order.get)
+    return [Stage(name, found[name], any(True for _ in model.get_submodule(name).children())) for name in names]
 
 
 def _ancestors(name: str) -> list[str]:

@@ -2,12 +2,13 @@
 
 from kdlib.models import backbones, cnn, resnet  # noqa: F401  (importing them registers their models)
 from kdlib.models.pretrained import checkpoint, digest, imagenet, imagenet_name, open_only, start_from
-from kdlib.models.registry import build, check, names, register
+from kdlib.models.registry import build, check, code, names, register
 
 __all__ = [
     "build",
     "check",
     "checkpoint",
+    "code",
     "digest",
     "imagenet",
     "imagenet_name",

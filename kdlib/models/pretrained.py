@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import OrderedDict
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -112,11 +113,13 @@ def start_from(model: nn.Module, state: State, head: str = "", whole: bool = Fal
     ``whole`` when one does not.
     """
     own = model.state_dict()
-    fits = {
-        name: state[name]
+    fits = OrderedDict(
+        (name, state[name])
         for name, tensor in own.items()
         if name in state and state[name].shape == tensor.shape and not _below(name, head)
-    }
+    )
+    # The versions of the modules, without which some (torchvision's MNASNet) take weights for old ones.
+    fits._metadata = getattr(state, "_metadata", own._metadata)
     weights = {name for name, _ in model.named_parameters()}
     if not weights & set(fits):
         raise UserError(

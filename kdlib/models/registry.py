@@ -1,8 +1,13 @@
 """One registry of architectures; a dotted path works wherever a name does."""
 
+import hashlib
 import importlib
 import inspect
+import sys
 from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from types import ModuleType
 
 from torch import nn
 
@@ -71,3 +76,43 @@ def build(name: str, num_classes: int, in_channels: int = 3) -> nn.Module:
     if not isinstance(model, nn.Module):
         raise UserError(f"model {name!r} gives a {type(model).__name__}, not a torch.nn.Module")
     return model
+
+
+@cache
+def code(name: str, num_classes: int, in_channels: int) -> dict[str, str] | None:
+    """Return what a name alone does not say of a user's model: digests of its parameters and of its source.
+
+    ``parameters``: names and shapes; ``source``: the files of the builder and of the built modules' classes, and those
+    that they take names from within their own packages. None for kdlib's own models, whose code the version and commit
+    in a record name. What is cached holds for the life of a process, as imported code does.
+    """
+    builder = check(name)
+    if getattr(builder, "__module__", "").startswith("kdlib."):
+        return None
+    model = build(name, num_classes, in_channels)
+    shapes = [f"{key} {tuple(p.shape)}" for key, p in model.named_parameters()]
+    classes = {type(module).__module__ for module in model.modules()}
+    source = _source({name.partition(":")[0], getattr(builder, "__module__", ""), *classes})
+    return {"parameters": _digest("\n".join(shapes).encode()), "source": source}
+
+
+def _source(modules: set[str]) -> str:
+    """Digest of the files of modules and of what they import from within their top packages; torch's do not count."""
+    found: dict[str, bytes] = {}
+    todo = list(modules)
+    while todo:
+        name = todo.pop()
+        module = sys.modules.get(name)
+        file = getattr(module, "__file__", None)
+        if name in found or name.partition(".")[0] in ("torch", "kdlib") or not file or not Path(file).is_file():
+            continue
+        found[name] = Path(file).read_bytes()
+        for used in vars(module).values():
+            other = used.__name__ if isinstance(used, ModuleType) else getattr(used, "__module__", None)
+            if isinstance(other, str) and other.partition(".")[0] == name.partition(".")[0]:
+                todo.append(other)
+    return _digest(b"\0".join(found[name] for name in sorted(found)))
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()[:16]

@@ -1,5 +1,6 @@
 """Take a pruned model away and bring it back: tensors and history in one file that is never unpickled."""
 
+import copy
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -24,7 +25,9 @@ def save(path: str | Path, model: nn.Module, history: History, build: dict[str, 
     path = Path(path).expanduser()
     path.parent.mkdir(parents=True, exist_ok=True)
     steps = [[[layer, side, list(index)] for layer, side, index in step] for step in history]
-    state = {name: tensor.detach().cpu().clone() for name, tensor in model.state_dict().items()}
+    state = copy.copy(model.state_dict())  # keeps the versions of its modules
+    for name, tensor in state.items():
+        state[name] = tensor.detach().cpu().clone()
     aside = path.with_name(f".{path.name}.half")
     try:
         torch.save({"format": _FORMAT, "build": build, "history": steps, "state_dict": state}, aside)

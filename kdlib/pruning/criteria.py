@@ -46,7 +46,7 @@ def taylor(model: nn.Module, batches: Batches, **_) -> Scores:
     with torch.enable_grad():
         for images, labels in batches:
             model.zero_grad(set_to_none=True)
-            F.cross_entropy(model(images).float(), labels).backward()
+            F.cross_entropy(model(images.clone()).float(), labels).backward()
             for name, module in model.named_modules():
                 for side, change in _first_order(module):
                     found[name, side] = found.get((name, side), 0) + change.abs() / len(batches)
@@ -153,7 +153,7 @@ def _pass(model: nn.Module, batches: Batches, watch: Callable[[str, torch.Tensor
     """Run the batches; ``watch`` sees what each layer reads."""
     with watching(model, watch), torch.no_grad():
         for images, _ in batches:
-            model(images)
+            model(images.clone())  # a model that writes into its input must not reach the caller's images
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from kdlib.studies import attention, compactness, cost, model_costs, records, ru
 from kdlib.studies.parameters import Parameters, from_notebook
 from kdlib.studies.plan import Plan, plan
 from kdlib.studies.settings import Settings, settle
+from kdlib.training import Stop
 
 _PLACES = {"data_root", "source_root", "output_dir", "device"}  # where, not what
 
@@ -72,9 +73,13 @@ class Experiment:
         """Return the runs that are still to do."""
         return runner.missing(self.plan, self.runs_folder)
 
-    def run(self) -> Path:
-        """Do the missing runs, write what else the study shows beside them, and return the study's folder."""
-        runner.execute(self.plan, self.runs_folder, self.parameters.device)
+    def run(self, options: runner.Options | None = None, stop: Stop | None = None) -> Path:
+        """Do the missing runs, write what else the study shows beside them, and return the study's folder.
+
+        Interrupted (Ctrl-C, the kernel's stop button, SIGTERM, or ``stop``) it raises ``kdlib.training.Stopped`` at the
+        next batch; the next call goes on from there.
+        """
+        runner.execute(self.plan, self.runs_folder, self.parameters.device, options, stop)
         self._write(self._finished())
         if self.settings.study.costs:
             model_costs.write(self.settings.study, self.folder)

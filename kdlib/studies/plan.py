@@ -87,19 +87,19 @@ def _prunings(settings: Settings, dataset: data.Dataset, source: data.Dataset | 
                 yield "finetuned", column, Run(asked.model, recipe_, seed, **common, weights=pruned), None
             for point in settings.points if "distilled" in cut.train else ():
                 for loss in settings.losses_of(point):
-                    told = {"loss": loss, "teacher": original}
-                    yield "distilled", column, Run(asked.model, recipe_, seed, **common, weights=pruned, **told), None
+                    taught = {"loss": loss, "teacher": original}
+                    yield "distilled", column, Run(asked.model, recipe_, seed, **common, weights=pruned, **taught), None
 
 
 def _original(settings: Settings, seed: int, common: dict[str, Any]) -> Run:
     """The model before pruning: trained here, or a checkpoint that is taken as it is."""
     asked, seed = settings.pruning, seed if settings.teacher_seed is None else settings.teacher_seed
     if isinstance(settings.weights, Weights):
-        return Run(asked.model, None, seed, **common, weights=settings.weights)
+        return Run(asked.model, None, seed, **common, weights=settings.weights, role="teacher")
     begin = {}
     if settings.weights == "imagenet":
         begin = {"weights": Weights(models.imagenet_name(asked.model)), "head": asked.head}
-    return Run(asked.model, settings.teacher_recipe, seed, **common, **begin)
+    return Run(asked.model, settings.teacher_recipe, seed, **common, **begin, role="teacher")
 
 
 def _specs(asked: Pruning, seed: int) -> Iterator[tuple[Cut, pruning.Spec]]:
@@ -121,7 +121,7 @@ def _weights_of(settings: Settings, model: str, seed: int, source: data.Dataset 
     """What a model starts from: the run of the source task, ImageNet weights, or a checkpoint."""
     if settings.weights == "source":
         seed = seed if settings.source_seed is None else settings.source_seed
-        return Run(model, settings.source_recipe, seed, settings.precision, source)
+        return Run(model, settings.source_recipe, seed, settings.precision, source, role="source")
     if settings.weights == "imagenet":
         return Weights(models.imagenet_name(model))
     return settings.weights
@@ -144,7 +144,8 @@ def _distillations(settings: Settings, dataset: data.Dataset, source: data.Datas
         for column, recipe_ in settings.recipes.items():
             teacher_seed = seed if settings.teacher_seed is None else settings.teacher_seed
             own = start(settings.teacher, teacher_seed)
-            teacher = Run(settings.teacher, settings.teacher_recipe or recipe_, teacher_seed, **common, **own)
+            recipe_of_teacher = settings.teacher_recipe or recipe_
+            teacher = Run(settings.teacher, recipe_of_teacher, teacher_seed, **common, **own, role="teacher")
             # One teacher for all columns is an arm of its own column.
             yield "teacher", "teacher" if settings.teacher_recipe else column, teacher, None
             for model in settings.students:
@@ -154,6 +155,6 @@ def _distillations(settings: Settings, dataset: data.Dataset, source: data.Datas
                     if point.students and model not in point.students:
                         continue
                     for loss in settings.losses_of(point):
-                        told = {"loss": loss, "teacher": teacher}
-                        run = Run(model, recipe_, seed, **common, **start(model, seed), **told)
+                        taught = {"loss": loss, "teacher": teacher}
+                        run = Run(model, recipe_, seed, **common, **start(model, seed), **taught)
                         yield "student", column, run, None

@@ -6,6 +6,7 @@ import os
 import platform
 import shutil
 import subprocess
+from collections import OrderedDict
 from dataclasses import asdict, dataclass
 from functools import cache
 from importlib.metadata import version
@@ -15,6 +16,8 @@ import numpy as np
 
 import kdlib
 from kdlib.errors import UserError
+
+_VERSIONS = "module versions"  # in a safetensors file: the _metadata of the state dict
 
 
 @dataclass(frozen=True)
@@ -101,13 +104,19 @@ class Record:
             return {name: found[name] for name in found.files}
 
     def weights(self) -> dict:
-        """Return the state dict, tensors on the CPU."""
-        from safetensors.torch import load_file
+        """Return the state dict, tensors on the CPU, with the versions of its modules."""
+        from safetensors import safe_open
 
         file = self.path / "model.safetensors"
         if not file.is_file():
             raise UserError(f"record {self.id} was published without its weights; run the study to have them")
-        return load_file(file)
+        with safe_open(file, framework="pt") as found:
+            state = OrderedDict((name, found.get_tensor(name)) for name in found.keys())  # noqa: SIM118
+            about = found.metadata() or {}
+        if _VERSIONS in about:
+            # A network may load old weights in another way than its own (torchvision's MNASNet does).
+            state._metadata = OrderedDict(json.loads(about[_VERSIONS]))
+        return state
 
 
 def read(runs: Path, id: str) -> Record | None:
@@ -137,7 +146,9 @@ def write(runs: Path, id: str, config: dict, outcome, extra: dict, pruned=None) 
     shutil.rmtree(aside, ignore_errors=True)
     aside.mkdir()
     if outcome.state:
-        save_file(outcome.state, aside / "model.safetensors")
+        versions = getattr(outcome.state, "_metadata", None)
+        about = None if versions is None else {_VERSIONS: json.dumps(versions)}
+        save_file(dict(outcome.state), aside / "model.safetensors", about)
     if pruned is not None:
         write_text(aside / "cuts.json", json.dumps(pruned.history))
         scores = {name: own.numpy().astype(np.float32) for name, own in pruned.scores.items()}
@@ -207,23 +218,17 @@ def hardware() -> dict:
     """Return what the runs ran on: processor, cores, threads, memory, GPU."""
     import torch
 
+    from kdlib.training.precision import processor
+
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return {
         "machine": platform.machine(),
-        "processor": _processor(),
+        "processor": processor(),
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "memory_gib": round(memory / 2**30, 1),
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
     }
-
-
-def _processor() -> str:
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as lines:
-            return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor()
 
 
 @cache

@@ -9,6 +9,12 @@ from typing import Any
 from kdlib import data, losses, models, pruning, training
 from kdlib.profiling import forward_macs, layer_macs
 
+PROTOCOL = 2
+"""What a run computes: it goes up when the same request would give other numbers, so that old records do not answer it.
+
+2: augmentation by (seed, epoch, image); the teacher's logits in one order; seeds by role; test logits in fp32.
+"""
+
 
 @dataclass(frozen=True)
 class Weights:
@@ -28,7 +34,8 @@ class Run:
 
     ``weights``: what the model starts from, all but its module ``head``: a run of the source task, or weights from
     outside. ``open``: the modules that are trained; None means all. ``prune``: the run of ``weights`` is pruned so; a
-    run that starts from a pruned one has its channels. Without a ``recipe`` nothing is trained, only tested.
+    run that starts from a pruned one has its channels. Without a ``recipe`` nothing is trained, only tested. ``role``:
+    ``teacher``, ``student`` or ``source``; it seeds as the seed does, so that a student is never its teacher's twin.
     """
 
     model: str
@@ -42,6 +49,7 @@ class Run:
     head: str = ""
     open: tuple[str, ...] | None = None
     prune: pruning.Spec | None = None
+    role: str = "student"
 
     @cached_property
     def config(self) -> dict[str, Any]:
@@ -60,7 +68,11 @@ class Run:
             start["open"] = list(self.open)
         if self.pruning is not None:
             start["pruning"] = asdict(self.pruning)
+        if code := models.code(self.model, self.dataset.num_classes, self.dataset.shape[0]):
+            start["code"] = code
         return {
+            "protocol": PROTOCOL,
+            "role": self.role,
             "model": self.model,
             "num_classes": self.dataset.num_classes,
             "dataset": {"name": self.dataset.name, "fingerprint": self.dataset.fingerprint},
@@ -126,16 +138,18 @@ class Run:
             return 2 * _macs(self) * images
         return (2 * _macs(self) + 4 * _open_macs(self)) * self.recipe.epochs * len(self.dataset.train)
 
-    def guidance_flops(self) -> int:
-        """Return the arithmetic of the teacher's forward passes, which a group in lockstep shares.
+    def guidance_flops(self) -> dict[str, int]:
+        """Return the arithmetic of the teacher's forward passes, for logits and for maps, which a group shares.
 
-        Logits of images that never change are kept after one pass; features are too large to keep.
+        Logits of images that never change are kept after one pass; maps are too large to keep.
         """
         if self.teacher is None:
-            return 0
-        again = self.recipe.augmentation.active or self.loss.needs_features
-        passes = self.recipe.epochs if again else 1
-        return 2 * _macs(self.teacher) * passes * len(self.dataset.train)
+            return {}
+        once = 2 * _macs(self.teacher) * len(self.dataset.train)
+        found = {"maps": once * self.recipe.epochs} if self.loss.needs_features else {}
+        if self.loss.needs_logits:
+            found["logits"] = once * (self.recipe.epochs if self.recipe.augmentation.active else 1)
+        return found
 
 
 _counted: dict[tuple, int] = {}

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+import torch
 from torch import nn
 
 from kdlib import models, pruning
@@ -13,7 +14,42 @@ from kdlib.progress import Progress
 from kdlib.studies import records, trimming
 from kdlib.studies.plan import Plan
 from kdlib.studies.run import Run, Weights
-from kdlib.training import Job, check_model, resolve_device, train
+from kdlib.training import Checkpoints, Job, Outcome, Stop, TeacherStore, check_model, derive, resolve_device, train
+from kdlib.training.checkpoint import EVERY
+from kdlib.training.precision import choose
+
+
+@dataclass(frozen=True)
+class Options:
+    """How runs are done, which changes no result.
+
+    ``checkpoint_every``: seconds, 0 for every epoch; ``teacher_store``: bytes of teachers' logits to keep, 0 for none.
+    """
+
+    checkpoint_every: float = EVERY
+    teacher_store: int = 2_000_000_000
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a call does its runs, and what may end it."""
+
+    folder: Path
+    device: str
+    options: Options
+    stop: Stop
+    bar: Progress
+
+    @property
+    def checkpoints(self) -> Checkpoints:
+        """The groups in training."""
+        return Checkpoints(self.folder / ".training", self.options.checkpoint_every)
+
+    def teacher_store(self, teacher: Run) -> TeacherStore | None:
+        """The logits of a teacher."""
+        if not self.options.teacher_store:
+            return None
+        return TeacherStore(self.folder / ".teachers", teacher.id, self.options.teacher_store)
 
 
 @dataclass(frozen=True)
@@ -27,7 +63,9 @@ class Group:
         """Return the group's arithmetic, the teacher's forward passes counted once."""
         if self.runs[0].recipe is None:
             return sum(run.train_flops() for run in self.runs)
-        return sum(run.train_flops() for run in self.runs) + max(run.guidance_flops() for run in self.runs)
+        guidance = [run.guidance_flops() for run in self.runs]
+        shared = sum(max(flops.get(what, 0) for flops in guidance) for what in ("logits", "maps"))
+        return sum(run.train_flops() for run in self.runs) + shared
 
 
 def missing(plan: Plan, folder: Path) -> list[Run]:
@@ -48,7 +86,7 @@ def groups(plan: Plan, todo: Sequence[Run]) -> list[Group]:
         return (False, _depth(run)) if run.id in awaited else (True, 0)
 
     for run in sorted(todo, key=lambda run: (stage(run), run.teacher is None)):
-        stream = (stage(run), run.dataset.fingerprint, run.seed, run.precision, *_stream(run))
+        stream = (stage(run), run.dataset.fingerprint, run.role, run.seed, run.precision, *_stream(run))
         teacher = run.teacher.id if run.teacher else None
         joinable = [key for key in found if key[0] == stream and (teacher is None or key[1] == teacher)]
         key = joinable[0] if joinable else (stream, teacher)
@@ -67,40 +105,49 @@ def _depth(run: Run) -> int:
     return max((1 + _depth(needed) for needed in run.needs), default=0)
 
 
-def execute(plan: Plan, folder: Path, device: str = "auto") -> dict[str, records.Record]:
+def execute(
+    plan: Plan, folder: Path, device: str = "auto", options: Options | None = None, stop: Stop | None = None
+) -> dict[str, records.Record]:
     """Do what is missing and return every record of the plan by its id.
 
-    A group's records are written when the group is done; what an earlier, interrupted call finished is kept. Raises
-    ``UserError`` before the first run for input that cannot be trained on.
+    A group's records are written when the group is done; what an earlier, interrupted call finished is kept, and what
+    it had begun goes on from its checkpoint. Raises ``UserError`` before the first run for input that cannot be trained
+    on, and ``training.Stopped`` when ``stop`` is requested: by Ctrl-C or SIGTERM, or at its time.
     """
+    options = options or Options()
+    stop = stop or Stop()
     todo = missing(plan, folder)
-    place = resolve_device(device)
+    resolved = resolve_device(device)
     for run in {_checked_by(run): run for run in plan.runs.values()}.values():
-        _check(run, bool(todo))
+        _check(run, bool(todo), resolved)
     if todo:
         records.sweep(folder)
         work = groups(plan, todo)
-        with Progress(sum(group.flops() for group in work) / 1e12, "training") as bar:
-            for group in work:
-                _do(group, folder, str(place), bar)
+        with Progress(sum(group.flops() for group in work) / 1e12, "training") as bar, stop.on_signals():
+            place = Place(folder, str(resolved), options, stop, bar)
+            place.checkpoints.sweep(lambda id: records.read(folder, id) is not None)
+            for i, group in enumerate(work):
+                stop.check(f"stopped after {i} of {len(work)} groups of runs")
+                _do(group, place)
+            place.checkpoints.sweep(lambda id: records.read(folder, id) is not None)
     return {id: records.read(folder, id) for id in plan.runs}
 
 
 def _checked_by(run: Run) -> tuple:
     """What the checks look at: runs that agree in it are checked once."""
     weights = run.weights if isinstance(run.weights, Weights) else None
-    batch_size = run.recipe.batch_size if run.recipe else None
+    batch_size = (run.recipe.batch_size, run.precision) if run.recipe else None
     spared = (run.pruning.keep, run.pruning.protect_se, run.prune and run.prune.ratio) if run.pruning else None
     return (run.model, batch_size, run.dataset.fingerprint, run.open, weights, spared)
 
 
-def _check(run: Run, needed: bool) -> None:
+def _check(run: Run, needed: bool, device: torch.device) -> None:
     """Raise ``UserError`` for a model, images or weights that the run cannot use."""
     model, batch_size = run.build(), run.recipe.batch_size if run.recipe else 2
     check_batch(run.dataset, batch_size)
     if isinstance(run.weights, Weights) and needed:
         models.start_from(model, run.weights.load(run.model), run.head, whole=run.recipe is None)
-    check_model(model, run.dataset, run.model, batch_size)
+    check_model(model, run.dataset, run.model, batch_size, choose(model, device, run.precision))
     if run.prune and needed:
         _check_pruning(run, model)
 
@@ -111,39 +158,38 @@ def _check_pruning(run: Run, model: nn.Module) -> None:
     pruning.prune(model, spec, shape=run.dataset.shape)
 
 
-def _do(group: Group, folder: Path, device: str, bar: Progress) -> None:
-    first = group.runs[0]
+def _do(group: Group, place: Place) -> None:
+    first, folder = group.runs[0], place.folder
     if first.recipe is None:
         whole = trained(first.weights, folder) if first.prune else None
-        trimming.do(group.runs, whole, folder, resolve_device(device), _precision(first, folder), bar)
+        trimming.do(group.runs, whole, folder, resolve_device(place.device), place.stop, place.bar)
         return
-    outcomes = train(
-        [Job(partial(_begun, run, folder), run.recipe, run.seed, run.loss, run.model) for run in group.runs],
+    train(
+        [
+            Job(partial(_begun, run, folder), run.recipe, run.seed, run.loss, run.model, run.role, run.id)
+            for run in group.runs
+        ],
         first.dataset,
         teacher=trained(group.teacher, folder) if group.teacher else None,
-        order_seed=first.seed,
-        device=device,
-        precision=_precision(first, folder),
-        progress=bar,
+        order_seed=derive(first.seed, first.role),
+        device=place.device,
+        precision=first.precision,
+        progress=place.bar,
         weight=group.flops() / 1e12,
+        teacher_store=place.teacher_store(group.teacher) if group.teacher else None,
+        checkpoints=place.checkpoints,
+        stop=place.stop,
+        finished=lambda i, outcome: _write(group.runs[i], outcome, place),
     )
-    for run, outcome in zip(group.runs, outcomes, strict=True):
-        extra = {"dataset": run.dataset.describe(), "train_flops": run.train_flops(), "device": device}
-        if outcome.taps:
-            extra["taps"] = [list(pair) for pair in outcome.taps]
-        if run.pruning:
-            extra["pruning"] = records.read(folder, run.weights.id).run["pruning"]
-        records.write(folder, run.id, run.config, outcome, extra)
 
 
-def _precision(run: Run, folder: Path) -> str:
-    """Return the precision asked for; pruned models take that of the whole one, so that it is measured once for all."""
-    while run.pruning:
-        run = run.weights
-        found = records.read(folder, run.id)
-        if not run.pruning and found:
-            return found.run["precision"]
-    return run.precision
+def _write(run: Run, outcome: Outcome, place: Place) -> None:
+    extra = {"dataset": run.dataset.describe(), "train_flops": run.train_flops(), "device": place.device}
+    if outcome.taps:
+        extra["taps"] = [list(pair) for pair in outcome.taps]
+    if run.pruning:
+        extra["pruning"] = records.read(place.folder, run.weights.id).run["pruning"]
+    records.write(place.folder, run.id, run.config, outcome, extra)
 
 
 def _begun(run: Run, folder: Path) -> nn.Module:

@@ -10,8 +10,8 @@ from kdlib import models, pruning
 from kdlib.progress import Progress
 from kdlib.studies import records
 from kdlib.studies.run import Run
-from kdlib.training import evaluate
-from kdlib.training.precision import choose
+from kdlib.training import Stop, evaluate
+from kdlib.training.learner import on_cpu
 
 
 def do(
@@ -19,23 +19,24 @@ def do(
     whole: nn.Module | None,
     folder: Path,
     device: torch.device,
-    precision: str,
+    stop: Stop,
     bar: Progress,
 ) -> None:
-    """Write the record of each run; ``whole`` is the unpruned model of all that prune.
+    """Write the record of each run; ``whole`` is the unpruned model of all that prune. Ends between two when asked to.
 
     The model is traced once for each choice of what stays, and scored once for each criterion and draw of calibration
     images, however many ratios are asked of it.
     """
     structures: dict[tuple, pruning.Structure] = {}
     scores: dict[tuple, dict] = {}
-    for run in runs:
+    for i, run in enumerate(runs):
+        stop.check(f"stopped after {i} of {len(runs)} models")
         pruned = None if run.prune is None else _pruned(run, whole.to(device), structures, scores, device)
         model = _taken(run) if pruned is None else pruned.model
-        outcome = evaluate(model, run.dataset, device, choose(model, run.dataset.shape, 64, device, precision))
+        outcome = evaluate(model, run.dataset, device, run.model)
         extra = {"dataset": run.dataset.describe(), "train_flops": run.train_flops(), "device": str(device)}
         if pruned is None:
-            outcome.state = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+            outcome.state = on_cpu(model)
         else:
             extra["pruning"] = pruned.report
         records.write(folder, run.id, run.config, outcome, extra, pruned)

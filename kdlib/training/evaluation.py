@@ -1,5 +1,6 @@
-"""What a model answers as it is: logits of whole splits, and an outcome without training."""
+"""What a model answers as it is: logits of whole splits, their scores, and an outcome without training."""
 
+import math
 import time
 from collections.abc import Iterator
 
@@ -8,32 +9,86 @@ import torch.nn.functional as F
 from torch import nn
 
 from kdlib.data import Dataset, Split, normalise
-from kdlib.training.job import Outcome
-from kdlib.training.precision import autocast
+from kdlib.training.check import handling, seed_draws
+from kdlib.training.job import Outcome, derive
 
 _EVAL_BATCH, _EVAL_PIXELS = 500, 500 * 64 * 64  # images at a time, and fewer of large ones
+NOT_FINITE = "the loss or the logits became NaN or infinite"
 
 
-def eval_batches(split: Split, dataset: Dataset, device: torch.device) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """Yield normalised images and labels of a split in its order, on the device, in batches that fit."""
+def batch_of(dataset: Dataset) -> int:
+    """Return how many images a model that is not trained takes at a time."""
     _, height, width = dataset.shape
-    batch = max(1, min(_EVAL_BATCH, _EVAL_PIXELS // (height * width)))
-    for images, labels in zip(split.images.split(batch), split.labels.split(batch), strict=True):
-        yield normalise(images.to(device), dataset.mean, dataset.std), labels.to(device)
+    return max(1, min(_EVAL_BATCH, _EVAL_PIXELS // (height * width)))
 
 
-def evaluate(model: nn.Module, dataset: Dataset, device: torch.device, precision: str = "fp32") -> Outcome:
-    """Return the outcome of a model that is not trained: epoch 0, no history, validation and test metrics.
+def eval_batches(split: Split, dataset: Dataset, device: torch.device) -> Iterator[torch.Tensor]:
+    """Yield normalised images of a split in its order, on the device, in batches that fit."""
+    for images in split.images.split(batch_of(dataset)):
+        yield normalise(images.to(device), dataset.mean, dataset.std)
 
-    ``precision``: fp32 or bf16. The model is moved to the device and left in eval mode; its state is not
-    in the outcome.
+
+def scores(logits: torch.Tensor, labels: torch.Tensor, weights: torch.Tensor | None = None) -> dict[str, float]:
+    """Return accuracy, mean recall of the classes that occur, and cross-entropy (nats; weighted by class if asked).
+
+    logits (N, K), labels (N,), weights (K,), all on the CPU.
+    """
+    hits = (logits.argmax(dim=1) == labels).double()
+    counts = torch.bincount(labels)
+    right = torch.bincount(labels, hits)
+    return {
+        "accuracy": hits.mean().item(),
+        "balanced_accuracy": (right / counts)[counts > 0].mean().item(),
+        "loss": F.cross_entropy(logits.double(), labels, None if weights is None else weights.double()).item(),
+    }
+
+
+def blown_up(history: list[dict[str, float]], val: Split, weights: torch.Tensor | None = None) -> dict | None:
+    """Tell from its epochs a run that diverged with finite numbers: ``{"reason", "epoch"}``, or None.
+
+    Its measure is guessing: the best answer that ignores the image, whose cross-entropy is the entropy of the
+    validation labels (weighted by class as the training is) and whose mean recall is 1 / K. A run diverged when its
+    last validation cross-entropy is more than ten times that of guessing; when training and validation both end at
+    more than twice that and mean recall is not above guessing; or when mean recall fell back to guessing. Not above
+    is within two standard errors, fallen from more than six.
+    """
+    if not history:
+        return None
+    counts = torch.bincount(val.labels).double()
+    weighed = counts if weights is None else counts * weights[: len(counts)].double()
+    share = weighed[weighed > 0] / weighed.sum()
+    guess = -(share * share.log()).sum().item()
+    counts = counts[counts > 0]
+    chance = 1 / len(counts)
+    error = math.sqrt(chance * (1 - chance) * (1 / counts).sum().item()) / len(counts)
+    last, recalls = history[-1], [row["val_balanced_accuracy"] for row in history]
+    guesses = recalls[-1] <= chance + 2 * error
+    if last["val_loss"] > 10 * guess or (guesses and min(last["train_loss"], last["val_loss"]) > 2 * guess):
+        reason = f"validation cross-entropy ended at {last['val_loss']:.3g}, guessing has {guess:.3g}"
+        return {"reason": reason, "epoch": len(history)}
+    above = [i for i, recall in enumerate(recalls) if recall > chance + 6 * error]
+    if guesses and above:
+        return {"reason": "accuracy fell back to guessing", "epoch": above[-1] + 2}
+    return None
+
+
+def evaluate(model: nn.Module, dataset: Dataset, device: torch.device, name: str = "") -> Outcome:
+    """Return the outcome of a model that is not trained: epoch 0, no history, validation and test metrics, in fp32.
+
+    The model is moved to the device and left in eval mode; its state is not in the outcome. A model whose logits are
+    not all finite has diverged.
     """
     start = time.perf_counter()
-    model = model.to(device, memory_format=torch.channels_last).eval()
+    name = name or type(model).__name__
+    model = model.to(device)
     found = {}
-    with torch.inference_mode(), autocast(device, precision):
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []), torch.no_grad():
+        handled = handling(model, dataset, name, trains=False)
         for part in ("val", "test"):
-            rows = [model(x).float().cpu() for x, _ in eval_batches(getattr(dataset, part), dataset, device)]
+            rows = []
+            for i, images in enumerate(eval_batches(getattr(dataset, part), dataset, device)):
+                seed_draws(derive(0, "evaluate", part, i), device)
+                rows.append(model.eval()(handled.take(images, name)).float().cpu())
             found[part] = torch.cat(rows)
     metrics = {
         "epoch": 0,
@@ -41,17 +96,16 @@ def evaluate(model: nn.Module, dataset: Dataset, device: torch.device, precision
         "trainable_params": sum(p.numel() for p in model.parameters() if p.requires_grad),
     }
     for part, logits in found.items():
-        labels = getattr(dataset, part).labels
-        metrics[f"{part}_accuracy"] = (logits.argmax(dim=1) == labels).double().mean().item()
-        metrics[f"{part}_loss"] = F.cross_entropy(logits.double(), labels).item()
+        metrics |= {f"{part}_{key}": value for key, value in scores(logits, getattr(dataset, part).labels).items()}
+    finite = all(logits.isfinite().all() for logits in found.values())
     return Outcome(
         state={},
         history=[],
         logits=found["test"],
         labels=dataset.test.labels,
         metrics=metrics,
-        diverged=None,
-        precision=precision,
+        diverged=None if finite else {"reason": NOT_FINITE, "epoch": 0},
+        precision="fp32",
         seconds=(seconds := time.perf_counter() - start),
         groups=dataset.test.groups,
         group_seconds=seconds,

@@ -15,9 +15,10 @@ from kdlib.training.recipe import Recipe
 class Job:
     """One model to train: how to build it, its recipe, its initialisation seed, and its loss.
 
-    ``build`` is called once, with torch's global generator seeded by ``seed``; parameters that it leaves with
-    ``requires_grad`` False stay as they are. Without a ``loss`` the model learns from the labels alone, by
-    cross-entropy.
+    ``build`` is called once, with torch's global generator seeded by ``seed`` and ``role``; parameters that it leaves
+    with ``requires_grad`` False stay as they are. Without a ``loss`` the model learns from the labels alone, by
+    cross-entropy. ``role`` keeps a student from starting where a teacher of its seed and architecture started; ``id``
+    names the run in checkpoints, which are written for jobs that have one; ``name`` names the model in messages.
     """
 
     build: Callable[[], nn.Module]
@@ -25,6 +26,8 @@ class Job:
     seed: int = 0
     loss: Loss | None = None
     name: str = ""
+    role: str = "student"
+    id: str = ""
 
 
 @dataclass

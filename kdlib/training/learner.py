@@ -1,23 +1,33 @@
 """One model in training: its optimiser, its loss, its running sums."""
 
+import copy
 import time
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.dropout import _DropoutNd
 
+from kdlib.errors import UserError
 from kdlib.losses import Response, tapped
-from kdlib.training.guidance import Guidance, Taps
+from kdlib.training.check import Handling, seed_draws
+from kdlib.training.evaluation import NOT_FINITE, scores
 from kdlib.training.job import Job, Outcome, derive
 from kdlib.training.precision import autocast
+from kdlib.training.teacher import FeaturePairs, TeacherOutput
+
+_RANDOM = (_DropoutNd, nn.RReLU, nn.FractionalMaxPool2d, nn.FractionalMaxPool3d, nn.MultiheadAttention, nn.RNNBase)
+_KNOWN = ("torch.nn.modules.", "kdlib.models.")
+# Below so many multiply-accumulates an image a step gains too little from a second thread.
+SMALL = 5_000_000
 
 
 class Learner:
     """Steps one model on batches it is handed; knows nothing of the other models of its group.
 
-    ``independent``: from its second step on, whether it may step while others do: it draws no random numbers, and its
-    precision promises no bits.
+    ``small``: it steps on one thread, alone or in a group, so that its bits do not depend on the group.
     """
 
     def __init__(
@@ -27,42 +37,55 @@ class Learner:
         device: torch.device,
         precision: str,
         steps: int,
+        handling: Handling,
         class_weights: torch.Tensor | None = None,
-        taps: Taps | None = None,
+        features: FeaturePairs | None = None,
+        small: bool = False,
     ):
         self.job, self.device, self.precision, self.steps = job, device, precision, steps
-        self.class_weights, self.taps = class_weights, taps
-        self.model = model.to(device, memory_format=torch.channels_last)
-        adapter = [] if taps is None or taps.adapter is None else [*taps.adapter.to(device).parameters()]
-        self._still = [module for module in model.modules() if isinstance(module, _BatchNorm) and _frozen(module)]
-        self.optimiser = job.recipe.optimiser([*self.model.parameters(), *adapter])
+        self.class_weights, self.features, self.handling, self.small = class_weights, features, handling, small
+        self.name = job.name or type(model).__name__
+        self.model = model.to(device)
+        self.adapter = None if features is None or features.adapter is None else features.adapter.to(device)
+        own = [] if self.adapter is None else [*self.adapter.parameters()]
+        self.frozen_batchnorms = [m for m in model.modules() if isinstance(m, _BatchNorm) and _frozen(m)]
+        self.optimiser = job.recipe.optimiser([*self.model.parameters(), *own])
         self.history: list[dict[str, float]] = []
         self.diverged: dict | None = None
         self.best: tuple[tuple[float, float], int, dict[str, torch.Tensor]] | None = None
         self.seconds = 0.0
-        self.independent = False
         self._step = 0
         self._sums = torch.zeros(3, dtype=torch.float64, device=device)
         self._seen = 0
 
-    def step(self, images: torch.Tensor, labels: torch.Tensor, told: Guidance | None) -> None:
-        """Take one optimiser step on normalised images (B, C, H, W), labels (B,), and what the teacher says to them."""
+    @property
+    def independent(self) -> bool:
+        """Whether it may step while others do, all of whom share torch's generator: it draws no random numbers.
+
+        Looked up before every step, as dropout may begin at any. What a module of unknown code does cannot be known.
+        """
+        return all(
+            type(module).__module__.startswith(_KNOWN) and not isinstance(module, _RANDOM)
+            for module in self.model.modules()
+        )
+
+    def step(self, images: torch.Tensor, labels: torch.Tensor, teacher_output: TeacherOutput | None) -> None:
+        """Take one optimiser step on normalised images (B, C, H, W), labels (B,), and the teacher's answer to them."""
         start = time.perf_counter()
-        seeded = self._seed()
+        self._seed("step", self._step)
         lr = self.job.recipe.lr_at(self._step, self.steps)
         for group in self.optimiser.param_groups:
             group["lr"] = lr
         self.model.train()
-        for module in self._still:
+        for module in self.frozen_batchnorms:
             module.eval()
         response = self._respond(images)
         logits = response.logits
         if self.job.loss is None:
             hard = loss = F.cross_entropy(logits.float(), labels, self.class_weights)
         else:
-            adapter = self.taps and self.taps.adapter
-            guide = told.response(self.taps)
-            soft, hard = self.job.loss.terms(response, guide, labels, self.class_weights, adapter)
+            target = teacher_output.response(self.features)
+            soft, hard = self.job.loss.terms(response, target, labels, self.class_weights, self.adapter)
             loss = self.job.loss.combine(soft, hard)
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
@@ -70,49 +93,41 @@ class Learner:
         hits = (logits.detach().argmax(dim=1) == labels).sum()
         self._sums += torch.stack([loss.detach(), hard.detach(), hits / len(labels)]).double() * len(labels)
         self._seen += len(labels)
-        if self._step == 0:
-            # A GPU's draws do not show in this generator.
-            drew_nothing = self.device.type == "cpu" and torch.equal(seeded, torch.default_generator.get_state())
-            self.independent = drew_nothing and self.precision != "fp32"
         self._step += 1
         self.seconds += time.perf_counter() - start
 
-    def _seed(self) -> torch.Tensor | None:
-        """Seed what dropout draws from for this step alone, so that it does not depend on the group.
-
-        A learner that steps beside others draws nothing, and leaves the generator, which they share, to itself.
-        Returns the generator's state.
-        """
-        if self.independent:
-            return None
-        seed = derive(self.job.seed, "step", self._step)
-        # torch.manual_seed would also note, for backends that are not in use, where it was called from: 0.4 ms a step.
-        torch.default_generator.manual_seed(seed)
-        if self.device.type == "cuda":
-            torch.cuda.manual_seed(seed)
-        return torch.default_generator.get_state() if self._step == 0 else None
+    def _seed(self, *purpose: str | int) -> None:
+        """Seed what the model draws from for this purpose alone, so that it does not depend on the group."""
+        if not self.independent:
+            seed_draws(derive(self.job.seed, self.job.role, *purpose), self.device)
 
     def _respond(self, images: torch.Tensor) -> Response:
         """The student's logits and, where the loss compares them, its feature maps."""
-        if self.taps is None:
-            with autocast(self.device, self.precision):
-                return Response(self.model(images))
-        with autocast(self.device, self.precision), tapped(self.model, self.taps.student) as maps:
-            logits = self.model(images)
-        return Response(logits, tuple(maps[name] for name in self.taps.student))
+        given = self.handling.take(images, self.name)
+        version = given._version
+        names = () if self.features is None else self.features.student
+        with autocast(self.device, self.precision), tapped(self.model, names) as maps:
+            logits = self.model(given)
+        if given is images and given._version != version:
+            raise UserError(f"{self.name} writes into its images, which others see too; let it write into a copy")
+        return Response(logits, tuple(maps[name] for name in names))
 
-    @torch.inference_mode()
-    def logits(self, images: torch.Tensor) -> torch.Tensor:
-        """Return float32 logits of normalised images in eval mode."""
+    @torch.no_grad()
+    def logits(self, images: torch.Tensor, part: str, batch: int, precision: str | None = None) -> torch.Tensor:
+        """Return float32 logits of normalised images, a batch of a split, in eval mode and the training's precision.
+
+        Where ``precision`` is given, in that one.
+        """
         start = time.perf_counter()
+        self._seed("evaluate", part, self._step, batch)
         self.model.eval()
-        with autocast(self.device, self.precision):
-            logits = self.model(images).float()
+        with autocast(self.device, precision or self.precision):
+            logits = self.model(self.handling.take(images, self.name)).float()
         self.seconds += time.perf_counter() - start
         return logits
 
-    def close_epoch(self, val_loss: float, val_accuracy: float, seconds: float) -> None:
-        """Write the epoch's row; a loss that is no number ends the run as diverged."""
+    def close_epoch(self, val: dict[str, float], seconds: float) -> None:
+        """Write the epoch's row, given the validation scores; a loss that is no number ends the run as diverged."""
         objective, hard, accuracy = (self._sums / max(1, self._seen)).tolist()
         epoch = len(self.history) + 1
         self.history.append(
@@ -121,20 +136,19 @@ class Learner:
                 "train_objective": objective,
                 "train_loss": hard,
                 "train_accuracy": accuracy,
-                "val_loss": val_loss,
-                "val_accuracy": val_accuracy,
+                **{f"val_{key}": val[key] for key in ("loss", "accuracy", "balanced_accuracy")},
                 "lr": self.optimiser.param_groups[0]["lr"],
                 "seconds": seconds,
             }
         )
         self._sums.zero_()
         self._seen = 0
-        if not torch.isfinite(torch.tensor([objective, val_loss])).all():
-            self.diverged = {"reason": "the loss became NaN or infinite", "epoch": epoch}
+        if not torch.isfinite(torch.tensor([objective, val["loss"]])).all():
+            self.diverged = {"reason": NOT_FINITE, "epoch": epoch}
         elif self.job.recipe.select == "best":
-            key = (val_accuracy, -val_loss)
+            key = (val["accuracy"], -val["loss"])
             if self.best is None or key > self.best[0]:
-                self.best = (key, epoch, _on_cpu(self.model))
+                self.best = (key, epoch, on_cpu(self.model))
 
     def keep(self) -> int:
         """Put the selected epoch's weights into the model and return its number."""
@@ -146,16 +160,18 @@ class Learner:
     def finish(self, epoch: int, logits: torch.Tensor, labels: torch.Tensor) -> Outcome:
         """Return the outcome of the kept epoch, given its test logits (N, K) and labels (N,)."""
         row = self.history[epoch - 1]
+        kept = ("val_accuracy", "val_balanced_accuracy", "val_loss", "train_accuracy", "train_loss")
         metrics = {
             "epoch": epoch,
             "params": sum(p.numel() for p in self.model.parameters()),
             "trainable_params": sum(p.numel() for p in self.model.parameters() if p.requires_grad),
-            "test_accuracy": (logits.argmax(dim=1) == labels).double().mean().item(),
-            "test_loss": F.cross_entropy(logits.double(), labels).item(),
-            **{key: row[key] for key in ("val_accuracy", "val_loss", "train_accuracy", "train_loss")},
+            **{f"test_{key}": value for key, value in scores(logits, labels).items()},
+            **{key: row[key] for key in kept},
         }
+        if self.diverged is None and not logits.isfinite().all():
+            self.diverged = {"reason": NOT_FINITE, "epoch": epoch}
         return Outcome(
-            state=_on_cpu(self.model),
+            state=on_cpu(self.model),
             history=self.history,
             logits=logits,
             labels=labels,
@@ -163,8 +179,41 @@ class Learner:
             diverged=self.diverged,
             precision=self.precision,
             seconds=self.seconds,
-            taps=self.taps.pairs if self.taps else (),
+            taps=self.features.pairs if self.features else (),
         )
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return all that the next step depends on, and what the outcome will say of the steps so far."""
+        saved = self.model.state_dict()
+        return {
+            "model": saved,
+            # Those that a model does not count as its state may change in training all the same.
+            "buffers": {name: buffer for name, buffer in self.model.named_buffers() if name not in saved},
+            "adapter": {} if self.adapter is None else self.adapter.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "precision": self.precision,
+            "history": self.history,
+            "diverged": self.diverged,
+            "best": self.best,
+            "seconds": self.seconds,
+            "step": self._step,
+            "sums": self._sums,
+            "seen": self._seen,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from what `state_dict` returned."""
+        self.model.load_state_dict(state["model"])
+        buffers = dict(self.model.named_buffers())
+        for name, value in state["buffers"].items():
+            buffers[name].copy_(value)
+        if self.adapter is not None:
+            self.adapter.load_state_dict(state["adapter"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.precision, self.history, self.diverged = state["precision"], state["history"], state["diverged"]
+        self.best, self.seconds = state["best"], state["seconds"]
+        self._step, self._seen = state["step"], state["seen"]
+        self._sums.copy_(state["sums"])
 
 
 def _frozen(module: nn.Module) -> bool:
@@ -173,5 +222,9 @@ def _frozen(module: nn.Module) -> bool:
     return bool(weights) and not any(p.requires_grad for p in weights)
 
 
-def _on_cpu(model: nn.Module) -> dict[str, torch.Tensor]:
-    return {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in model.state_dict().items()}
+def on_cpu(model: nn.Module) -> dict[str, torch.Tensor]:
+    """Return a copy of a model's state dict, contiguous, on the CPU, with the versions of its modules."""
+    state = copy.copy(model.state_dict())  # keeps _metadata, which a new dict would not
+    for name, tensor in state.items():
+        state[name] = tensor.detach().to("cpu", copy=True).contiguous()
+    return state

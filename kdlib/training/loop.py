@@ -1,25 +1,25 @@
-"""The loop: many models in lockstep over one pass of the data, each ending exactly as it would alone."""
+"""Training as it is asked for: one model or many, checked, built, and put into groups that fit into memory."""
 
 import contextlib
-import math
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
-from kdlib.data import Dataset, Split, augment, check_batch, normalise
+from kdlib.data import Dataset, check_batch
 from kdlib.errors import UserError
 from kdlib.losses import stages
+from kdlib.profiling import forward_macs
 from kdlib.progress import Progress
 from kdlib.training import memory
-from kdlib.training.evaluation import eval_batches
-from kdlib.training.guidance import Guidance, Teacher, taps
+from kdlib.training.check import Handling, handling
+from kdlib.training.checkpoint import Checkpoints, Stop
+from kdlib.training.group import Course, Group, batches
 from kdlib.training.job import Job, Outcome, derive
-from kdlib.training.learner import Learner
-from kdlib.training.precision import choose
+from kdlib.training.learner import SMALL, Learner
+from kdlib.training.precision import PRECISIONS, choose
+from kdlib.training.teacher import FeaturePairs, Teacher, TeacherStore, feature_pairs
 from kdlib.training.workers import Workers, at_once
 
 
@@ -48,35 +48,57 @@ def train(
     memory_limit: int | None = None,
     progress: Progress | None = None,
     weight: float = 1.0,
+    teacher_store: TeacherStore | None = None,
+    checkpoints: Checkpoints | None = None,
+    stop: Stop | None = None,
+    finished: Callable[[int, Outcome], None] = lambda index, outcome: None,
 ) -> list[Outcome]:
     """Train every job over the same batches and return the outcomes in order.
 
     All jobs must agree in batch size, epochs and augmentation. ``order_seed`` seeds batch order and augmentation.
     Groups that would take more than ``memory_limit`` bytes (default: what the device has free) are split.
     ``progress`` is advanced by ``weight`` in all. In fp32 the outcome of a job is the same to the bit whatever the
-    group it trains in. Raises ``UserError`` for input no training can use, before any training.
+    group it trains in, and however often it was interrupted.
+
+    ``teacher_store`` keeps the teacher's logits for the next call. ``checkpoints`` keeps the state of jobs that have an
+    ``id``: a later call with such jobs goes on from there. When ``stop`` is requested, state is saved and ``Stopped``
+    raised. ``finished`` is handed index and outcome of each job as soon as its group is done; the group's checkpoint
+    goes after that.
+
+    Raises ``UserError`` for input no training can use, before any training.
     """
     place = resolve_device(device)
-    _check(jobs, dataset, teacher)
+    _check(jobs, dataset, teacher, precision)
     with _frame(place), contextlib.nullcontext(progress) if progress else Progress(weight, "training") as bar:
-        models = [_built(job, dataset) for job in jobs]
-        tapped = _tapped(jobs, models, dataset, teacher)
-        choices = [
-            choose(m, dataset.shape, j.recipe.batch_size, place, precision) for m, j in zip(models, jobs, strict=True)
-        ]
-        guide = Teacher(teacher, dataset, place, precision) if teacher is not None else None
+        models, choices, handlings = _built(jobs, dataset, place, precision)
+        _check_distinct(jobs, models, teacher)
+        guide = None
+        if teacher is not None:
+            guide = Teacher(teacher, dataset, place, precision, teacher_store)
+        features = _features(jobs, models, dataset, guide)
         limit = memory.available(place) if memory_limit is None else memory_limit
-        outcomes: list[Outcome] = []
-        steps = jobs[0].recipe.epochs * _batches(len(dataset.train), jobs[0].recipe.batch_size)
+        small = [forward_macs(model, dataset.shape) < SMALL for model in models]
+        course = Course(dataset, guide, order_seed, place, checkpoints, stop or Stop(), bar)
+        steps = jobs[0].recipe.epochs * batches(len(dataset.train), jobs[0].recipe.batch_size)
         weights = [_class_weights(job, dataset, place) for job in jobs]
-        for chunk in memory.split(jobs, models, dataset.shape, limit, at_once(choices, place)):
-            learners = [Learner(jobs[i], models[i], place, choices[i], steps, weights[i], tapped[i]) for i in chunk]
-            share = weight * len(chunk) / len(jobs)
+        outcomes: dict[int, Outcome] = {}
+        saved, rest = _resumable(jobs, checkpoints)
+        at_a_time = at_once([choices[i] for i in rest], [small[i] for i in rest], place)
+        split = memory.split([jobs[i] for i in rest], [models[i] for i in rest], dataset.shape, limit, at_a_time)
+        for state, chunk in [*saved, *((None, [rest[i] for i in part]) for part in split)]:
+            learners = []
+            for i in chunk:
+                own = (jobs[i], models[i], place, choices[i], steps, handlings[i], weights[i], features[i], small[i])
+                learners.append(Learner(*own))
             with Workers(learners, place) as workers:
-                outcomes += _lockstep(learners, dataset, guide, order_seed, place, bar, share, workers)
+                group = Group(learners, course, workers, weight * len(chunk) / len(jobs), state)
+                for i, outcome in zip(chunk, group.run(), strict=True):
+                    outcomes[i] = outcome
+                    finished(i, outcome)
+            group.forget()
             for i in chunk:
                 models[i] = None
-        return outcomes
+        return [outcomes[i] for i in range(len(jobs))]
 
 
 def resolve_device(name: str) -> torch.device:
@@ -92,9 +114,11 @@ def resolve_device(name: str) -> torch.device:
     return device
 
 
-def _check(jobs: Sequence[Job], dataset: Dataset, teacher: nn.Module | None) -> None:
+def _check(jobs: Sequence[Job], dataset: Dataset, teacher: nn.Module | None, precision: str) -> None:
     if not jobs:
         raise UserError("no models to train")
+    if precision not in PRECISIONS:
+        raise UserError(f"precision must be one of {', '.join(PRECISIONS)}; got {precision!r}")
     if teacher is None and any(job.loss for job in jobs):
         raise UserError("a job with a distillation loss needs a teacher; use distill(teacher, jobs, dataset)")
     if any(job.recipe.class_weights == "balanced" for job in jobs) and 0 in torch.bincount(
@@ -115,49 +139,50 @@ def _class_weights(job: Job, dataset: Dataset, device: torch.device) -> torch.Te
     return (len(dataset.train) / (dataset.num_classes * counts)).float().to(device)
 
 
-def _built(job: Job, dataset: Dataset) -> nn.Module:
-    torch.manual_seed(derive(job.seed, "init"))
-    model = job.build()
-    check_model(model, dataset, job.name or type(model).__name__, job.recipe.batch_size)
-    return model
+def _built(
+    jobs: Sequence[Job], dataset: Dataset, device: torch.device, precision: str
+) -> tuple[list[nn.Module], list[str], list[Handling]]:
+    """Models as they begin, the precision each trains in, and how it is handled."""
+    models, choices, handlings = [], [], []
+    for job in jobs:
+        torch.manual_seed(derive(job.seed, job.role, "init"))
+        models.append(job.build())
+        choices.append(choose(models[-1], device, precision))
+        name = job.name or type(models[-1]).__name__
+        handlings.append(handling(models[-1], dataset, name, batch_size=job.recipe.batch_size, precision=choices[-1]))
+    return models, choices, handlings
 
 
-def _tapped(jobs: Sequence[Job], models: list[nn.Module], dataset: Dataset, teacher: nn.Module | None) -> list:
-    """What each job's loss taps, None for those that tap nothing; the teacher is checked on the way."""
-    if teacher is None:
-        return [None] * len(jobs)
-    check_model(teacher, dataset, "the teacher")
+def _check_distinct(jobs: Sequence[Job], models: Sequence[nn.Module], teacher: nn.Module | None) -> None:
+    """Raise ``UserError`` where two models share weights: each would train the other's."""
+    owners = {id(p): "the teacher" for p in teacher.parameters()} if teacher is not None else {}
+    for i, (job, model) in enumerate(zip(jobs, models, strict=True), 1):
+        name = f"job {i} ({job.name or type(model).__name__})"
+        for other in {owners[id(p)] for p in model.parameters() if id(p) in owners}:
+            raise UserError(f"{name} shares weights with {other}; let its build make a model of its own")
+        owners |= {id(p): name for p in model.parameters()}
+
+
+def _features(
+    jobs: Sequence[Job], models: list[nn.Module], dataset: Dataset, teacher: Teacher | None
+) -> list[FeaturePairs | None]:
+    """What each job's loss compares, None for those on logits."""
     needed = any(job.loss and job.loss.needs_features for job in jobs)
-    theirs = stages(teacher, dataset.shape) if needed else []
-    return [taps(job, model, theirs, dataset.shape) for job, model in zip(jobs, models, strict=True)]
+    theirs = stages(teacher.model, dataset.shape) if needed else []
+    return [feature_pairs(job, model, theirs, dataset.shape) for job, model in zip(jobs, models, strict=True)]
 
 
-def check_model(model: nn.Module, dataset: Dataset, name: str, batch_size: int = 2) -> None:
-    """Raise ``UserError`` unless the model takes the dataset's images and gives one logit a class.
-
-    With batches of one image batch norm cannot train. The model is left in the modes it came in.
-    """
-    device = next((p.device for p in model.parameters()), None)
-    if device is None:
-        raise UserError(f"{name} has no weights, so there is nothing to train; name a network")
-    modes = [(module, module.training) for module in model.modules()]
-    try:
-        with torch.no_grad():
-            logits = model.eval()(torch.zeros(1, *dataset.shape, device=device))
-    except Exception as error:  # a model of the user's own may raise anything
-        size = "×".join(map(str, dataset.shape))
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise UserError(f"{name} cannot take images of {size} (channels×height×width): {reason}") from None
-    finally:
-        for module, mode in modes:
-            module.training = mode
-    shape = tuple(logits.shape) if isinstance(logits, torch.Tensor) else (1, type(logits).__name__)
-    if shape != (1, dataset.num_classes):
-        raise UserError(
-            f"{name} gives outputs of shape {shape[1:]}, but {dataset.name} has {dataset.num_classes} classes"
-        )
-    if batch_size == 1 and any(isinstance(module, _BatchNorm) for module, _ in modes):
-        raise UserError(f"{name} has batch norm, which cannot train on single images; use batch_size 2 or more")
+def _resumable(
+    jobs: Sequence[Job], checkpoints: Checkpoints | None
+) -> tuple[list[tuple[dict[str, Any], list[int]]], list[int]]:
+    """Checkpoints, each with the jobs that go on from it, and the jobs that begin."""
+    left = {job.id: i for i, job in enumerate(jobs) if job.id}
+    saved = []
+    for state in checkpoints.find(list(left)) if checkpoints else []:
+        if chunk := [left.pop(id) for id in state["runs"] if id in left]:
+            saved.append((state, chunk))
+    begun = {i for _, chunk in saved for i in chunk}
+    return saved, [i for i in range(len(jobs)) if i not in begun]
 
 
 @contextlib.contextmanager
@@ -172,114 +197,3 @@ def _frame(device: torch.device) -> Iterator[None]:
         cudnn.flags(enabled=True, benchmark=False, deterministic=True),
     ):
         yield
-
-
-def _batches(n: int, batch_size: int) -> int:
-    """Number of batches an epoch; a last batch of one sample is dropped, for batch norm cannot train on it."""
-    return n // batch_size + (n % batch_size > 1)
-
-
-def _lockstep(
-    learners: list[Learner],
-    dataset: Dataset,
-    teacher: Teacher | None,
-    order_seed: int,
-    device: torch.device,
-    bar: Progress,
-    weight: float,
-    workers: Workers,
-) -> list[Outcome]:
-    recipe = learners[0].job.recipe
-    images, labels = dataset.train.images.to(device), dataset.train.labels.to(device)
-    guided = teacher is not None and any(learner.job.loss for learner in learners)
-    cached = teacher.all_logits(dataset.train, dataset) if guided and not recipe.augmentation.active else None
-    layers = sorted({name for learner in learners if learner.taps for name in learner.taps.teacher})
-    start = time.perf_counter()
-    batches = _batches(len(labels), recipe.batch_size)
-    for epoch in range(recipe.epochs):
-        began = time.perf_counter()
-        running = [learner for learner in learners if learner.diverged is None]
-        if not running:
-            bar.advance(weight * (recipe.epochs - epoch) / recipe.epochs)
-            break
-        order = torch.randperm(len(labels), generator=_generator(order_seed, "order", epoch)).to(device)
-        chance = _generator(order_seed, "augment", epoch)
-        for index in order.split(recipe.batch_size)[:batches]:
-            batch = augment(images[index], recipe.augmentation, chance)
-            x, y = normalise(batch, dataset.mean, dataset.std), labels[index]
-            told = _guidance(teacher, x, None if cached is None else cached[index], layers) if guided else None
-            workers.each(running, lambda learner, x=x, y=y, told=told: learner.step(x, y, told))
-            bar.advance(weight / recipe.epochs / batches)
-        _validate(running, dataset, device, began, workers)
-        bar.say(_words(running, epoch + 1, recipe.epochs))
-    return _finish(learners, dataset, device, start, workers)
-
-
-def _guidance(teacher: Teacher, images: torch.Tensor, cached: torch.Tensor | None, layers: list[str]) -> Guidance:
-    """The teacher's answer to a batch; logits known from before are taken, alone or in a group the same."""
-    if cached is None:
-        return teacher.answer(images, layers)
-    return Guidance(cached, teacher.answer(images, layers).maps if layers else {})
-
-
-def _generator(seed: int, *words: str | int) -> torch.Generator:
-    return torch.Generator().manual_seed(derive(seed, *words))
-
-
-def _words(learners: list[Learner], epoch: int, epochs: int) -> str:
-    best = max(learner.history[-1]["val_accuracy"] for learner in learners)
-    count = f"best of {len(learners)} " if len(learners) > 1 else ""
-    return f"epoch {epoch}/{epochs}, {count}val accuracy {best:.3f}"
-
-
-def _split_logits(
-    learners: list[Learner], split: Split, dataset: Dataset, device: torch.device, workers: Workers
-) -> list[torch.Tensor]:
-    rows: list[list[torch.Tensor]] = [[] for _ in learners]
-    for x, _ in eval_batches(split, dataset, device):
-        for row, logits in zip(rows, workers.each(learners, lambda learner, x=x: learner.logits(x)), strict=True):
-            row.append(logits.cpu())
-    return [torch.cat(row) for row in rows]
-
-
-def _validate(learners: list[Learner], dataset: Dataset, device: torch.device, began: float, workers: Workers) -> None:
-    labels = dataset.val.labels
-    found = _split_logits(learners, dataset.val, dataset, device, workers)
-    for learner, logits in zip(learners, found, strict=True):
-        accuracy = (logits.argmax(dim=1) == labels).double().mean().item()
-        weights = None if learner.class_weights is None else learner.class_weights.cpu().double()
-        loss = F.cross_entropy(logits.double(), labels, weights).item()
-        learner.close_epoch(loss, accuracy, time.perf_counter() - began)
-
-
-def _finish(
-    learners: list[Learner], dataset: Dataset, device: torch.device, start: float, workers: Workers
-) -> list[Outcome]:
-    seconds = time.perf_counter() - start
-    epochs = [learner.keep() for learner in learners]
-    logits = _split_logits(learners, dataset.test, dataset, device, workers)
-    finished = zip(learners, epochs, logits, strict=True)
-    outcomes = [learner.finish(epoch, rows, dataset.test.labels) for learner, epoch, rows in finished]
-    own = sum(outcome.seconds for outcome in outcomes)
-    for outcome in outcomes:
-        outcome.groups = dataset.test.groups
-        outcome.diverged = outcome.diverged or _fell_to_chance(outcome.history, dataset.val)
-        # What the group shares (data, teacher) is shared out in proportion to each model's own time.
-        outcome.seconds *= seconds / own
-        outcome.group_size, outcome.group_seconds = len(learners), seconds
-    return outcomes
-
-
-def _fell_to_chance(history: list[dict[str, float]], val: Split) -> dict | None:
-    """Tell a run whose validation accuracy ends at chance after it was clearly above it.
-
-    Chance is the share of the commonest class, which a constant answer reaches; the bounds are 2 and 6 standard
-    errors of a proportion on the validation split.
-    """
-    share = torch.bincount(val.labels).max().item() / len(val)
-    error = math.sqrt(share * (1 - share) / len(val))
-    accuracies = [row["val_accuracy"] for row in history]
-    above = [i for i, accuracy in enumerate(accuracies) if accuracy > share + 6 * error]
-    if not above or accuracies[-1] > share + 2 * error:
-        return None
-    return {"reason": "accuracy fell back to chance", "epoch": above[-1] + 2}

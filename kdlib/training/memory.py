@@ -18,6 +18,8 @@ def split(jobs: Sequence[Job], models: Sequence[nn.Module], shape: tuple, limit:
     Weights, gradients and optimiser states of a group's models add up; of activations only those of the models that
     step at a time count, ``at_once`` times the largest.
     """
+    if not jobs:
+        return []
     groups, start, fixed, peak = [], 0, 0, 0
     for i, (job, model) in enumerate(zip(jobs, models, strict=True)):
         own, activations = held_bytes(job, model), activation_bytes(model, shape, job.recipe.batch_size)

@@ -1,17 +1,24 @@
-"""fp32 or bf16 autocast: measured for a moment where the caller does not say."""
+"""fp32 or bf16 autocast: where the caller does not say, what this machine was found to be faster in."""
 
-import copy
+import contextlib
+import json
+import os
+import platform
 import time
+from functools import cache
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.nn.modules.conv import _ConvNd
 
 from kdlib.errors import UserError
 
 PRECISIONS = ("auto", "bf16", "fp32")
-_STEPS = 3
-_chosen: dict[tuple, str] = {}
+# From so many times the speed on, bf16 is worth its rounding. CPUs seen so far have 2 (with AMX or a fast AVX-512) or
+# less than 1 (with instructions that are emulated or halve the clock).
+_WORTH = 1.3
 
 
 def autocast(device: torch.device, precision: str) -> torch.autocast:
@@ -19,39 +26,76 @@ def autocast(device: torch.device, precision: str) -> torch.autocast:
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16")
 
 
-def choose(model: nn.Module, shape: tuple[int, int, int], batch_size: int, device: torch.device, asked: str) -> str:
-    """Return ``"fp32"`` or ``"bf16"``: what was asked, or for ``"auto"`` the one that trains this model faster.
+def choose(model: nn.Module, device: torch.device, asked: str) -> str:
+    """Return ``"fp32"`` or ``"bf16"``: what was asked, or for ``"auto"`` what suits the model and the device.
 
-    bf16 wins on residual networks and loses on depthwise convolutions, where the CPU has no fast kernel. The answer
-    for an architecture is kept for the life of the process. Raises ``UserError`` for an unknown precision.
+    A GPU takes bf16 where it has it. A CPU without instructions for bf16 computes in it 2 to 5 times slower; one with
+    them is tried once on a training step of convolutions, and the answer kept in the user's cache folder, so that it is
+    the same every time. Depthwise convolutions have no fast bf16 kernel on any CPU. Raises ``UserError`` for an unknown
+    precision.
     """
     if asked not in PRECISIONS:
         raise UserError(f"precision must be one of {', '.join(PRECISIONS)}; got {asked!r}")
     if asked != "auto":
         return asked
-    if device.type == "cuda" and not torch.cuda.is_bf16_supported():
-        return "fp32"
-    shapes = tuple((name, tuple(p.shape), p.requires_grad) for name, p in model.named_parameters())
-    key = (shapes, shape, batch_size, device.type)
-    if key not in _chosen:
-        seconds = {p: _trial(model, shape, min(batch_size, 64), device, p) for p in ("fp32", "bf16")}
-        _chosen[key] = min(seconds, key=seconds.get)
-    return _chosen[key]
+    if device.type == "cuda":
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
+    depthwise = any(isinstance(module, _ConvNd) and module.groups > 1 for module in model.modules())
+    return "bf16" if not depthwise and has_bf16() and speed_of_bf16() >= _WORTH else "fp32"
 
 
-def _trial(model: nn.Module, shape: tuple[int, int, int], batch: int, device: torch.device, precision: str) -> float:
-    """Return the seconds of the fastest of a few steps on a copy; a frozen model only goes forward."""
-    model = copy.deepcopy(model).to(device, memory_format=torch.channels_last).train()
-    images = torch.rand(batch, *shape, device=device).contiguous(memory_format=torch.channels_last)
-    labels = torch.zeros(batch, dtype=torch.int64, device=device)
-    times = []
-    for _ in range(_STEPS):
-        start = time.perf_counter()
-        with autocast(device, precision):
-            logits = model(images)
-        if logits.requires_grad:
-            F.cross_entropy(logits.float(), labels).backward()
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-        times.append(time.perf_counter() - start)
-    return min(times)
+def has_bf16() -> bool:
+    """Whether this CPU has instructions for bf16: AVX-512 BF16 or AMX."""
+    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+
+
+@cache
+def speed_of_bf16() -> float:
+    """Return how many times as fast this CPU is in bf16 as in fp32, measured once and remembered."""
+    file = cache_folder() / "bf16.json"
+    amx = ", AMX" if torch.cpu._is_amx_tile_supported() else ""
+    key = f"{processor()}{amx}, {torch.get_num_threads()} threads, torch {torch.__version__}"
+    known: dict[str, float] = {}
+    with contextlib.suppress(OSError, ValueError):
+        known = json.loads(file.read_text(encoding="utf-8"))
+    if key not in known:
+        seconds = {"fp32": [], "bf16": []}
+        for _ in range(5):
+            for precision, times in seconds.items():
+                times.append(_trial(precision))
+        known[key] = round(min(seconds["fp32"]) / min(seconds["bf16"]), 2)
+        with contextlib.suppress(OSError):  # no home, a full disk: measured again next time
+            file.parent.mkdir(parents=True, exist_ok=True)
+            aside = file.with_suffix(f".{os.getpid()}")
+            aside.write_text(json.dumps(known, indent=1), encoding="utf-8")
+            os.replace(aside, file)
+    return known[key]
+
+
+def cache_folder() -> Path:
+    """Return the folder for what is found out once on a machine: ``~/.cache/kdlib``, or below XDG_CACHE_HOME."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "kdlib"
+
+
+def _trial(precision: str) -> float:
+    """Return the seconds of a training step of a convolution, batch norm and ReLU, as residual networks have them."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.Conv2d(64, 64, 3, padding=1), nn.BatchNorm2d(64), nn.ReLU(), nn.Flatten())
+        model = model.to(memory_format=torch.channels_last)
+        images = torch.randn(64, 64, 16, 16).contiguous(memory_format=torch.channels_last)
+    start = time.perf_counter()
+    with torch.enable_grad():
+        with autocast(torch.device("cpu"), precision):
+            out = model(images)
+        F.mse_loss(out.float(), torch.zeros_like(out, dtype=torch.float32)).backward()
+    return time.perf_counter() - start
+
+
+def processor() -> str:
+    """Return the name of this CPU."""
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as lines:
+            return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor()

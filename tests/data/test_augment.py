@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from kdlib.data import Augmentation, affine, augment, normalise
+from kdlib.data import Augmentation, affine, augment, draws, normalise
 from kdlib.errors import UserError
 
 
@@ -24,7 +24,7 @@ EVERYTHING = Augmentation(pad=2, flip=True, rotate=10, scale=0.1, brightness=0.2
 def test_nothing_to_do_is_identity():
     images = noise(8, 3, 12, 10)
     assert not Augmentation().active
-    assert torch.equal(augment(images, Augmentation(pad=0, flip=False, rotate=0.0), seeded()), images)
+    assert torch.equal(augment(images, Augmentation(pad=0, flip=False, rotate=0.0), draws(len(images), 0)), images)
 
 
 def windows(image: torch.Tensor, pad: int) -> dict[tuple[int, int], np.ndarray]:
@@ -36,7 +36,7 @@ def windows(image: torch.Tensor, pad: int) -> dict[tuple[int, int], np.ndarray]:
 
 def test_each_sample_is_a_window_of_its_padded_self():
     images = noise(64, 3, 9, 11)
-    out = augment(images, Augmentation(pad=2), seeded())
+    out = augment(images, Augmentation(pad=2), draws(len(images), 0))
     seen = set()
     for before, after in zip(images, out, strict=True):
         hits = [at for at, window in windows(before, 2).items() if np.array_equal(window, after.numpy())]
@@ -48,7 +48,7 @@ def test_each_sample_is_a_window_of_its_padded_self():
 
 def test_flip_mirrors_about_half_and_leaves_the_rest():
     images = noise(400, 1, 4, 5)
-    out = augment(images, Augmentation(flip=True), seeded())
+    out = augment(images, Augmentation(flip=True), draws(len(images), 0))
     mirrored = [torch.equal(b.flip(2), a) for b, a in zip(images, out, strict=True)]
     kept = [torch.equal(b, a) for b, a in zip(images, out, strict=True)]
     assert all(m != k for m, k in zip(mirrored, kept, strict=True))
@@ -57,7 +57,7 @@ def test_flip_mirrors_about_half_and_leaves_the_rest():
 
 def test_crop_and_flip_together_mirror_the_window():
     images = noise(50, 2, 8, 8)
-    out = augment(images, Augmentation(pad=3, flip=True), seeded(3))
+    out = augment(images, Augmentation(pad=3, flip=True), draws(50, 3))
     for before, after in zip(images, out, strict=True):
         found = [
             flipped
@@ -71,20 +71,39 @@ def test_crop_and_flip_together_mirror_the_window():
 @pytest.mark.parametrize("pad", [8, 20])
 def test_pad_as_large_as_the_image_is_refused(pad):
     with pytest.raises(UserError, match=rf"pad {pad} must be smaller than the image \(8x9\)"):
-        augment(noise(1, 1, 8, 9), Augmentation(pad=pad), seeded())
+        augment(noise(1, 1, 8, 9), Augmentation(pad=pad), draws(1, 0))
 
 
-def test_same_generator_state_same_result():
+def test_the_seed_decides():
     images = noise(16, 3, 16, 16)
-    first = augment(images, EVERYTHING, seeded(5))
-    assert torch.equal(first, augment(images, EVERYTHING, seeded(5)))
-    assert not torch.equal(first, augment(images, EVERYTHING, seeded(6)))
+    first = augment(images, EVERYTHING, draws(16, 5))
+    assert torch.equal(first, augment(images, EVERYTHING, draws(16, 5)))
+    assert not torch.equal(first, augment(images, EVERYTHING, draws(16, 6)))
 
 
-def test_the_generator_moves_on():
-    images, generator = noise(16, 3, 16, 16), seeded()
-    first, second = (augment(images, EVERYTHING, generator) for _ in range(2))
-    assert not torch.equal(first, second)
+@pytest.mark.parametrize("count", [1, 2, 15, 16, 17, 999])
+def test_an_images_numbers_do_not_depend_on_how_many_there_are(count):
+    assert torch.equal(draws(count, 3), draws(1000, 3)[:count])
+    assert draws(count, 3).unique().numel() == 7 * count
+
+
+@pytest.mark.parametrize("size", [(12, 10), (32, 32), (17, 23)])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_an_image_is_augmented_the_same_in_any_batch_and_order(size, channels):
+    images, numbers = noise(131, channels, *size), draws(131, 0)
+    whole = augment(images, EVERYTHING, numbers)
+    order = torch.randperm(131, generator=seeded(1))
+    for batch in (1, 2, 13, 64):
+        for index in order.split(batch):
+            assert torch.equal(augment(images[index], EVERYTHING, numbers[index]), whole[index])
+
+
+def test_a_part_does_the_same_whatever_the_other_parts_do():
+    images, numbers = noise(64, 3, 9, 9), draws(64, 0)
+    flipped = (augment(images, Augmentation(flip=True), numbers) != images).flatten(1).any(1)
+    both = augment(images, Augmentation(pad=2, flip=True), numbers)
+    cropped = augment(images, Augmentation(pad=2), numbers)
+    assert torch.equal(both, torch.where(flipped.view(-1, 1, 1, 1), cropped.flip(3), cropped))
 
 
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.float32, torch.float16, torch.float64])
@@ -93,7 +112,7 @@ def test_type_and_shape_are_kept_and_the_input_is_not_touched(dtype, channels):
     images = noise(6, channels, 12, 10)
     images = images if dtype == torch.uint8 else (images / 255).to(dtype)
     before = images.clone()
-    out = augment(images, EVERYTHING, seeded())
+    out = augment(images, EVERYTHING, draws(len(images), 0))
     assert out.dtype == dtype
     assert out.shape == images.shape
     assert torch.equal(images, before)
@@ -104,7 +123,7 @@ def test_type_and_shape_are_kept_and_the_input_is_not_touched(dtype, channels):
 def test_a_gpu_sees_the_same_crops():
     images = noise(32, 3, 32, 32)
     aug = Augmentation(pad=4, flip=True)
-    assert torch.equal(augment(images, aug, seeded()), augment(images.cuda(), aug, seeded()).cpu())
+    assert torch.equal(augment(images, aug, draws(len(images), 0)), augment(images.cuda(), aug, draws(32, 0)).cpu())
 
 
 def test_rotation_by_zero_is_exact():
@@ -142,7 +161,7 @@ def test_magnification_moves_a_dot_outwards():
 def test_random_rotation_stays_within_its_angle():
     image = torch.zeros(200, 1, 41, 41)
     image[:, 0, 20, 38] = 1.0
-    out = augment(image, Augmentation(rotate=20), seeded())[:, 0]
+    out = augment(image, Augmentation(rotate=20), draws(len(image), 0))[:, 0]
     row = (out.sum(2) * torch.arange(41.0)).sum(1) / out.sum((1, 2))
     column = (out.sum(1) * torch.arange(41.0)).sum(1) / out.sum((1, 2))
     angle = torch.rad2deg(torch.atan2(20 - row, column - 20))
@@ -153,7 +172,7 @@ def test_random_rotation_stays_within_its_angle():
 
 def test_brightness_adds_one_amount_an_image_within_its_bounds():
     images = torch.full((300, 3, 4, 4), 100, dtype=torch.uint8)
-    added = augment(images, Augmentation(brightness=0.2), seeded()).int() - 100
+    added = augment(images, Augmentation(brightness=0.2), draws(len(images), 0)).int() - 100
     assert torch.equal(added.amin((1, 2, 3)), added.amax((1, 2, 3)))
     assert -51 <= added.min() <= -45  # 0.2 * 255 = 51
     assert 45 <= added.max() <= 51
@@ -161,15 +180,15 @@ def test_brightness_adds_one_amount_an_image_within_its_bounds():
 
 def test_brightness_stays_in_range():
     white, black = torch.full((50, 1, 2, 2), 250, dtype=torch.uint8), torch.zeros(50, 1, 2, 2)
-    bright = augment(white, Augmentation(brightness=0.5), seeded())
+    bright = augment(white, Augmentation(brightness=0.5), draws(len(white), 0))
     assert bright.max() == 255
     assert bright.min() >= 122  # 250 - 127.5, and nothing has wrapped around
-    assert augment(black, Augmentation(brightness=0.5), seeded()).min() == 0
+    assert augment(black, Augmentation(brightness=0.5), draws(len(black), 0)).min() == 0
 
 
 def test_contrast_stretches_about_the_mean():
     images = torch.tensor([80, 120], dtype=torch.uint8).view(1, 1, 1, 2).repeat(300, 1, 1, 1)
-    out = augment(images, Augmentation(contrast=0.5), seeded()).int().view(300, 2)
+    out = augment(images, Augmentation(contrast=0.5), draws(len(images), 0)).int().view(300, 2)
     assert (out.sum(1) - 200).abs().max() <= 1  # the mean stays 100
     half = (out[:, 1] - out[:, 0]).float() / 2
     assert 10 <= half.min() < 12

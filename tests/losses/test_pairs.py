@@ -6,7 +6,8 @@ from cases import MAPS, build
 from kdlib.errors import UserError
 from kdlib.losses import Stage
 
-TEACHER = [Stage(name, (8, size, size)) for name, size in (("stem", 32), ("layer1", 16), ("layer2", 8), ("layer3", 4))]
+BLOCKS = [Stage(name, (8, size, size), True) for name, size in (("layer1", 16), ("layer2", 8), ("layer3", 4))]
+TEACHER = [Stage("stem", (8, 32, 32)), *BLOCKS]
 STUDENT = [Stage(name, (4, size, size)) for name, size in (("conv1", 32), ("conv2", 16), ("pool2", 8))]
 
 
@@ -14,8 +15,17 @@ def test_default_pairs():
     assert build("sp").pair(STUDENT, TEACHER) == (("pool2", "layer3"),)
     assert build("rkd").pair(STUDENT, TEACHER) == (("pool2", "layer3"),)
     assert build("fitnets").pair(STUDENT, TEACHER) == (("conv2", "layer2"),)
-    assert build("at").pair(STUDENT, TEACHER) == (("conv1", "layer1"), ("conv2", "layer2"), ("pool2", "layer3"))
-    assert build("at").pair(TEACHER, STUDENT[1:]) == (("layer2", "conv2"), ("layer3", "pool2"))
+
+
+def test_attention_compares_blocks_of_8_by_8_and_more_and_no_stem():
+    at = build("at")
+    assert at.pair(TEACHER, TEACHER) == (("layer1", "layer1"), ("layer2", "layer2"))
+    assert at.pair(STUDENT, TEACHER) == (("conv2", "layer1"), ("pool2", "layer2"))
+    assert at.pair(BLOCKS[1:], TEACHER) == (("layer2", "layer2"),)
+    # a first stage that is a block is no stem (the paper's own networks)
+    assert at.pair(BLOCKS, BLOCKS) == (("layer1", "layer1"), ("layer2", "layer2"))
+    # where all maps are smaller, the largest that is no stem
+    assert at.pair([STUDENT[0], BLOCKS[2]], BLOCKS[2:]) == (("layer3", "layer3"),)
 
 
 def test_one_stage_is_last_and_middle():

@@ -81,8 +81,8 @@ STAGES = {
     ("resnet18_light", 64): "relu 32x64, layer1 32x32, layer2 64x16, layer3 128x8, layer4 256x4",
     ("resnet10", 32): "layer1 32x32, layer2 64x16, layer3 128x8, layer4 256x4",
     ("resnet10", 64): "layer1 32x64, layer2 64x32, layer3 128x16, layer4 256x8",
-    ("cnn2", 32): "conv1 16x32, conv2 32x16, pool2 32x8",
-    ("cnn2", 64): "conv1 16x64, conv2 32x32, pool2 32x8",
+    ("cnn2", 32): "conv1 6x32, conv2 16x16, pool2 16x8",
+    ("cnn2", 64): "conv1 6x64, conv2 16x32, pool2 16x8",
     ("conv3", 32): "features.1 16x32, features.3 32x16, features 32x8, pool 32x4",
     ("conv3", 64): "features.1 16x64, features.3 32x32, features 32x16, pool 32x4",
     ("conv10", 32): "features.3 32x32, features.9 64x16, features 128x8, pool 128x4",
@@ -116,7 +116,7 @@ def test_stages_can_be_tapped():
     found = stages(model, (3, 32, 32))
     with tapped(model, [stage.name for stage in found]) as taps:
         model(torch.randn(2, 3, 32, 32))
-    assert [Stage(name, tuple(taps[name].shape[1:])) for name in [stage.name for stage in found]] == found
+    assert [tuple(taps[stage.name].shape[1:]) for stage in found] == [stage.shape for stage in found]
 
 
 def test_looking_for_stages_leaves_the_model_as_it_was():
@@ -164,5 +164,5 @@ def test_modules_that_run_twice_are_passed_over():
 def test_sizes_that_are_not_square():
     assert stages(models.build("resnet4", 10), (3, 32, 48)) == [
         Stage("maxpool", (16, 32, 48)),
-        Stage("layer1", (32, 16, 24)),
+        Stage("layer1", (32, 16, 24), block=True),
     ]

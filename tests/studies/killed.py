@@ -14,7 +14,7 @@ import torch
 from small_study import small_plan
 
 from kdlib.studies import runner
-from kdlib.training import Recipe, learner
+from kdlib.training import Checkpoints, Recipe, learner
 
 
 def stand_still(folder: Path) -> None:
@@ -47,6 +47,31 @@ def in_mid_group(folder: Path) -> None:
     learner.Learner.close_epoch = close_epoch
 
 
+def after_an_epoch(folder: Path) -> None:
+    """Stand still in the students' second epoch, of which two are trained, after a checkpoint of the first."""
+    inner, calls = learner.Learner.step, []
+
+    def step(self, *batch):
+        calls.append(self._step)
+        if self.job.loss and calls.count(4) == 2:  # the second student is about to take its fifth step of six
+            stand_still(folder)
+        inner(self, *batch)
+
+    learner.Learner.step = step
+
+
+def between_epochs(folder: Path) -> None:
+    """Stand still where the first epoch's checkpoint has just been written."""
+    inner = Checkpoints.save
+
+    def save(self, ids, state):
+        inner(self, ids, state)
+        if len(ids) > 1:
+            stand_still(folder)
+
+    Checkpoints.save = save
+
+
 def at_any_time(folder: Path) -> None:
     """Go on: the parent kills it when it sees the first record."""
     (folder / "ready").touch()
@@ -66,7 +91,7 @@ def main(tests: str, folder: Path, names: list[str]) -> None:
         child = os.fork()
         if not child:
             globals()[name](place)
-            runner.execute(plan, place / "runs", "cpu")
+            runner.execute(plan, place / "runs", "cpu", runner.Options(checkpoint_every=0))
             os._exit(0)
         (place / "pid").write_text(str(child))
     for _ in names:

@@ -9,11 +9,13 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 from small_study import assert_complete, assert_same_record, shown, small_plan
 
 from kdlib.studies import records, runner
+from kdlib.training import learner
 
-SCENARIOS = ("in_mid_write", "in_mid_group", "at_any_time")
+SCENARIOS = ("in_mid_write", "in_mid_group", "after_an_epoch", "between_epochs", "at_any_time")
 
 
 def _wait_for(condition, process) -> None:
@@ -63,13 +65,18 @@ def test_nothing_half_looks_finished(killed, scenario):
     runs = killed / scenario / "runs"
     assert_complete(runs)
     half = {path.name for path in runs.iterdir()} - shown(runs)
-    assert all(name.startswith(".half-") for name in half)
+    assert all(name.startswith((".half-", ".training", ".teachers")) for name in half)
     assert {record.id for record in records.read_all(runs)} == shown(runs)
 
 
 def test_the_scenarios_are_what_they_say(killed, tiny):
     teacher = next(arm.id for arm in small_plan(tiny).arms if arm.role == "teacher")
-    assert shown(killed / "in_mid_group" / "runs") == {teacher}
+    for name in ("in_mid_group", "after_an_epoch", "between_epochs"):
+        assert shown(killed / name / "runs") == {teacher}
+        (checkpoint,) = (killed / name / "runs" / ".training").glob("*.pt")
+        state = torch.load(checkpoint, weights_only=True)
+        assert (state["epoch"], state["batch"]) == (1, 0)
+        assert len(state["runs"]) == 5
     runs = killed / "in_mid_write" / "runs"
     assert len(shown(runs)) == 2
     (half,) = {path for path in runs.iterdir() if path.name.startswith(".half-")}
@@ -92,10 +99,20 @@ def test_the_next_call_goes_on_and_ends_the_same(killed, undisturbed, tiny, scen
     monkeypatch.setattr(runner, "train", spy)
     found = small_plan(tiny)
     there = shown(runs)
+    began = {}
+    step = learner.Learner.step
+
+    def first_step(self, *batch):
+        began.setdefault(self.job.id, self._step)
+        step(self, *batch)
+
+    monkeypatch.setattr(learner.Learner, "step", first_step)
     runner.execute(found, runs, "cpu")
-    # only what was missing, and what was left half is swept away
+    # only what was missing, from the checkpoint, and what was left half is swept away
     assert len(trained) == len(found.runs) - len(there)
-    assert {path.name for path in runs.iterdir()} == set(found.runs)
+    assert {path.name for path in runs.iterdir()} == {*found.runs, ".teachers"}
+    if scenario in ("in_mid_group", "after_an_epoch", "between_epochs"):
+        assert set(began.values()) == {3}
     assert_complete(runs)
     assert all(path.stat().st_mtime_ns == stamp for path, stamp in kept.items())
     for id in found.runs:

@@ -137,7 +137,7 @@ def test_a_bad_value_is_one_line(values, says):
         ({"students": "no_such_package:build"}, "cannot be imported"),
         ({"columns": "adam129"}, "study tr_kd has no column 'adam129'; did you mean 'adam128'?"),
         ({"loss": "kl"}, "unknown loss 'kl'; known: weighted_kl"),
-        ({"study": "cnn_grid", "profile": "paper", "teacher_epochs": 3}, "set epochs instead"),
+        ({"study": "tr_kd", "profile": "paper", "teacher_epochs": 3}, "set epochs instead"),
     ],
 )
 def test_values_that_do_not_fit_the_study(values, says):

@@ -26,19 +26,21 @@ def test_the_id_is_a_hash_of_what_was_asked_for_to_the_letter(tiny):
     """Records of long runs are found by these ids: a change here orphans them."""
     found = planned(tiny, study="cnn_grid", profile="paper", students="cnn2", T=20, alpha=0.9)
     recipe = (
-        '{"augmentation": {"brightness": 0.0, "contrast": 0.0, "flip": true, "pad": 4, "rotate": 0.0, "scale": 0.0}, '
-        '"batch_size": 128, "epochs": 100, "lr": 0.1, "momentum": 0.0, "nesterov": false, "optimizer": "sgd", '
-        '"schedule": "cosine", "select": "last", "warmup": 0.0, "weight_decay": 0.0}'
+        '{{"augmentation": {{"brightness": 0.0, "contrast": 0.0, "flip": {flip}, "pad": {pad}, "rotate": 0.0, '
+        '"scale": 0.0}}, "batch_size": 128, "epochs": 100, "lr": 0.1, "momentum": 0.0, "nesterov": false, '
+        '"optimizer": "sgd", "schedule": "cosine", "select": "last", "warmup": 0.0, "weight_decay": 0.0}}'
     )
+    augmented, plain = recipe.format(flip="true", pad=4), recipe.format(flip="false", pad=0)
     teacher = (
         f'{{"dataset": "{tiny.fingerprint}", "loss": null, "model": "resnet18_kd", "num_classes": 4, '
-        f'"precision": "auto", "recipe": {recipe}, "seed": 0, "teacher": null}}'
+        f'"precision": "auto", "protocol": 2, "recipe": {augmented}, "role": "teacher", "seed": 0, "teacher": null}}'
     )
     teacher_id = hashlib.sha256(teacher.encode()).hexdigest()[:16]
     student = (
         f'{{"dataset": "{tiny.fingerprint}", "loss": {{"T": 20.0, "alpha": 0.9, "lam": 0.09999999999999998, '
         '"soft": "ce", "t_squared": false}, "model": "cnn2", "num_classes": 4, '
-        f'"precision": "auto", "recipe": {recipe}, "seed": 0, "teacher": "{teacher_id}"}}'
+        f'"precision": "auto", "protocol": 2, "recipe": {plain}, "role": "student", "seed": 0, '
+        f'"teacher": "{teacher_id}"}}'
     )
     student_id = hashlib.sha256(student.encode()).hexdigest()[:16]
     by_role = {arm.role: arm.id for arm in found.arms}
@@ -234,7 +236,7 @@ def test_recipe_from_yaml():
 
 @pytest.fixture
 def square(make_tiny):
-    """50 training images of 3×32×32 in ten classes, for which cnn2 takes 1,642,496 MACs each."""
+    """50 training images of 3×32×32 in ten classes, for which cnn2 takes 397,312 MACs each."""
     return make_tiny(train=50, val=10, test=10, classes=10, size=32)
 
 
@@ -245,21 +247,24 @@ def grid(dataset, **values):
 def test_training_flops_by_hand(square):
     run = next(iter(grid(square).runs.values()))
     # forward 2 FLOPs a MAC, backward twice that; 3 epochs of 50 images
-    assert run.train_flops() == 3 * 2 * 1_642_496 * 3 * 50
+    assert run.train_flops() == 3 * 2 * 397_312 * 3 * 50
 
 
 def test_the_teachers_forward_passes_by_hand(square, monkeypatch):
     arms = grid(square).arms
     runs = {arm.role: grid(square).runs[arm.id] for arm in arms}
-    assert runs["teacher"].guidance_flops() == runs["baseline"].guidance_flops() == 0
-    # augmented: the teacher goes forward in each epoch
-    assert runs["student"].guidance_flops() == 2 * 1_642_496 * 3 * 50
+    assert runs["teacher"].guidance_flops() == runs["baseline"].guidance_flops() == {}
+    # images that never change are answered once, augmented ones in each epoch, and maps too
+    assert runs["student"].guidance_flops() == {"logits": 2 * 397_312 * 50}
     from dataclasses import replace
 
+    from kdlib import losses
     from kdlib.data import Augmentation
 
-    plain = replace(runs["student"], recipe=replace(runs["student"].recipe, augmentation=Augmentation()))
-    assert plain.guidance_flops() == 2 * 1_642_496 * 50
+    flipped = replace(runs["student"].recipe, augmentation=Augmentation(flip=True))
+    assert replace(runs["student"], recipe=flipped).guidance_flops() == {"logits": 2 * 397_312 * 3 * 50}
+    sp = replace(runs["student"], loss=losses.preset("sp", None, 1.0, 1.0))
+    assert sp.guidance_flops() == {"maps": 2 * 397_312 * 3 * 50}
 
 
 def _record(folder, id, model, flops, seconds, **hardware):
@@ -283,13 +288,13 @@ def costs(found, folder):
 def test_without_records_nothing_is_done_and_no_time_is_known(square, tmp_path):
     found = list(costs(grid(square), tmp_path / "none").values())
     assert [(c.done, c.seconds) for c in found] == [(False, None)] * len(found)
-    assert {c.flops for c in found} == {9 * 2 * 1_642_496 * 50}
+    assert {c.flops for c in found} == {9 * 2 * 397_312 * 50}
     assert not (tmp_path / "none").exists()
 
 
 def test_time_is_judged_by_records_of_the_same_model_on_this_machine(square, tmp_path):
     found = grid(square)
-    flops = 9 * 2 * 1_642_496 * 50
+    flops = 9 * 2 * 397_312 * 50
     student = next(arm.id for arm in found.arms if arm.role == "student")
     teacher = next(arm.id for arm in found.arms if arm.role == "teacher")
     _record(tmp_path, teacher, "cnn2", flops, 10.0)
@@ -308,7 +313,7 @@ def test_time_is_judged_by_records_of_the_same_model_on_this_machine(square, tmp
 
 def test_a_model_without_records_is_judged_by_the_others(square, tmp_path):
     found = grid(square)
-    flops = 9 * 2 * 1_642_496 * 50
+    flops = 9 * 2 * 397_312 * 50
     _record(tmp_path, "a", "conv3", flops, 4.0)
     assert all(c.seconds == pytest.approx(4.0) for c in costs(found, tmp_path).values())
 

@@ -11,6 +11,7 @@ from kdlib import models
 from kdlib.data import normalise
 from kdlib.errors import UserError
 from kdlib.studies import records, runner
+from kdlib.training import Stop, Stopped, derive, teacher
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +48,7 @@ def test_every_run_becomes_a_whole_record(tiny, executed):
     found = small_plan(tiny)
     assert len(found.runs) == 6
     assert shown(executed) == set(found.runs)
-    assert {path.name for path in executed.iterdir()} == set(found.runs)
+    assert {path.name for path in executed.iterdir()} == {*found.runs, ".teachers"}
     assert_complete(executed)
 
 
@@ -62,10 +63,7 @@ def test_a_record_says_what_was_asked_for_and_came_out(tiny, executed):
             "epoch",
             "params",
             "trainable_params",
-            "test_accuracy",
-            "test_loss",
-            "val_accuracy",
-            "val_loss",
+            *(f"{part}_{what}" for part in ("test", "val") for what in ("accuracy", "balanced_accuracy", "loss")),
             "train_accuracy",
             "train_loss",
         }
@@ -107,11 +105,11 @@ def test_a_record_that_is_gone_is_done_again_alone_and_to_the_bit(tiny, executed
     found = small_plan(tiny)
     id = next(arm.id for arm in found.arms if arm.role == role)
     shutil.rmtree(copy / id)
-    before = {path: path.stat().st_mtime_ns for path in copy.rglob("*.*")}
+    before = {path: path.stat().st_mtime_ns for path in copy.glob("*/*.*")}
     runner.execute(found, copy, "cpu")
     assert trained == [1]
     assert_same_record(records.read(copy, id), records.read(executed, id))
-    after = {path: path.stat().st_mtime_ns for path in copy.rglob("*.*") if path.parent.name != id}
+    after = {path: path.stat().st_mtime_ns for path in copy.glob("*/*.*") if path.parent.name != id}
     assert after == before
 
 
@@ -159,8 +157,50 @@ def test_each_seed_has_its_own_order_of_batches(tiny, tmp_path, monkeypatch):
 
     monkeypatch.setattr(runner, "train", spy)
     runner.execute(small_plan(tiny, seeds="0,5", T=1, alpha=0.5), tmp_path / "runs", "cpu")
-    # the teacher, whose seed the profile names, and a group for each seed
-    assert asked == [(0, {0}), (0, {0}), (5, {5})]
+    # the teacher, whose seed the profile names, and a group for each seed; a role has an order of its own
+    assert [seeds for _, seeds in asked] == [{0}, {0}, {5}]
+    assert [order for order, _ in asked] == [derive(0, "teacher"), derive(0, "student"), derive(5, "student")]
+
+
+def test_a_temperature_added_later_is_learnt_without_the_teacher(tiny, copy, monkeypatch):
+    asked = []
+    inner = teacher.Teacher.answer
+    monkeypatch.setattr(teacher.Teacher, "answer", lambda self, *words: (asked.append(1), inner(self, *words))[1])
+    wider = small_plan(tiny, T="1,10,20")
+    runner.execute(wider, copy, "cpu")
+    assert asked == []
+    shutil.rmtree(copy / ".teachers")
+    shutil.copytree(copy, copy.with_name("again"))
+    new = next(arm.id for arm in wider.arms if arm.T == 20)
+    shutil.rmtree(copy.with_name("again") / new)
+    runner.execute(wider, copy.with_name("again"), "cpu", runner.Options(teacher_store=0))
+    assert asked == [1]
+    assert not (copy.with_name("again") / ".teachers").exists()
+    assert_same_record(records.read(copy, new), records.read(copy.with_name("again"), new))
+
+
+def test_what_was_stopped_goes_on(tiny, executed, tmp_path):
+    class After(Stop):
+        left = 7
+
+        @property
+        def requested(self):
+            self.left -= 1
+            return self.left < 0
+
+    runs, found = tmp_path / "runs", small_plan(tiny)
+    calls = 0
+    while True:
+        calls += 1
+        try:
+            runner.execute(found, runs, "cpu", stop=After())
+            break
+        except Stopped:
+            pass
+    assert calls > 2
+    assert not (runs / ".training").exists()
+    for id in found.runs:
+        assert_same_record(records.read(runs, id), records.read(executed, id))
 
 
 def test_a_published_teacher_cannot_teach(tiny, copy):
@@ -228,12 +268,15 @@ def test_seeds_are_groups_of_their_own(tiny):
     assert [len(part.runs) for part in parts] == [1, 5, 5, 5]
 
 
-def test_a_baseline_that_is_the_teacher_is_one_run(tiny):
+def test_a_student_alone_of_its_teachers_architecture_is_a_run_of_its_own(tiny):
     found = small_plan(tiny, teacher="cnn2")
     first, second = grouped(found)
-    assert len(found.runs) == 5
+    assert len(found.runs) == 6
     assert kinds(found, first) == ["teacher"]
-    assert kinds(found, second) == ["student"] * 4
+    assert sorted(kinds(found, second)) == ["baseline"] + ["student"] * 4
+    baseline = next(run for run in second.runs if run.teacher is None)
+    assert (baseline.recipe, baseline.seed, baseline.model) == (first.runs[0].recipe, 0, "cnn2")
+    assert baseline.id != first.runs[0].id
 
 
 def test_columns_that_differ_in_batch_size_are_groups_of_their_own(tiny):
@@ -261,5 +304,5 @@ def test_the_arithmetic_of_a_group_counts_the_teacher_once(tiny):
     own = {run.id: run.train_flops() for run in found.runs.values()}
     assert teachers.flops() == own[teachers.runs[0].id]
     guidance = next(run.guidance_flops() for run in students.runs if run.teacher)
-    assert guidance > 0
-    assert students.flops() == sum(own[run.id] for run in students.runs) + guidance
+    assert guidance["logits"] > 0
+    assert students.flops() == sum(own[run.id] for run in students.runs) + guidance["logits"]

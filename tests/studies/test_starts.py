@@ -81,9 +81,10 @@ def test_another_source_is_another_run(target, source):
     assert longer["scratch"].id == plain["scratch"].id
 
 
-def test_a_run_without_a_start_has_the_config_it_always_had(target, source):
+def test_what_is_off_is_not_in_the_config(target, source):
     config = by_variant(planned(target, source))["scratch"].config
-    assert set(config) == {"model", "num_classes", "dataset", "recipe", "seed", "precision", "loss", "teacher"}
+    asked = {"model", "num_classes", "dataset", "recipe", "seed", "precision", "loss", "teacher"}
+    assert set(config) == {*asked, "protocol", "role"}
     assert "class_weights" not in config["recipe"]
 
 

@@ -3,6 +3,7 @@
 import pytest
 import yaml
 
+from kdlib.data import Augmentation
 from kdlib.errors import UserError
 from kdlib.studies import schema
 from kdlib.studies.parameters import parse
@@ -49,7 +50,9 @@ def test_every_study_loads_with_every_profile(name):
 def test_paper_changes_nothing_of_the_report(name):
     profile = schema.load(name).profiles["paper"]
     assert profile.recipe == {}
-    assert profile.teacher_recipe is None
+    # the grid's students learn without augmentation, as their reported accuracy tells; its ResNet18 cannot
+    augmented = {"augmentation": {"pad": 4, "flip": True}}
+    assert profile.teacher_recipe == ({**schema.load(name).recipes["sgd"], **augmented} if name == "cnn_grid" else None)
     assert (profile.columns, profile.students, profile.points) == (None, None, None)
     assert (profile.data.train_size, profile.data.test_size, profile.data.image_size) == (None, None, None)
 
@@ -102,8 +105,8 @@ def test_tr_kd_plan(tiny):
     roles = [arm.role for arm in arms]
     # in each of three columns: a teacher, two baselines, two students of six settings
     assert {role: roles.count(role) for role in set(roles)} == {"teacher": 3, "baseline": 6, "student": 36}
-    # the teacher is the ResNet18 baseline of its column: one run
-    assert len(plan(paper("tr_kd"), tiny).runs) == 3 * (2 + 12)
+    # the ResNet18 baseline is a run of its own beside the teacher of its column, and starts elsewhere
+    assert len(plan(paper("tr_kd"), tiny).runs) == 3 * (1 + 2 + 12)
 
 
 def test_cnn_grid_as_reported():
@@ -112,6 +115,8 @@ def test_cnn_grid_as_reported():
     (recipe,) = settings.recipes.values()
     assert (recipe.optimizer, recipe.lr, recipe.schedule) == ("sgd", 0.1, "cosine")
     assert (recipe.epochs, recipe.batch_size) == (100, 128)
+    assert not recipe.augmentation.active
+    assert settings.teacher_recipe.augmentation == Augmentation(pad=4, flip=True)
     assert settings.loss == "convex_soft_ce"
 
 

@@ -29,7 +29,23 @@ def test_nothing_moves(tiny):
     model = models.build("resnet5", tiny.num_classes)
     before = copy.deepcopy(model.state_dict())
     random = torch.get_rng_state()
-    evaluate(model, tiny, CPU, "bf16")
+    evaluate(model, tiny, CPU)
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
     assert torch.equal(torch.get_rng_state(), random)
     assert not model.training
+
+
+def test_a_model_that_is_broken_has_diverged(tiny):
+    model = models.build("resnet5", tiny.num_classes)
+    torch.nn.init.constant_(model.fc.weight, float("nan"))
+    outcome = evaluate(model, tiny, CPU)
+    assert outcome.diverged == {"reason": "the loss or the logits became NaN or infinite", "epoch": 0}
+
+
+def test_what_a_model_draws_is_the_same_every_time(tiny):
+    model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(192, 4))
+    model.register_forward_hook(lambda module, given, out: out + torch.randn_like(out))
+    random = torch.get_rng_state()
+    first, second = evaluate(model, tiny, CPU), evaluate(model, tiny, CPU)
+    assert torch.equal(first.logits, second.logits)
+    assert torch.equal(torch.get_rng_state(), random)

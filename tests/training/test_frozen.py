@@ -26,7 +26,7 @@ def opened(*prefixes):
 def initial(build=batchnorm):
     from kdlib.training import derive
 
-    torch.manual_seed(derive(0, "init"))
+    torch.manual_seed(derive(0, "student", "init"))
     return build().state_dict()
 
 

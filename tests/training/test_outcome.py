@@ -13,7 +13,7 @@ from small import assert_same, batchnorm, dropout, linear, mlp, trained_statisti
 from kdlib.data import Split
 from kdlib.losses import weighted_kl
 from kdlib.training import Job, Recipe, derive, distill, fit, train
-from kdlib.training.loop import _fell_to_chance
+from kdlib.training.evaluation import blown_up
 
 RECIPE = Recipe(lr=0.01, batch_size=16, epochs=2)
 
@@ -80,12 +80,13 @@ def test_last_keeps_the_last(bumpy, unruly):
 
 
 def test_between_epochs_of_one_accuracy_the_lower_loss_is_better(tiny):
+    from kdlib.training.check import handling
     from kdlib.training.learner import Learner
 
-    recipe = dataclasses.replace(RECIPE, select="best")
-    learner = Learner(Job(linear, recipe), linear(), torch.device("cpu"), "fp32", 6)
+    recipe, model = dataclasses.replace(RECIPE, select="best"), linear()
+    learner = Learner(Job(linear, recipe), model, torch.device("cpu"), "fp32", 6, handling(model, tiny, "linear"))
     for accuracy, loss in ((0.5, 1.0), (0.75, 0.9), (0.75, 0.8), (0.75, 0.85), (0.5, 0.1)):
-        learner.close_epoch(loss, accuracy, 0.0)
+        learner.close_epoch({"loss": loss, "accuracy": accuracy, "balanced_accuracy": accuracy}, 0.0)
     assert learner.keep() == 3
 
 
@@ -145,7 +146,8 @@ def test_training_rows_weigh_a_short_last_batch_by_its_size(make_tiny):
 def test_history_has_a_row_an_epoch(tiny):
     rows = fit(Job(mlp, dataclasses.replace(RECIPE, epochs=3)), tiny).history
     assert [row["epoch"] for row in rows] == [1, 2, 3]
-    columns = ["epoch", "train_objective", "train_loss", "train_accuracy", "val_loss", "val_accuracy", "lr", "seconds"]
+    training, validation = ("train_objective", "train_loss", "train_accuracy"), ("val_loss", "val_accuracy")
+    columns = ["epoch", *training, *validation, "val_balanced_accuracy", "lr", "seconds"]
     assert all(list(row) == columns for row in rows)
 
 
@@ -198,23 +200,26 @@ def test_single_images_train_a_model_without_batch_norm(make_tiny):
     assert len(outcome.history) == 1
 
 
-# Chance
+# Diverged with finite numbers
 
 
-def _split(counts: tuple[int, ...]) -> Split:
+def _split(*counts: int) -> Split:
     labels = torch.cat([torch.full((n,), i) for i, n in enumerate(counts)])
     return Split(torch.zeros(len(labels), 1, 1, 1, dtype=torch.uint8), labels)
 
 
-def _history(*accuracies: float) -> list[dict[str, float]]:
-    return [{"val_accuracy": accuracy} for accuracy in accuracies]
+def _history(*recalls: float, loss: float = 1.0, train_loss: float = 1.0) -> list[dict[str, float]]:
+    row = {"val_loss": loss, "train_loss": train_loss}
+    return [{"val_balanced_accuracy": recall, **row} for recall in recalls]
 
 
-EVEN = _split((100, 100, 100, 100))  # chance 0.25, standard error 0.02165: 0.38 is clearly above, 0.293 is not
+# Guessing: cross-entropy ln 4 = 1.386, recall 0.25 with a standard error of sqrt(0.25 * 0.75 * 4 / 100) / 4 = 0.02165,
+# so that 0.38 is more than six errors above, and 0.293 less than two.
+EVEN = _split(100, 100, 100, 100)
 
 
 @pytest.mark.parametrize(
-    ("accuracies", "epoch"),
+    ("recalls", "epoch"),
     [
         ((0.30, 0.60, 0.25), 3),
         ((0.60, 0.25, 0.25, 0.25), 2),
@@ -223,38 +228,61 @@ EVEN = _split((100, 100, 100, 100))  # chance 0.25, standard error 0.02165: 0.38
         ((0.39, 0.29), 2),
     ],
 )
-def test_falling_to_chance_is_told_with_its_epoch(accuracies, epoch):
-    assert _fell_to_chance(_history(*accuracies), EVEN) == {
-        "reason": "accuracy fell back to chance",
-        "epoch": epoch,
-    }
+def test_falling_to_guessing_is_told_with_its_epoch(recalls, epoch):
+    assert blown_up(_history(*recalls), EVEN) == {"reason": "accuracy fell back to guessing", "epoch": epoch}
 
 
 @pytest.mark.parametrize(
-    "accuracies",
+    "recalls",
     [
         (0.25, 0.25, 0.25),  # never left it: a poor run, not a diverged one
         (0.26, 0.37, 0.25),  # never clearly above it
         (0.60, 0.25, 0.60),  # recovered
-        (0.60, 0.30),  # worse, but above chance
+        (0.60, 0.30),  # worse, but above guessing
         (0.25,),
     ],
 )
-def test_what_is_no_fall_to_chance(accuracies):
-    assert _fell_to_chance(_history(*accuracies), EVEN) is None
+def test_what_is_no_fall(recalls):
+    assert blown_up(_history(*recalls), EVEN) is None
 
 
-def test_chance_on_an_imbalanced_split_is_the_commonest_class():
-    # 300 of 400 in one class: a constant answer has 0.75, standard error 0.02165
-    skewed = _split((300, 100))
-    assert _fell_to_chance(_history(0.90, 0.75), skewed)["epoch"] == 2
-    assert _fell_to_chance(_history(0.75, 0.60, 0.75), skewed) is None
-    # what is chance there is far above it on an even split
-    assert _fell_to_chance(_history(0.90, 0.75), _split((200, 200))) is None
+@pytest.mark.parametrize(
+    ("recall", "loss", "train_loss", "diverged"),
+    [
+        (0.25, 3e15, 8e13, True),
+        (0.60, 14.0, 0.1, True),  # more than ten times guessing, whatever else
+        (0.60, 13.0, 0.1, False),  # far too sure of itself, but it knows something
+        (0.25, 2.9, 2.9, True),  # more than twice guessing, and knows nothing
+        (0.25, 2.9, 1.4, False),  # as batch norm's first statistics do
+        (0.25, 2.7, 2.9, False),
+        (0.25, 1.386, 1.386, False),
+    ],
+)
+def test_worse_than_guessing(recall, loss, train_loss, diverged):
+    found = blown_up(_history(recall, recall, loss=loss, train_loss=train_loss), EVEN)
+    assert (found is not None) == diverged
+    if diverged:
+        assert found == {"reason": f"validation cross-entropy ended at {loss:.3g}, guessing has 1.39", "epoch": 2}
+
+
+def test_an_imbalanced_split_is_judged_by_recall_and_by_the_entropy_of_its_labels():
+    # Chest X-ray proportions, 776 of 1,046. Sensitivity 0.69 at specificity 0.97: accuracy 0.762, near the 0.742 of a
+    # constant answer, but a sound model.
+    films = _split(270, 776)
+    assert blown_up(_history(0.95, 0.83), films) is None
+    assert blown_up(_history(0.95, 0.50), films)["reason"] == "accuracy fell back to guessing"
+    # entropy 0.571 nats where every image counts alike; ln 2 = 0.693 where both classes do
+    p = 776 / 1046
+    guess = -p * math.log(p) - (1 - p) * math.log(1 - p)
+    assert blown_up(_history(0.9, loss=10.01 * guess), films) is not None
+    assert blown_up(_history(0.9, loss=9.99 * guess), films) is None
+    weights = 1046 / (2 * torch.tensor([270.0, 776.0]))
+    assert blown_up(_history(0.9, loss=10.01 * guess), films, weights) is None
+    assert blown_up(_history(0.9, loss=10.01 * math.log(2)), films, weights) is not None
 
 
 class Tiring(torch.nn.Module):
-    """Gives one answer to everything once it has been trained for 18 batches (and measured for memory once)."""
+    """Gives one answer to everything once it has been trained for 18 batches (and tried and measured once each)."""
 
     def __init__(self):
         super().__init__()
@@ -263,14 +291,39 @@ class Tiring(torch.nn.Module):
     def forward(self, x):
         self.forwards += self.training
         logits = self.net(x)
-        return logits if self.forwards <= 19 else logits * 0 + torch.tensor([1.0, 0, 0, 0])
+        return logits if self.forwards <= 20 else logits * 0 + torch.tensor([1.0, 0, 0, 0])
 
 
-def test_a_run_that_falls_to_chance_is_marked(make_tiny):
+def test_a_run_that_falls_to_guessing_is_marked(make_tiny):
     outcome = fit(Job(Tiring, Recipe(lr=0.01, batch_size=16, epochs=8)), make_tiny(val=64), precision="fp32")
     assert outcome.history[5]["val_accuracy"] > 0.7
     assert [row["val_accuracy"] for row in outcome.history[6:]] == [0.25, 0.25]
-    assert outcome.diverged == {"reason": "accuracy fell back to chance", "epoch": 7}
+    assert outcome.diverged == {"reason": "accuracy fell back to guessing", "epoch": 7}
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+def test_an_absurd_rate_diverges(make_tiny, optimizer):
+    wild = Recipe(optimizer=optimizer, lr=1e6, batch_size=16, epochs=3)
+    for build in (batchnorm, mlp):
+        outcome = fit(Job(build, wild), make_tiny(val=64), precision="fp32")
+        assert outcome.diverged is not None
+
+
+def test_test_logits_that_are_not_finite(tiny):
+    class Late(torch.nn.Module):
+        """Fails on the test images alone, which come without a training step before them."""
+
+        def __init__(self):
+            super().__init__()
+            self.net, self.evaluations = linear(), 0
+
+        def forward(self, x):
+            self.evaluations = 0 if self.training else self.evaluations + 1
+            return self.net(x) / (self.evaluations < 2)
+
+    outcome = fit(Job(Late, RECIPE), tiny, precision="fp32")
+    assert math.isfinite(outcome.history[-1]["val_loss"])
+    assert outcome.diverged == {"reason": "the loss or the logits became NaN or infinite", "epoch": 2}
 
 
 # The caller
@@ -348,12 +401,13 @@ def test_progress_is_advanced_by_its_weight(tiny, limit):
 
 def test_derived_seeds_are_their_own_streams():
     seeds = [
-        derive(0, "init"),
-        derive(1, "init"),
+        derive(0, "student", "init"),
+        derive(0, "teacher", "init"),
+        derive(1, "student", "init"),
         derive(0, "order", 0),
         derive(0, "order", 1),
         derive(0, "augment", 0),
     ]
     assert len(set(seeds)) == len(seeds)
     assert all(0 <= seed < 2**63 for seed in seeds)
-    assert derive(0, "init") == derive(0, "init")
+    assert derive(0, "student", "init") == derive(0, "student", "init")

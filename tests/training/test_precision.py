@@ -2,12 +2,15 @@
 
 import pytest
 import torch
-from small import batchnorm, mlp, trained_statistics
+from small import assert_same, batchnorm, mlp, trained_statistics
 
+from kdlib import models
+from kdlib.data import normalise
 from kdlib.errors import UserError
 from kdlib.losses import weighted_kl
-from kdlib.training import PRECISIONS, Job, Recipe, distill, fit, precision, train
+from kdlib.training import PRECISIONS, Job, Recipe, distill, fit, precision
 
+CPU = torch.device("cpu")
 RECIPE = Recipe(lr=0.01, batch_size=16, epochs=1)
 
 
@@ -26,10 +29,11 @@ def test_a_forced_precision_is_what_runs_and_what_is_recorded(tiny, asked):
 
     outcome = fit(Job(build, RECIPE), tiny, precision=asked)
     assert outcome.precision == asked
-    ran = {dtype for _, dtype in seen[1:]}  # the first forward checks the model
-    # memory is estimated in fp32, which says nothing of training
-    assert (torch.bfloat16 if asked == "bf16" else torch.float32) in ran
-    assert {dtype for training, dtype in seen[-2:]} == {torch.bfloat16 if asked == "bf16" else torch.float32}
+    ran = [dtype for training, dtype in seen if training]
+    # three batches; before them the check, in their precision, and the estimate of memory, in fp32
+    assert set(ran[-3:]) | {ran[0]} == {torch.bfloat16 if asked == "bf16" else torch.float32}
+    # validation as in training, the test in fp32
+    assert [dtype for training, dtype in seen if not training][-2:] == [ran[-1], torch.float32]
 
 
 @pytest.mark.parametrize("asked", ["bf16", "fp32"])
@@ -41,41 +45,77 @@ def test_weights_and_logits_are_fp32_in_any_precision(tiny, asked):
     assert outcome.diverged is None
 
 
-def test_auto_takes_the_faster(tiny, monkeypatch):
-    monkeypatch.setattr(precision, "_chosen", {})
-    times = {"fp32": 2.0, "bf16": 1.0}
-    monkeypatch.setattr(precision, "_trial", lambda model, shape, batch, device, which: times[which])
-    assert fit(Job(mlp, RECIPE), tiny, precision="auto").precision == "bf16"
-    # kept for the life of the process, for this architecture
-    times["fp32"] = 0.5
-    assert fit(Job(mlp, RECIPE), tiny, precision="auto").precision == "bf16"
-    assert fit(Job(batchnorm, RECIPE), tiny, precision="auto").precision == "fp32"
+@pytest.mark.parametrize(
+    ("has", "speed", "chosen"), [(True, 2.0, "bf16"), (True, 0.8, "fp32"), (True, 1.29, "fp32"), (False, None, "fp32")]
+)
+def test_auto_asks_the_cpu(tiny, monkeypatch, has, speed, chosen):
+    monkeypatch.setattr(precision, "has_bf16", lambda: has)
+    # without instructions it is not tried
+    monkeypatch.setattr(precision, "speed_of_bf16", lambda: speed)
+    assert fit(Job(mlp, RECIPE), tiny, precision="auto").precision == chosen
+    teacher, student = models.build("resnet18_kd", 4), models.build("mobilenetv2_fc", 4)
+    assert precision.choose(teacher, CPU, "auto") == chosen
+    # depthwise convolutions have no fast kernel in bf16
+    assert precision.choose(student, CPU, "auto") == "fp32"
 
 
-def test_auto_measures_and_records_one_of_the_two(tiny, monkeypatch):
-    monkeypatch.setattr(precision, "_chosen", {})
-    a, b = train([Job(mlp, RECIPE), Job(batchnorm, RECIPE)], tiny, precision="auto")
-    assert {a.precision, b.precision} <= {"fp32", "bf16"}
-    assert len(precision._chosen) == 2
+def test_the_cpu_is_asked_for_instructions_not_for_kernels(monkeypatch):
+    for bf16, amx, found in ((False, False, False), (True, False, True), (False, True, True)):
+        monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda bf16=bf16: bf16)
+        monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda amx=amx: amx)
+        assert precision.has_bf16() == found
 
 
-def test_trials_leave_the_model_as_it_was():
-    model = batchnorm().eval()
-    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    precision._chosen.clear()
-    precision.choose(model, (3, 8, 8), 16, torch.device("cpu"), "auto")
-    assert not model.training
-    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
-    assert all(p.grad is None for p in model.parameters())
+@pytest.fixture
+def measured(monkeypatch, tmp_path):
+    """The trials of a machine whose bf16 is twice as fast; its memory is a folder of its own."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    precision.speed_of_bf16.cache_clear()
+    trials = []
+    monkeypatch.setattr(precision, "_trial", lambda which: (trials.append(which), 1.0 if which == "bf16" else 2.0)[1])
+    yield trials
+    precision.speed_of_bf16.cache_clear()
+
+
+def test_a_machine_is_measured_once_and_remembered(measured, monkeypatch, tmp_path):
+    assert precision.speed_of_bf16() == 2.0
+    assert len(measured) == 10
+    precision.speed_of_bf16.cache_clear()  # as in another process
+    monkeypatch.setattr(precision, "_trial", lambda which: 1.0)
+    assert precision.speed_of_bf16() == 2.0
+    (file,) = (path for path in (tmp_path / "cache").rglob("*") if path.is_file())
+    assert file.name == "bf16.json"
+    for broken in ("", "[]x", "{}"):
+        file.write_text(broken)
+        precision.speed_of_bf16.cache_clear()
+        assert precision.speed_of_bf16() == 1.0
+
+
+def test_without_a_cache_folder_it_is_measured_all_the_same(measured, monkeypatch, tmp_path):
+    (tmp_path / "cache").write_text("a file")
+    assert precision.speed_of_bf16() == 2.0
+
+
+def test_the_trial_is_of_a_training_step():
+    random = torch.get_rng_state()
+    assert all(precision._trial(which) > 0 for which in ("fp32", "bf16"))
+    assert torch.equal(torch.get_rng_state(), random)
 
 
 def test_what_auto_chooses_does_not_change_a_run(tiny, monkeypatch):
-    from small import assert_same
-
-    monkeypatch.setattr(precision, "_trial", lambda model, shape, batch, device, which: float(which == "bf16"))
-    monkeypatch.setattr(precision, "_chosen", {})
+    monkeypatch.setattr(precision, "has_bf16", lambda: False)
     auto = fit(Job(batchnorm, RECIPE), tiny, precision="auto")
     assert_same(auto, fit(Job(batchnorm, RECIPE), tiny, precision="fp32"))
+
+
+def test_test_logits_are_computed_in_fp32_whatever_the_training(tiny):
+    outcome = fit(Job(mlp, RECIPE), tiny, precision="bf16")
+    model = mlp()
+    model.load_state_dict(outcome.state)
+    images = normalise(tiny.test.images, tiny.mean, tiny.std)
+    with torch.no_grad():
+        assert torch.equal(outcome.logits, model.eval()(images))
+    assert not torch.equal(outcome.logits, outcome.logits.bfloat16().float())
 
 
 def test_an_unknown_precision_is_refused(tiny):

@@ -5,9 +5,10 @@ import threading
 import pytest
 import torch
 from small import assert_same, batchnorm, cnn2, dropout, mlp
+from torch import nn
 
 from kdlib.losses import weighted_kl
-from kdlib.training import Job, Recipe, distill, learner
+from kdlib.training import Job, Recipe, distill, learner, loop
 from kdlib.training.workers import Workers, at_once
 
 CPU = torch.device("cpu")
@@ -27,9 +28,9 @@ def seen(monkeypatch):
     """(build, step, name of the thread) of every step."""
     steps, plain = [], learner.Learner.step
 
-    def step(self, *told):
+    def step(self, *batch):
         steps.append((self.job.build, self._step, threading.current_thread().name, torch.get_num_threads()))
-        plain(self, *told)
+        plain(self, *batch)
 
     monkeypatch.setattr(learner.Learner, "step", step)
     return steps
@@ -39,37 +40,75 @@ def jobs(*builds) -> list[Job]:
     return [Job(build, RECIPE, seed=seed, loss=weighted_kl(2, 0.5)) for seed, build in enumerate(builds)]
 
 
+@pytest.fixture
+def none_small(monkeypatch):
+    monkeypatch.setattr(loop, "SMALL", 0)
+
+
 def test_how_many_step_at_a_time():
-    assert at_once(["bf16"] * 9, CPU) == 2
-    assert at_once(["bf16", "fp32"], CPU) == 1
-    assert at_once(["fp32"] * 9, CPU) == 1
-    assert at_once(["bf16"] * 9, torch.device("cuda")) == 1
+    assert at_once(["bf16"] * 9, [False] * 9, CPU) == 2
+    assert at_once(["fp32"] * 9, [True] * 9, CPU) == 2
+    assert at_once(["bf16", "fp32"], [False, False], CPU) == 1
+    assert at_once(["fp32"] * 9, [False] * 9, CPU) == 1
+    assert at_once(["bf16"] * 9, [True] * 9, torch.device("cuda")) == 1
 
 
-def test_in_bf16_they_step_in_threads_of_their_own_after_the_first_step(tiny, seen):
-    distill(mlp(), jobs(mlp, cnn2, batchnorm), tiny, precision="bf16")
-    for _, step, thread, threads in seen:
-        assert thread.startswith("learner") == (step > 0)
-        assert threads == (1 if step > 0 else 2)
-    assert len(seen) == 3 * 6
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("builds", [(mlp,), (mlp, cnn2, batchnorm)])
+def test_small_ones_step_on_one_thread_each_alone_too(tiny, seen, precision, builds):
+    distill(mlp(), jobs(*builds), tiny, precision=precision)
+    assert {(thread.startswith("learner"), threads) for _, _, thread, threads in seen} == {(True, 1)}
+    assert len({thread for _, _, thread, _ in seen}) == min(2, len(builds))
     assert torch.get_num_threads() == 2
 
 
-def test_in_fp32_they_step_one_after_another(tiny, seen):
-    distill(mlp(), jobs(mlp, cnn2, batchnorm), tiny, precision="fp32")
-    assert {thread for _, _, thread, _ in seen} == {threading.current_thread().name}
+@pytest.mark.usefixtures("none_small")
+def test_large_ones_step_on_one_thread_each_in_bf16_and_one_after_another_in_fp32(tiny, seen):
+    for precision, threads in (("bf16", 1), ("fp32", 2)):
+        seen.clear()
+        distill(mlp(), jobs(mlp, cnn2, batchnorm), tiny, precision=precision)
+        assert {found for _, _, _, found in seen} == {threads}
+        assert {thread.startswith("learner") for _, _, thread, _ in seen} == {threads == 1}
+    seen.clear()
+    distill(mlp(), jobs(mlp), tiny, precision="bf16")
+    assert {found for _, _, _, found in seen} == {2}
 
 
-def test_one_that_draws_random_numbers_steps_by_itself_and_as_alone(tiny, seen):
+class Late(nn.Module):
+    """Drops out from its fifth training pass on, by a function that no list of modules shows."""
+
+    def __init__(self):
+        super().__init__()
+        self.net, self.passes = mlp(), 0
+
+    def forward(self, x):
+        self.passes += self.training
+        return self.net(nn.functional.dropout(x, 0.5, self.training and self.passes > 4))
+
+
+@pytest.mark.parametrize("build", [dropout, Late])
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("small", [True, False])
+def test_one_that_draws_random_numbers_steps_while_no_other_does(tiny, monkeypatch, build, precision, small):
+    inside, overlaps, plain = [], [], learner.Learner.step
+
+    def step(self, *batch):
+        inside.append(self.job.build)
+        plain(self, *batch)
+        overlaps.append(build in inside and len(inside) > 1)
+        inside.remove(self.job.build)
+
+    monkeypatch.setattr(learner.Learner, "step", step)
+    monkeypatch.setattr(loop, "SMALL", 5_000_000 if small else 0)
     teacher = mlp()
-    together = distill(teacher, jobs(mlp, cnn2, dropout), tiny, precision="bf16")
-    assert not any(thread.startswith("learner") for build, _, thread, _ in seen if build is dropout)
-    assert any(thread.startswith("learner") for build, _, thread, _ in seen if build is mlp)
-    alone = distill(teacher, jobs(mlp, cnn2, dropout)[2:], tiny, precision="bf16")[0]
+    together = distill(teacher, jobs(mlp, cnn2, build), tiny, precision=precision)
+    assert not any(overlaps)
+    alone = distill(teacher, jobs(mlp, cnn2, build)[2:], tiny, precision=precision)[0]
     assert_same(together[2], alone)
 
 
-def test_they_end_the_same_every_time_and_in_any_order(tiny):
+@pytest.mark.usefixtures("none_small")
+def test_in_bf16_they_end_the_same_every_time_and_in_any_order(tiny):
     torch.manual_seed(7)
     teacher, asked = mlp(), jobs(mlp, cnn2, batchnorm, mlp, cnn2)
     first, again = (distill(teacher, asked, tiny, precision="bf16") for _ in range(2))
@@ -81,7 +120,7 @@ def test_they_end_the_same_every_time_and_in_any_order(tiny):
 
 def test_what_one_raises_is_raised_and_the_threads_are_as_before():
     class Some:
-        precision, independent = "bf16", True
+        precision, independent, small = "bf16", True, False
 
         def __init__(self, number):
             self.number = number

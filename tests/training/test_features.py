@@ -9,8 +9,9 @@ from kdlib import losses, models
 from kdlib.data import Augmentation
 from kdlib.errors import UserError
 from kdlib.training import Job, Recipe, distill
-from kdlib.training.guidance import Teacher, taps
+from kdlib.training.check import handling
 from kdlib.training.learner import Learner
+from kdlib.training.teacher import Teacher, feature_pairs
 
 PLAIN, ACTIVE = Augmentation(), Augmentation(pad=1, flip=True)
 T = {"dkd": 4, "dist": 4, "kd_std": 2}
@@ -74,18 +75,16 @@ def test_an_outcome_says_what_was_compared(groups):
 
 
 def test_an_adapter_is_trained_with_the_student(tiny):
-    begun = (
-        taps(job("fitnets"), resnet3(), losses.stages(teacher(), tiny.shape), tiny.shape)
-        .adapter.weight.detach()
-        .clone()
-    )
-    again = taps(job("fitnets"), resnet3(), losses.stages(teacher(), tiny.shape), tiny.shape)
+    theirs = losses.stages(teacher(), tiny.shape)
+    begun = feature_pairs(job("fitnets"), resnet3(), theirs, tiny.shape).adapter.weight.detach().clone()
+    again = feature_pairs(job("fitnets"), resnet3(), theirs, tiny.shape)
     assert torch.equal(begun, again.adapter.weight)  # the seed decides, not what was drawn in between
     torch.manual_seed(0)
     student = resnet3()
-    learner = Learner(job("fitnets"), student, torch.device("cpu"), "fp32", 4, None, again)
-    told = Teacher(teacher(), tiny, torch.device("cpu"), "fp32").answer(torch.randn(8, *tiny.shape), again.teacher)
-    learner.step(torch.randn(8, *tiny.shape), torch.zeros(8, dtype=torch.int64), told)
+    cpu = torch.device("cpu")
+    learner = Learner(job("fitnets"), student, cpu, "fp32", 4, handling(student, tiny, "student"), None, again)
+    output = Teacher(teacher(), tiny, cpu, "fp32").answer(torch.randn(8, *tiny.shape), again.teacher)
+    learner.step(torch.randn(8, *tiny.shape), torch.zeros(8, dtype=torch.int64), output)
     assert not torch.equal(begun, again.adapter.weight)
 
 

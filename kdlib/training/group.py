@@ -1,0 +1,195 @@
+"""Many models in lockstep over one pass of the data, each ending exactly as it would alone."""
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from kdlib.data import Dataset, Split, augment, draws, normalise
+from kdlib.progress import Progress
+from kdlib.training.check import seed_draws
+from kdlib.training.checkpoint import Checkpoints, Stop, Stopped
+from kdlib.training.evaluation import blown_up, eval_batches, scores
+from kdlib.training.job import Outcome, derive
+from kdlib.training.learner import Learner
+from kdlib.training.teacher import Teacher, TeacherOutput
+from kdlib.training.workers import Workers
+
+
+def batches(n: int, batch_size: int) -> int:
+    """Number of batches an epoch; a last batch of one sample is dropped, for batch norm cannot train on it."""
+    return n // batch_size + (n % batch_size > 1)
+
+
+@dataclass(frozen=True)
+class Course:
+    """What all groups of a call share."""
+
+    dataset: Dataset
+    teacher: Teacher | None
+    order_seed: int
+    device: torch.device
+    checkpoints: Checkpoints | None
+    stop: Stop
+    bar: Progress
+
+
+class Group:
+    """Learners in lockstep, from their first batch or from a checkpoint's ``state`` to their outcomes.
+
+    It can be left between any two batches: ``epoch`` and ``batch`` say which comes next, and seeds all the rest.
+    """
+
+    def __init__(
+        self, learners: list[Learner], course: Course, workers: Workers, weight: float, state: dict[str, Any] | None
+    ):
+        self.learners, self.course, self.workers, self.weight = learners, course, workers, weight
+        self.recipe = learners[0].job.recipe
+        self.epoch, self.batch, self.seconds, self.epoch_seconds = 0, 0, 0.0, 0.0
+        self.batches = batches(len(course.dataset.train), self.recipe.batch_size)
+        self.labels = course.dataset.train.labels.to(course.device)
+        self.images = course.dataset.train.images.to(course.device)
+        losses = [learner.job.loss for learner in learners if learner.job.loss]
+        self.guided = bool(losses)
+        self.needs_logits = any(loss.needs_logits for loss in losses)
+        self.layers = sorted({name for learner in learners if learner.features for name in learner.features.teacher})
+        ids = [learner.job.id for learner in learners]
+        self.ids = ids if course.checkpoints and all(ids) else None
+        if state is not None:
+            self.epoch, self.batch = state["epoch"], state["batch"]
+            self.seconds, self.epoch_seconds = state["seconds"], state["epoch_seconds"]
+            for learner in learners:
+                learner.load_state_dict(state["learners"][learner.job.id])
+            self._advance(self.epoch * self.batches + self.batch)
+        self._clock = self._saved = time.perf_counter()
+
+    @property
+    def running(self) -> list[Learner]:
+        """The learners that have not diverged."""
+        return [learner for learner in self.learners if learner.diverged is None]
+
+    def run(self) -> list[Outcome]:
+        """Train to the end and return the outcomes."""
+        while self.epoch < self.recipe.epochs and self.running:
+            if self.batch < self.batches:
+                self._train_epoch()
+            self._validate()
+        self._advance((self.recipe.epochs - self.epoch) * self.batches)
+        return self._finish()
+
+    def forget(self) -> None:
+        """Remove the group's checkpoint."""
+        if self.ids:
+            self.course.checkpoints.path(self.ids).unlink(missing_ok=True)
+
+    def _train_epoch(self) -> None:
+        dataset, seed = self.course.dataset, self.course.order_seed
+        order = torch.randperm(len(self.labels), generator=_generator(seed, "order", self.epoch)).to(self.course.device)
+        numbers = draws(len(self.labels), derive(seed, "augment", self.epoch))
+        logits = self._teacher_logits()
+        learners = self.running
+        for index in order.split(self.recipe.batch_size)[self.batch : self.batches]:
+            self._pause()
+            batch = augment(self.images[index], self.recipe.augmentation, numbers[index.cpu()])
+            x, y = normalise(batch, dataset.mean, dataset.std), self.labels[index]
+            output = self._teacher_output(x, None if logits is None else logits[index])
+            self.workers.each(learners, lambda learner, x=x, y=y, output=output: learner.step(x, y, output))
+            self.batch += 1
+            self._advance(1)
+
+    def _teacher_logits(self) -> torch.Tensor | None:
+        """The teacher's logits of all images of this epoch, if a loss looks at them."""
+        if not self.needs_logits:
+            return None
+        self.course.bar.say(f"epoch {self.epoch + 1}/{self.recipe.epochs}, the teacher answers")
+        return self.course.teacher.epoch_logits(
+            self.recipe.augmentation, self.course.order_seed, self.epoch, between=self._pause
+        )
+
+    def _teacher_output(self, images: torch.Tensor, logits: torch.Tensor | None) -> TeacherOutput | None:
+        if not self.guided:
+            return None
+        if not self.layers:
+            return TeacherOutput(logits, {})
+        seed_draws(derive(self.course.order_seed, "maps", self.epoch, self.batch), self.course.device)
+        live = self.course.teacher.answer(images, self.layers)
+        return live if logits is None else TeacherOutput(logits, live.maps)
+
+    def _validate(self) -> None:
+        learners, val = self.running, self.course.dataset.val
+        for learner, logits in zip(learners, self._split_logits(learners, "val"), strict=True):
+            weights = None if learner.class_weights is None else learner.class_weights.cpu()
+            learner.close_epoch(scores(logits, val.labels, weights), self._elapsed())
+        best = max(learner.history[-1]["val_accuracy"] for learner in learners)
+        count = f"best of {len(learners)} " if len(learners) > 1 else ""
+        self.epoch, self.batch, self.epoch_seconds = self.epoch + 1, 0, 0.0
+        self.course.bar.say(f"epoch {self.epoch}/{self.recipe.epochs}, {count}val accuracy {best:.3f}")
+        if self.ids and self.course.checkpoints.every == 0:
+            self._save()
+
+    def _split_logits(self, learners: list[Learner], part: str, precision: str | None = None) -> list[torch.Tensor]:
+        split: Split = getattr(self.course.dataset, part)
+        rows: list[list[torch.Tensor]] = [[] for _ in learners]
+        for i, x in enumerate(eval_batches(split, self.course.dataset, self.course.device)):
+            self._pause()
+            found = self.workers.each(learners, lambda learner, x=x, i=i: learner.logits(x, part, i, precision))
+            for row, logits in zip(rows, found, strict=True):
+                row.append(logits.cpu())
+        return [torch.cat(row) for row in rows]
+
+    def _finish(self) -> list[Outcome]:
+        self._elapsed()
+        seconds, dataset = self.seconds, self.course.dataset
+        epochs = [learner.keep() for learner in self.learners]
+        # In fp32 whatever they trained in: bf16 logits tie, and a tie goes to the class of the lower index.
+        logits = self._split_logits(self.learners, "test", "fp32")
+        finished = zip(self.learners, epochs, logits, strict=True)
+        outcomes = [learner.finish(epoch, rows, dataset.test.labels) for learner, epoch, rows in finished]
+        own = sum(outcome.seconds for outcome in outcomes)
+        for learner, outcome in zip(self.learners, outcomes, strict=True):
+            weights = None if learner.class_weights is None else learner.class_weights.cpu()
+            outcome.groups = dataset.test.groups
+            outcome.diverged = outcome.diverged or blown_up(outcome.history, dataset.val, weights)
+            # What the group shares (data, teacher) is shared out in proportion to each model's own time.
+            outcome.seconds *= seconds / own
+            outcome.group_size, outcome.group_seconds = len(self.learners), seconds
+        return outcomes
+
+    def _pause(self) -> None:
+        """Between two batches: save what is due, and stop if that is asked for."""
+        stopping = self.course.stop.requested
+        if self.ids:
+            every = self.course.checkpoints.every
+            if stopping or (every and time.perf_counter() - self._saved >= every):
+                self._save()
+        if stopping:
+            where = f"stopped in epoch {min(self.epoch + 1, self.recipe.epochs)} of {self.recipe.epochs}"
+            raise Stopped(where, self.course.stop.signal)
+
+    def _save(self) -> None:
+        self._elapsed()
+        state = {
+            "epoch": self.epoch,
+            "batch": self.batch,
+            "seconds": self.seconds,
+            "epoch_seconds": self.epoch_seconds,
+            "learners": {learner.job.id: learner.state_dict() for learner in self.learners},
+        }
+        self.course.checkpoints.save(self.ids, state)
+        self._saved = time.perf_counter()
+
+    def _elapsed(self) -> float:
+        """Add up the time since it was last asked for; return the seconds of this epoch."""
+        now = time.perf_counter()
+        self.seconds += now - self._clock
+        self.epoch_seconds += now - self._clock
+        self._clock = now
+        return self.epoch_seconds
+
+    def _advance(self, batches: int) -> None:
+        self.course.bar.advance(self.weight * batches / self.recipe.epochs / self.batches)
+
+
+def _generator(seed: int, *words: str | int) -> torch.Generator:
+    return torch.Generator().manual_seed(derive(seed, *words))

@@ -1,0 +1,191 @@
+"""The teacher: frozen, its logits of an epoch computed in one order and kept in a store, its feature maps live."""
+
+import contextlib
+import copy
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from kdlib.data import Augmentation, Dataset, augment, draws, normalise
+from kdlib.losses import Response, Stage, stages, tapped
+from kdlib.training.check import handling, seed_draws
+from kdlib.training.evaluation import batch_of
+from kdlib.training.job import Job, derive
+from kdlib.training.precision import autocast, choose
+
+
+@dataclass(frozen=True)
+class FeaturePairs:
+    """Which feature maps a loss compares, (student's layer, teacher's layer) each, and the module between them."""
+
+    pairs: tuple[tuple[str, str], ...]
+    adapter: nn.Module | None
+
+    @property
+    def student(self) -> tuple[str, ...]:
+        """Names of the student's layers."""
+        return tuple(ours for ours, _ in self.pairs)
+
+    @property
+    def teacher(self) -> tuple[str, ...]:
+        """Names of the teacher's layers."""
+        return tuple(theirs for _, theirs in self.pairs)
+
+
+def feature_pairs(
+    job: Job, student: nn.Module, theirs: list[Stage], shape: tuple[int, int, int]
+) -> FeaturePairs | None:
+    """Return what the job's loss compares on images of ``shape`` (C, H, W); None for a loss on logits.
+
+    ``theirs``: the teacher's stages. The adapter's weights draw from the job's seed, whatever was drawn before. Raises
+    ``UserError`` for layers that the models have not.
+    """
+    if job.loss is None or not job.loss.needs_features:
+        return None
+    ours = stages(student, shape)
+    pairs = job.loss.pair(ours, theirs)
+    first, second = ({stage.name: stage.shape for stage in of} for of in (ours, theirs))
+    torch.manual_seed(derive(job.seed, job.role, "adapter"))
+    adapter = job.loss.adapter([first[name] for name, _ in pairs], [second[name] for _, name in pairs])
+    return FeaturePairs(pairs, adapter)
+
+
+@dataclass(frozen=True)
+class TeacherOutput:
+    """What the teacher answered to one batch: logits (B, K) and feature maps (B, C, H, W) by layer."""
+
+    logits: torch.Tensor
+    maps: dict[str, torch.Tensor]
+
+    def response(self, pairs: FeaturePairs | None) -> Response:
+        """Return the part that a loss on these pairs looks at."""
+        return Response(self.logits, tuple(self.maps[name] for name in pairs.teacher) if pairs else ())
+
+
+class TeacherStore:
+    """A teacher's logits on disk, one file of fp32 numbers an epoch, mapped into memory when they are read.
+
+    ``folder`` is shared by all teachers; ``teacher`` names this one. The files of a folder take up to ``limit`` bytes:
+    for new ones the longest unused of other trainings go, and what does not fit is not kept. What is damaged, or cannot
+    be written, is computed anew: the store changes no number.
+    """
+
+    def __init__(self, folder: Path, teacher: str, limit: int):
+        self.folder, self.teacher, self.limit = folder, teacher, limit
+
+    def path(self, key: dict, epoch: int | None) -> Path:
+        """Return the file of an epoch (None: of images that never change); ``key`` says what the logits depend on."""
+        digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
+        return self.folder / self.teacher / digest / ("plain.npy" if epoch is None else f"{epoch}.npy")
+
+    def read(self, path: Path, shape: tuple[int, int]) -> torch.Tensor | None:
+        """Return the logits of a file, float32 (N, K); None where it is not there, or not whole."""
+        try:
+            found = np.load(path, mmap_mode="c", allow_pickle=False)
+            os.utime(path)
+        except (OSError, ValueError, EOFError):
+            return None
+        return torch.from_numpy(found) if found.shape == shape and found.dtype == np.float32 else None
+
+    def write(self, path: Path, logits: torch.Tensor) -> None:
+        """Keep the logits of an epoch, whole or not at all, where there is room."""
+        aside = path.with_name(f".{path.name}.{os.getpid()}")
+        try:
+            if self._make_room(logits.numel() * 4 + 256, path.parent):
+                path.parent.mkdir(parents=True, exist_ok=True)
+                with open(aside, "wb") as file:
+                    np.save(file, logits.numpy())
+                os.replace(aside, path)
+        except OSError:  # a full disk, or a folder that somebody is deleting
+            with contextlib.suppress(OSError):
+                aside.unlink()
+
+    def _make_room(self, size: int, own: Path) -> bool:
+        files = sorted((file.stat().st_mtime, file.stat().st_size, file) for file in self.folder.rglob("*.npy"))
+        free = self.limit - sum(taken for _, taken, _ in files)
+        for _, taken, file in files:
+            # Each epoch is read once in a training's turn: of its own the oldest would be the next to be needed.
+            if free < size <= self.limit and file.parent != own:
+                file.unlink(missing_ok=True)
+                free += taken
+        return free >= size
+
+
+class Teacher:
+    """A frozen copy of the teacher in eval mode, asked about the training images of one data set."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        dataset: Dataset,
+        device: torch.device,
+        precision: str,
+        store: TeacherStore | None = None,
+    ):
+        self.precision = choose(model, device, precision)
+        self.model = copy.deepcopy(model).to(device)
+        self.handling = handling(self.model, dataset, "the teacher", precision=self.precision, trains=False)
+        self.model.eval().requires_grad_(False)
+        self.dataset, self.device, self.store = dataset, device, store
+        self._plain: torch.Tensor | None = None
+
+    # Not inference_mode: what it makes cannot be kept for a student's backward pass, and would be copied for each.
+    @torch.no_grad()
+    def answer(self, images: torch.Tensor, layers: Iterable[str] = ()) -> TeacherOutput:
+        """Return logits, float32, and the maps of ``layers`` for normalised images (B, C, H, W)."""
+        with autocast(self.device, self.precision), tapped(self.model, layers) as maps:
+            logits = self.model(self.handling.take(images, "the teacher")).float()
+        return TeacherOutput(logits, dict(maps))
+
+    def epoch_logits(
+        self, augmentation: Augmentation, seed: int, epoch: int, between: Callable[[], None] = lambda: None
+    ) -> torch.Tensor:
+        """Return logits of all training images as they look in an epoch, float32 (N, K), in the data set's order.
+
+        They are computed in batches of a fixed size, whatever the students' batches, or taken from the store: equal to
+        the bit. ``seed`` is that of the augmentation; ``between`` is called before each batch.
+        """
+        if not augmentation.active:
+            if self._plain is None:
+                self._plain = self._kept(augmentation, 0, None, between)
+            return self._plain
+        return self._kept(augmentation, seed, epoch, between)
+
+    def _kept(self, augmentation: Augmentation, seed: int, epoch: int | None, between) -> torch.Tensor:
+        if self.store is None:
+            return self._computed(augmentation, seed, epoch, between).to(self.device)
+        key = {
+            "data": self.dataset.fingerprint,
+            "augmentation": asdict(augmentation),
+            "seed": seed,
+            "precision": self.precision,
+            "device": self.device.type,
+            "threads": torch.get_num_threads(),
+            "batch": batch_of(self.dataset),
+        }
+        path = self.store.path(key, epoch)
+        found = self.store.read(path, (len(self.dataset.train), self.dataset.num_classes))
+        if found is None:
+            found = self._computed(augmentation, seed, epoch, between)
+            self.store.write(path, found)
+        return found.to(self.device)
+
+    def _computed(self, augmentation: Augmentation, seed: int, epoch: int | None, between) -> torch.Tensor:
+        images, size = self.dataset.train.images, batch_of(self.dataset)
+        numbers = draws(len(images), derive(seed, "augment", epoch)) if augmentation.active else None
+        rows = []
+        for start in range(0, len(images), size):
+            between()
+            seed_draws(derive(seed, "teacher", epoch, start), self.device)
+            batch = images[start : start + size].to(self.device)
+            if numbers is not None:
+                batch = augment(batch, augmentation, numbers[start : start + size])
+            rows.append(self.answer(normalise(batch, self.dataset.mean, self.dataset.std)).logits.cpu())
+        return torch.cat(rows)

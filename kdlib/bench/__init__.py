@@ -10,6 +10,7 @@ from kdlib.errors import UserError, did_you_mean
 BENCHES = {
     "kd-step": "kdlib.bench.kd_step",
     "grid": "kdlib.bench.grid",
+    "store": "kdlib.bench.store",
     "prune": "kdlib.bench.prune",
     "limit": "kdlib.bench.limit",
     "growth": "kdlib.bench.growth",

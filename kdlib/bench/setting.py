@@ -145,9 +145,14 @@ def jobs(setting: Setting, points: Sequence[tuple[float, float]]) -> list[traini
     ]
 
 
-def distill(setting: Setting, points: Sequence[tuple[float, float]], seed: int = 0) -> list[training.Outcome]:
+def distill(
+    setting: Setting,
+    points: Sequence[tuple[float, float]],
+    seed: int = 0,
+    teacher_store: training.TeacherStore | None = None,
+) -> list[training.Outcome]:
     """Run kdlib's side: one student for each point, in lockstep, validation after each epoch, one test at the end."""
-    options = {"order_seed": seed, "device": setting.device.type, "progress": Silent()}
+    options = {"order_seed": seed, "device": setting.device.type, "progress": Silent(), "teacher_store": teacher_store}
     return training.distill(setting.teacher, jobs(setting, points), setting.dataset, **options)
 
 

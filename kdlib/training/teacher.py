@@ -5,6 +5,7 @@ import copy
 import hashlib
 import json
 import os
+import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,6 +20,9 @@ from kdlib.training.check import handling, seed_draws
 from kdlib.training.evaluation import batch_of
 from kdlib.training.job import Job, derive
 from kdlib.training.precision import autocast, choose
+
+
+_MANY = 1000  # training images from which on fusing pays
 
 
 @dataclass(frozen=True)
@@ -135,6 +139,9 @@ class Teacher:
         self.model.eval().requires_grad_(False)
         self.dataset, self.device, self.store = dataset, device, store
         self._plain: torch.Tensor | None = None
+        self.fused: Callable[[torch.Tensor], torch.Tensor] | None = None
+        if device.type == "cpu" and self.precision == "fp32" and len(dataset.train) >= _MANY:
+            self.fused = fused(self.model, normalise(dataset.train.images[:32], dataset.mean, dataset.std))
 
     # Not inference_mode: what it makes cannot be kept for a student's backward pass, and would be copied for each.
     @torch.no_grad()
@@ -167,6 +174,7 @@ class Teacher:
             "seed": seed,
             "precision": self.precision,
             "device": self.device.type,
+            "fused": self.fused is not None,
             "threads": torch.get_num_threads(),
             "batch": batch_of(self.dataset),
         }
@@ -187,5 +195,31 @@ class Teacher:
             batch = images[start : start + size].to(self.device)
             if numbers is not None:
                 batch = augment(batch, augmentation, numbers[start : start + size])
-            rows.append(self.answer(normalise(batch, self.dataset.mean, self.dataset.std)).logits.cpu())
+            x = normalise(batch, self.dataset.mean, self.dataset.std)
+            with torch.no_grad():
+                rows.append(self.fused(x.contiguous()) if self.fused else self.answer(x).logits.cpu())
         return torch.cat(rows)
+
+
+def fused(model: nn.Module, images: torch.Tensor) -> Callable[[torch.Tensor], torch.Tensor] | None:
+    """Return a model in eval mode with batch norms and activations joined to its convolutions, for fp32 on a CPU.
+
+    oneDNN then answers up to twice as fast, most where it has AVX-512. None where the model cannot be traced, or does
+    not give on ``images``, (B, C, H, W), what it gave before.
+    """
+    subject = copy.deepcopy(model).to(memory_format=torch.contiguous_format)
+    images = images.contiguous()
+    try:
+        with warnings.catch_warnings(), torch.no_grad(), torch.random.fork_rng(devices=[]):
+            warnings.simplefilter("ignore")  # torch.jit is on its way out; what takes its place needs a compiler
+            warnings.simplefilter("error", torch.jit.TracerWarning)
+            torch.manual_seed(0)
+            expected = model(images.clone())
+            found = torch.jit.trace(subject, images[:2].clone(), check_trace=False)
+            found = torch.jit.optimize_for_inference(found)
+            torch.manual_seed(0)
+            answer = found(images.clone())
+        near = 1e-4 * expected.abs().max().item()
+        return found if torch.allclose(answer, expected, rtol=1e-3, atol=near) else None
+    except Exception:  # a model of the user's own, and a compiler's, may raise anything
+        return None

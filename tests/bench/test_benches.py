@@ -18,13 +18,14 @@ from kdlib.bench import (
     limit,
     prune,
     setting,
+    store,
     timing,
     torchdistill_box,
     watch,
 )
 from kdlib.cli import main
 from kdlib.errors import UserError
-from kdlib.training import evaluation, loop
+from kdlib.training import evaluation, group
 
 HERE = Asked(device="cpu")
 OPTIONS = {"batch_size": 16, "workers": 0}
@@ -66,6 +67,13 @@ def test_a_grid():
     assert row["seconds for the grid"] == pytest.approx(3 * 64 / row["students × images/s"])
 
 
+def test_the_teacher_store():
+    nets = {"teacher": "cnn2", "images": 80, "test": 20, "students": (("cnn2", "sgd", 0.1),)}
+    result = store.run(HERE, store.Size(epochs=2, rounds=2, options=OPTIONS, **nets))
+    check(result)
+    assert [row["store"] for row in result["rows"]] == ["no store", "store empty", "store full"]
+
+
 def test_pruning(monkeypatch):
     # What a process of its own does is tested with timing.
     monkeypatch.setattr(timing, "peak_of", lambda job, *arguments: (job(*arguments)(), 1.0))
@@ -102,12 +110,12 @@ def test_work_is_two_flops_a_mac_and_three_times_that_in_training():
 
 
 def test_nothing_that_was_wrapped_stays_wrapped(tiny):
-    before = loop.augment, loop.normalise, evaluation.normalise, torch.Tensor.backward
+    before = group.augment, group.normalise, evaluation.normalise, torch.Tensor.backward
     with watch.watching(torch.device("cpu")) as clock:
-        assert loop.augment is not before[0]
+        assert group.augment is not before[0]
     with contextlib.suppress(ZeroDivisionError), watch.watching(torch.device("cpu")):
         raise ZeroDivisionError
-    assert (loop.augment, loop.normalise, evaluation.normalise, torch.Tensor.backward) == before
+    assert (group.augment, group.normalise, evaluation.normalise, torch.Tensor.backward) == before
     job = training.Job(lambda: setting.student("cnn2", tiny), training.Recipe(epochs=1, batch_size=16))
     training.fit(job, tiny, device="cpu", precision="fp32")
     assert not clock.seconds

@@ -7,9 +7,11 @@ import torch
 from small import Pixels, assert_same, batchnorm, dropout, linear, mlp, trained_statistics
 from torch import nn
 
+from kdlib import models
 from kdlib.data import Augmentation
 from kdlib.losses import weighted_kl
-from kdlib.training import Job, Recipe, distill, train
+from kdlib.training import Job, Recipe, distill, teacher, train
+from kdlib.training.teacher import fused
 
 RECIPE = Recipe(lr=0.01, batch_size=16, epochs=2)
 # Active, but it changes no pixel: the amount is far below one grey level.
@@ -138,3 +140,65 @@ def test_distillation_takes_the_student_to_its_teacher(tiny):
     agree = (wrong.logits.argmax(dim=1) == (wrong.labels + 1) % 4).float().mean()
     assert agree == 1
     assert wrong.metrics["test_accuracy"] == 0
+
+
+# Fused for the CPU
+
+
+def batch(count: int = 32, size: int = 32) -> torch.Tensor:
+    return torch.randn(count, 3, size, size, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize("name", ["resnet18_light", "conv3", "cnn2", "mobilenetv2_fc"])
+def test_a_fused_teacher_says_the_same(name):
+    torch.manual_seed(0)
+    model = models.build(name, 10).eval().requires_grad_(False)
+    images = batch(77)
+    quick = fused(model, images[:32])
+    assert quick is not None
+    with torch.no_grad():
+        assert torch.allclose(quick(images), model(images), rtol=1e-3, atol=1e-4)
+        assert torch.equal(quick(images), quick(images))
+
+
+class Moody(nn.Module):
+    """Does one thing with bright images and another with dark ones: a trace would know one of them."""
+
+    def __init__(self):
+        super().__init__()
+        self.net = models.build("cnn2", 10)
+
+    def forward(self, x):
+        return self.net(x) if x.mean() > 0 else -self.net(x)
+
+
+class Counting(nn.Module):
+    """Answers by how many images there are."""
+
+    def __init__(self):
+        super().__init__()
+        self.net = models.build("cnn2", 10)
+
+    def forward(self, x):
+        return self.net(x) * int(len(x))
+
+
+@pytest.mark.parametrize("build", [Moody, Counting])
+def test_what_cannot_be_traced_stays_as_it_is(build):
+    assert fused(build().eval(), batch()) is None
+
+
+def test_many_images_are_answered_fused_and_the_bits_do_not_depend_on_the_store(make_tiny, tmp_path, monkeypatch):
+    dataset = make_tiny(train=1000)
+    recipe = with_epochs(RECIPE, 1, Augmentation(flip=True))
+    calls = []
+    monkeypatch.setattr(teacher, "fused", lambda *words: (calls.append(1), fused(*words))[1])
+    asked = [Job(mlp, dataclasses.replace(recipe, batch_size=100), loss=LOSS)]
+    store = teacher.TeacherStore(tmp_path, "t", 10**9)
+    plain, empty, full = (
+        distill(trained_statistics(), asked, dataset, precision="fp32", teacher_store=s)[0]
+        for s in (None, store, store)
+    )
+    assert len(calls) == 3
+    assert_same(plain, empty)
+    assert_same(plain, full)

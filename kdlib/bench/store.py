@@ -14,9 +14,9 @@ from kdlib.progress import Progress
 TITLE = "The teacher's logits kept: a student added later"
 WITHOUT, EMPTY, FULL = "no store", "store empty", "store full"
 NOTES = [
-    "A student distilled on augmented images without a store, with an empty one, which it fills, and with a full one, as a "
-    "second column, another temperature or loss, or a student added later finds it. All three end alike to the bit in "
-    "fp32; the images are augmented in all.",
+    "A student distilled on augmented images without a store, with an empty one, which it fills, and with a full one, "
+    "as a second column, another temperature or loss, or a student added later finds it. All three end alike, in fp32 "
+    "to the bit.",
 ]
 
 

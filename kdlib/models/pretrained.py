@@ -1,4 +1,4 @@
-"""Start from weights that exist: torchvision's ImageNet ones, a checkpoint file, a model trained before."""
+"""Start from weights that exist: ImageNet ones, a checkpoint file, a model trained before."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ import torch
 from torch import nn
 
 from kdlib.errors import UserError, did_you_mean
+from kdlib.models import from_timm
+from kdlib.models.registry import build
 
 # Registered models whose features are a torchvision backbone's, by torchvision's own name for it.
 BACKBONES = {
@@ -27,18 +29,23 @@ State = dict[str, torch.Tensor]
 
 
 def imagenet_name(model: str) -> str:
-    """Return which of torchvision's ImageNet weights belong to a model, such as ``ResNet18_Weights.IMAGENET1K_V1``.
+    """Return which ImageNet weights belong to a model, such as ``ResNet18_Weights.IMAGENET1K_V1``.
 
-    ``model``: a registered name or ``torchvision.models:<builder>``. Raises ``UserError`` for a model without any.
+    ``model``: a registered name, ``timm/NAME`` or ``torchvision.models:<builder>``. Raises ``UserError`` for a model
+    without any.
     """
+    if model.startswith(from_timm.PREFIX):
+        return from_timm.weights_name(model.removeprefix(from_timm.PREFIX))
     return str(_imagenet(model))
 
 
 def imagenet(model: str) -> State:
-    """Return torchvision's ImageNet weights of a model's backbone, from its cache or the network.
+    """Return the ImageNet weights of a model or its backbone: from a package, torchvision's cache, or the network.
 
     Raises ``UserError`` where they cannot be had; it names the file and where torchvision looks for it.
     """
+    if model.startswith(from_timm.PREFIX):
+        return from_timm.weights(model.removeprefix(from_timm.PREFIX))
     from torchvision.models import get_model
 
     weights = _imagenet(model)
@@ -53,6 +60,20 @@ def imagenet(model: str) -> State:
             f"ImageNet weights {file} cannot be had ({reason}): put the file into {folder}, "
             "or say weights=source (a source task trained here) or weights=PATH"
         ) from None
+
+
+def head_of(model: str) -> str:
+    """Return the module of a model that classifies: timm's word for its own, else the last child with a linear layer.
+
+    Raises ``UserError`` for a model that has none.
+    """
+    if model.startswith(from_timm.PREFIX):
+        return from_timm.head(model.removeprefix(from_timm.PREFIX))
+    children = build(model, 2).named_children()
+    found = [name for name, child in children if any(isinstance(m, nn.Linear) for m in child.modules())]
+    if not found:
+        raise UserError(f"model {model!r} has no linear layer that classifies, and so no head to begin anew")
+    return found[-1]
 
 
 def _backbone(model: str) -> str:

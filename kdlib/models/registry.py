@@ -6,12 +6,14 @@ import inspect
 import sys
 from collections.abc import Callable
 from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 from types import ModuleType
 
 from torch import nn
 
 from kdlib.errors import UserError, did_you_mean
+from kdlib.models import from_timm
 
 Builder = Callable[..., nn.Module]
 _BUILDERS: dict[str, Builder] = {}
@@ -34,12 +36,14 @@ def names() -> list[str]:
 
 
 def check(name: str) -> Builder:
-    """Return the builder behind a registered name or a dotted path such as ``mypkg.models:build``.
+    """Return the builder behind a registered name, ``timm/NAME`` or a dotted path such as ``mypkg.models:build``.
 
     Raises ``UserError`` for a name that leads to no builder.
     """
     if name in _BUILDERS:
         return _BUILDERS[name]
+    if name.startswith(from_timm.PREFIX):
+        return from_timm.builder(name.removeprefix(from_timm.PREFIX))
     if ":" in name:
         module, _, attribute = name.partition(":")
         try:
@@ -50,7 +54,8 @@ def check(name: str) -> Builder:
         if not callable(builder):
             raise UserError(f"model {name!r} is not callable; name a function that takes num_classes")
         return builder
-    raise UserError(f"unknown model {name!r}; {did_you_mean(name, names())} (or a path like mypkg.models:build)")
+    hint = did_you_mean(name, names())
+    raise UserError(f"unknown model {name!r}; {hint} (or timm/NAME, or a path like mypkg.models:build)")
 
 
 def build(name: str, num_classes: int, in_channels: int = 3) -> nn.Module:
@@ -87,13 +92,16 @@ def code(name: str, num_classes: int, in_channels: int) -> dict[str, str] | None
     in a record name. What is cached holds for the life of a process, as imported code does.
     """
     builder = check(name)
-    if getattr(builder, "__module__", "").startswith("kdlib."):
+    if getattr(builder, "__module__", "").startswith("kdlib.") and not name.startswith(from_timm.PREFIX):
         return None
     model = build(name, num_classes, in_channels)
     shapes = [f"{key} {tuple(p.shape)}" for key, p in model.named_parameters()]
+    found = {"parameters": _digest("\n".join(shapes).encode())}
+    if name.startswith(from_timm.PREFIX):
+        # Its files import each other by the hundred: the version says what they hold.
+        return found | {"timm": version("timm")}
     classes = {type(module).__module__ for module in model.modules()}
-    source = _source({name.partition(":")[0], getattr(builder, "__module__", ""), *classes})
-    return {"parameters": _digest("\n".join(shapes).encode()), "source": source}
+    return found | {"source": _source({name.partition(":")[0], getattr(builder, "__module__", ""), *classes})}
 
 
 def _source(modules: set[str]) -> str:

@@ -72,6 +72,7 @@ class Parameters(BaseModel):
     precision: Annotated[Literal["auto", "bf16", "fp32"] | None, Blank] = None
     dataset: Annotated[str | None, Blank] = None
     image_size: Annotated[int | None, Blank] = Field(None, ge=8)
+    input_size: Annotated[int | None, Blank] = Field(None, ge=8)
     train_size: Annotated[int | None, Blank] = Field(None, ge=2)
     test_size: Annotated[int | None, Blank] = Field(None, ge=1)
     download: bool = False

@@ -57,7 +57,7 @@ Compared = Iterator[tuple[str, str, Run, str | None]]
 
 def _transfers(settings: Settings, dataset: data.Dataset, source: data.Dataset | None) -> Compared:
     transfer = settings.study.transfer
-    common = {"precision": settings.precision, "dataset": dataset}
+    common = {"precision": settings.precision, "dataset": dataset, "input_size": settings.input_size}
     for seed in settings.seeds:
         weights = _weights_of(settings, transfer.model, seed, source)
         if isinstance(weights, Run):
@@ -73,7 +73,7 @@ def _transfers(settings: Settings, dataset: data.Dataset, source: data.Dataset |
 
 def _prunings(settings: Settings, dataset: data.Dataset, source: data.Dataset | None) -> Compared:
     asked = settings.pruning
-    common = {"precision": settings.precision, "dataset": dataset}
+    common = {"precision": settings.precision, "dataset": dataset, "input_size": settings.input_size}
     (column, recipe_), *_ = settings.recipes.items()
     for i, seed in enumerate(settings.seeds):
         original = _original(settings, seed, common)
@@ -121,14 +121,15 @@ def _weights_of(settings: Settings, model: str, seed: int, source: data.Dataset 
     """What a model starts from: the run of the source task, ImageNet weights, or a checkpoint."""
     if settings.weights == "source":
         seed = seed if settings.source_seed is None else settings.source_seed
-        return Run(model, settings.source_recipe, seed, settings.precision, source, role="source")
+        common = {"precision": settings.precision, "dataset": source, "input_size": settings.input_size}
+        return Run(model, settings.source_recipe, seed, **common, role="source")
     if settings.weights == "imagenet":
         return Weights(models.imagenet_name(model))
     return settings.weights
 
 
 def _distillations(settings: Settings, dataset: data.Dataset, source: data.Dataset | None) -> Compared:
-    common = {"precision": settings.precision, "dataset": dataset}
+    common = {"precision": settings.precision, "dataset": dataset, "input_size": settings.input_size}
 
     def start(model: str, seed: int) -> dict[str, Any]:
         begin = settings.study.starts.get(model)

@@ -36,6 +36,7 @@ class Run:
     outside. ``open``: the modules that are trained; None means all. ``prune``: the run of ``weights`` is pruned so; a
     run that starts from a pruned one has its channels. Without a ``recipe`` nothing is trained, only tested. ``role``:
     ``teacher``, ``student`` or ``source``; it seeds as the seed does, so that a student is never its teacher's twin.
+    ``input_size``: the side, in pixels, to which the model resizes its images; None leaves them as they are.
     """
 
     model: str
@@ -50,6 +51,7 @@ class Run:
     open: tuple[str, ...] | None = None
     prune: pruning.Spec | None = None
     role: str = "student"
+    input_size: int | None = None
 
     @cached_property
     def config(self) -> dict[str, Any]:
@@ -68,6 +70,8 @@ class Run:
             start["open"] = list(self.open)
         if self.pruning is not None:
             start["pruning"] = asdict(self.pruning)
+        if self.input_size is not None:
+            start["input_size"] = self.input_size
         if code := models.code(self.model, self.dataset.num_classes, self.dataset.shape[0]):
             start["code"] = code
         return {
@@ -108,6 +112,7 @@ class Run:
     def build(self):
         """Return the model, freshly initialised and with all its channels; what is not trained is frozen."""
         model = models.build(self.model, self.dataset.num_classes, self.dataset.shape[0])
+        models.adapt(model, self.model, self.dataset.mean, self.dataset.std, self.input_size)
         if self.open is not None:
             models.open_only(model, self.open)
         return model
@@ -119,7 +124,7 @@ class Run:
         """
         if self.loss is None or not self.loss.needs_features:
             return ()
-        key = (self.model, self.teacher.model, self.dataset.shape, self.dataset.num_classes, self.loss)
+        key = (self.model, self.teacher.model, self.dataset.shape, self.dataset.num_classes, self.input_size, self.loss)
         if key not in _paired:
             student, teacher = (losses.stages(run.build(), run.dataset.shape) for run in (self, self.teacher))
             _paired[key] = self.loss.pair(student, teacher)
@@ -157,7 +162,7 @@ _paired: dict[tuple, tuple[tuple[str, str], ...]] = {}
 
 
 def _macs(run: Run) -> int:
-    key = (run.model, run.dataset.shape, run.dataset.num_classes)
+    key = (run.model, run.dataset.shape, run.dataset.num_classes, run.input_size)
     if key not in _counted:
         _counted[key] = forward_macs(run.build(), run.dataset.shape)
     return _counted[key]

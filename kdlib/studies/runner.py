@@ -37,13 +37,9 @@ class Place:
     folder: Path
     device: str
     options: Options
+    checkpoints: Checkpoints
     stop: Stop
     bar: Progress
-
-    @property
-    def checkpoints(self) -> Checkpoints:
-        """The groups in training."""
-        return Checkpoints(self.folder / ".training", self.options.checkpoint_every)
 
     def teacher_store(self, teacher: Run) -> TeacherStore | None:
         """The logits of a teacher."""
@@ -120,16 +116,16 @@ def execute(
     resolved = resolve_device(device)
     for run in {_checked_by(run): run for run in plan.runs.values()}.values():
         _check(run, bool(todo), resolved)
+    checkpoints = Checkpoints(folder / ".training", options.checkpoint_every)
     if todo:
         records.sweep(folder)
         work = groups(plan, todo)
         with Progress(sum(group.flops() for group in work) / 1e12, "training") as bar, stop.on_signals():
-            place = Place(folder, str(resolved), options, stop, bar)
-            place.checkpoints.sweep(lambda id: records.read(folder, id) is not None)
+            place = Place(folder, str(resolved), options, checkpoints, stop, bar)
             for i, group in enumerate(work):
                 stop.check(f"stopped after {i} of {len(work)} groups of runs")
                 _do(group, place)
-            place.checkpoints.sweep(lambda id: records.read(folder, id) is not None)
+    checkpoints.sweep(lambda id: records.read(folder, id) is not None)
     return {id: records.read(folder, id) for id in plan.runs}
 
 

@@ -90,8 +90,8 @@ class Profile(Strict):
     ``recipe`` overrides every column's recipe; ``teacher_recipe`` trains one teacher for all columns; with
     ``teacher_seed`` all seeds share the teacher of that seed, else each seed trains its own; in a pruning study both
     are those of the unpruned model. ``weights``: where models that start from weights have them, ``imagenet``,
-    ``source`` (then ``source`` is the task) or ``scratch``: from none. ``columns``, ``teacher``, ``students``,
-    ``points`` and fields of ``pruning`` take the place of the study's.
+    ``source`` (then ``source`` is the task) or ``scratch``: from none. ``input_size``: the pixels a side to which every
+    model resizes its images. ``columns``, ``teacher``, ``students``, ``points``, ``pruning`` replace the study's.
     """
 
     data: DataSpec
@@ -104,6 +104,7 @@ class Profile(Strict):
     points: list[Point] | None = None
     seeds: list[int] = [0]
     precision: str = "auto"
+    input_size: int | None = None
     weights: Literal["imagenet", "source", "scratch"] = "imagenet"
     source: Source | None = None
     pruning: dict[str, Any] = {}

@@ -31,6 +31,7 @@ class Settings:
     source: schema.DataSpec | None
     source_recipe: training.Recipe | None
     source_seed: int | None
+    input_size: int | None = None
     pruning: schema.Pruning | None = None
     taps: list[str] | None = None
 
@@ -63,6 +64,7 @@ def settle(parameters: Parameters) -> Settings:
     """Apply profile and parameters to the study; raises ``UserError`` for names and values that do not fit."""
     study = schema.load(parameters.study)
     check_applies(study, parameters)
+    study = _with_models(study, parameters)
     if parameters.profile not in study.profiles:
         known = ", ".join(study.profiles)
         raise UserError(f"study {study.name} has no profile {parameters.profile!r}; it has {known}")
@@ -97,6 +99,7 @@ def settle(parameters: Parameters) -> Settings:
         seeds=parameters.seeds if parameters.seeds is not None else profile.seeds,
         precision=parameters.precision or profile.precision,
         **starting(study, profile, parameters),
+        input_size=parameters.input_size or profile.input_size,
         pruning=asked_pruning,
         taps=parameters.taps,
     )
@@ -107,6 +110,36 @@ def settle(parameters: Parameters) -> Settings:
     if settings.taps and not any(loss.needs_features for loss in asked_losses):
         raise UserError("parameter taps does nothing: no loss here looks at features; say loss=sp, at or another")
     return settings
+
+
+def _with_models(study: schema.Study, parameters: Parameters) -> schema.Study:
+    """Return the study with the caller's models in the place of its own, where those start from weights.
+
+    Which module is the head, and so begins anew, is looked up; of the choices of open layers only those by meaning
+    hold for another model: the head, all of it, and from scratch.
+    """
+    model = parameters.model
+    if study.transfer and model and model != study.transfer.model:
+        models.check(model)
+        head, kept = models.head_of(model), {}
+        for name, variant in study.transfer.variants.items():
+            if variant.open is None or variant.open == [study.transfer.head]:
+                kept[name] = variant.model_copy(update={"open": variant.open and [head]})
+        transfer = study.transfer.model_copy(update={"model": model, "head": head, "variants": kept})
+        return study.model_copy(update={"transfer": transfer})
+    if study.pruning and model and model != study.pruning.model:
+        models.check(model)
+        return study.model_copy(update={"pruning": study.pruning.model_copy(update={"head": models.head_of(model)})})
+    if study.starts:
+        own = next(iter(study.starts.values()))
+        starts = dict(study.starts)
+        for model in filter(None, (parameters.teacher, *(parameters.students or []))):
+            if model not in starts:
+                models.check(model)
+                head = models.head_of(model)
+                starts[model] = schema.Start(head=head, open=own.open and [head])
+        return study.model_copy(update={"starts": starts})
+    return study
 
 
 def starting(study: schema.Study, profile: schema.Profile, parameters: Parameters) -> dict[str, Any]:
@@ -161,7 +194,7 @@ def idle_parameters(study: schema.Study) -> dict[str, str]:
         idle |= {name: "say model, the network that is pruned" for name in ("teacher", "students")}
         idle |= {name: "it has one column" for name in ("columns",)}
         return idle | {name: "it has no source task" for name in _SOURCE}
-    idle |= {name: "it prunes nothing" for name in pruning_schema.PARAMETERS}
+    idle |= {name: "it prunes nothing" for name in pruning_schema.PARAMETERS if name != "model" or not study.transfer}
     if not (study.transfer or study.starts):
         idle |= {name: "its models start from no weights" for name in ("weights", *_SOURCE)}
     return idle

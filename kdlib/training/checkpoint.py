@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import signal
@@ -117,7 +118,7 @@ class Checkpoints:
         for aside in self.folder.glob(".*.pt.*"):
             if not Path(f"/proc/{aside.name.rsplit('.', 1)[1]}").exists():
                 aside.unlink(missing_ok=True)
-        if self.folder.is_dir() and not any(self.folder.iterdir()):
+        with contextlib.suppress(OSError):  # not there, or not empty
             self.folder.rmdir()
 
 

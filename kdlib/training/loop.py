@@ -77,7 +77,7 @@ def train(
             guide = Teacher(teacher, dataset, place, precision, teacher_store)
         features = _features(jobs, models, dataset, guide)
         limit = memory.available(place) if memory_limit is None else memory_limit
-        small = [forward_macs(model, dataset.shape) < SMALL for model in models]
+        small = [_small(model, dataset) for model in models]
         course = Course(dataset, guide, order_seed, place, checkpoints, stop or Stop(), bar)
         steps = jobs[0].recipe.epochs * batches(len(dataset.train), jobs[0].recipe.batch_size)
         weights = [_class_weights(job, dataset, place) for job in jobs]
@@ -170,6 +170,14 @@ def _features(
     needed = any(job.loss and job.loss.needs_features for job in jobs)
     theirs = stages(teacher.model, dataset.shape) if needed else []
     return [feature_pairs(job, model, theirs, dataset.shape) for job, model in zip(jobs, models, strict=True)]
+
+
+def _small(model: nn.Module, dataset: Dataset) -> bool:
+    """Whether a step of the model gains little from a second thread."""
+    try:
+        return forward_macs(model, dataset.shape) < SMALL
+    except Exception:  # counting copies the model, which not every one allows
+        return False
 
 
 def _resumable(

@@ -8,6 +8,7 @@ import os
 import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,6 @@ from kdlib.training.check import handling, seed_draws
 from kdlib.training.evaluation import batch_of
 from kdlib.training.job import Job, derive
 from kdlib.training.precision import autocast, choose
-
 
 _MANY = 1000  # training images from which on fusing pays
 
@@ -139,9 +139,6 @@ class Teacher:
         self.model.eval().requires_grad_(False)
         self.dataset, self.device, self.store = dataset, device, store
         self._plain: torch.Tensor | None = None
-        self.fused: Callable[[torch.Tensor], torch.Tensor] | None = None
-        if device.type == "cpu" and self.precision == "fp32" and len(dataset.train) >= _MANY:
-            self.fused = fused(self.model, normalise(dataset.train.images[:32], dataset.mean, dataset.std))
 
     # Not inference_mode: what it makes cannot be kept for a student's backward pass, and would be copied for each.
     @torch.no_grad()
@@ -174,9 +171,8 @@ class Teacher:
             "seed": seed,
             "precision": self.precision,
             "device": self.device.type,
-            "fused": self.fused is not None,
             "threads": torch.get_num_threads(),
-            "batch": batch_of(self.dataset),
+            "batch": batch_of(self.dataset, self.device),
         }
         path = self.store.path(key, epoch)
         found = self.store.read(path, (len(self.dataset.train), self.dataset.num_classes))
@@ -186,7 +182,7 @@ class Teacher:
         return found.to(self.device)
 
     def _computed(self, augmentation: Augmentation, seed: int, epoch: int | None, between) -> torch.Tensor:
-        images, size = self.dataset.train.images, batch_of(self.dataset)
+        images, size, fast = self.dataset.train.images, batch_of(self.dataset, self.device), self._fused
         numbers = draws(len(images), derive(seed, "augment", epoch)) if augmentation.active else None
         rows = []
         for start in range(0, len(images), size):
@@ -197,8 +193,14 @@ class Teacher:
                 batch = augment(batch, augmentation, numbers[start : start + size])
             x = normalise(batch, self.dataset.mean, self.dataset.std)
             with torch.no_grad():
-                rows.append(self.fused(x.contiguous()) if self.fused else self.answer(x).logits.cpu())
+                rows.append(fast(x.contiguous()) if fast else self.answer(x).logits.cpu())
         return torch.cat(rows)
+
+    @cached_property
+    def _fused(self) -> Callable[[torch.Tensor], torch.Tensor] | None:
+        if self.device.type != "cpu" or self.precision != "fp32" or len(self.dataset.train) < _MANY:
+            return None
+        return fused(self.model, normalise(self.dataset.train.images[:32], self.dataset.mean, self.dataset.std))
 
 
 def fused(model: nn.Module, images: torch.Tensor) -> Callable[[torch.Tensor], torch.Tensor] | None:

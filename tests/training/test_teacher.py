@@ -180,7 +180,7 @@ class Counting(nn.Module):
         self.net = models.build("cnn2", 10)
 
     def forward(self, x):
-        return self.net(x) * int(len(x))
+        return self.net(x) * len(x)
 
 
 @pytest.mark.parametrize("build", [Moody, Counting])
@@ -199,6 +199,6 @@ def test_many_images_are_answered_fused_and_the_bits_do_not_depend_on_the_store(
         distill(trained_statistics(), asked, dataset, precision="fp32", teacher_store=s)[0]
         for s in (None, store, store)
     )
-    assert len(calls) == 3
+    assert len(calls) == 2  # with a full store there is nothing to answer
     assert_same(plain, empty)
     assert_same(plain, full)

@@ -33,10 +33,16 @@ def make_dataset(
     return Dataset(name, names, **splits, fingerprint=fingerprint(names, splits), mean=mean, std=std)
 
 
+@pytest.fixture(scope="session")
+def _cache(tmp_path_factory):
+    return tmp_path_factory.mktemp("cache")
+
+
 @pytest.fixture(autouse=True)
-def _quiet(monkeypatch):
-    # Bars that never refresh, and plain text: widgets would need IPython.
+def _quiet(monkeypatch, _cache):
+    # Bars that never refresh, and plain text: widgets would need IPython. The user's cache is left alone.
     monkeypatch.setenv("KDLIB_TEXT_PROGRESS", "1000")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(_cache))
 
 
 @pytest.fixture(scope="session")

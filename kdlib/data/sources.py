@@ -19,7 +19,9 @@ from kdlib.data.shapes import CLASSES as SHAPES
 from kdlib.data.shapes import OTHER_CLASSES as OUTLINES
 from kdlib.data.shapes import outlines10 as draw_outlines
 from kdlib.data.shapes import shapes10 as draw_shapes
+from kdlib.data.store import stored
 from kdlib.errors import UserError
+from kdlib.files import cache_folder
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"})
 TREE = "train/ [val/] test/, each with one folder a class"
@@ -64,7 +66,8 @@ class Part:
 
         def read(chosen: torch.Tensor) -> torch.Tensor:
             wanted = [paths[i] for i in chosen.tolist()]
-            return read_images(wanted, request.image_size, request.grayscale, what)
+            size, grayscale = request.image_size, request.grayscale
+            return stored(wanted, size, grayscale, lambda: read_images(wanted, size, grayscale, what))
 
         return cls(torch.tensor(labels, dtype=torch.int64), read)
 
@@ -250,7 +253,7 @@ def _torchvision_root(request: Request, name: str, holds: str, how: str) -> Path
     """The folder that has (or, with download, will have) torchvision's files; the user's cache by default."""
     root = request.data_root
     if root is None:
-        root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "kdlib"
+        root = cache_folder()
     elif not root.is_dir() and not request.download:
         raise UserError(f"no such folder: {root} (--data-root must be a folder {how})")
     if not (root / holds).is_dir() and not request.download:

@@ -19,6 +19,8 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
+from kdlib.files import whole
+
 _FORMAT = "kdlib checkpoint 1"
 EVERY = 300.0
 """Seconds between checkpoints."""
@@ -93,12 +95,10 @@ class Checkpoints:
         """Write the state of a group, whole or not at all, and onto the disk."""
         path = self.path(ids)
         self.folder.mkdir(parents=True, exist_ok=True)
-        aside = path.with_name(f".{path.name}.{os.getpid()}")
-        with open(aside, "wb") as file:
+        with whole(path) as aside, open(aside, "wb") as file:
             torch.save({"format": _FORMAT, "runs": list(ids), **state}, file)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(aside, path)
 
     def find(self, ids: Sequence[str]) -> list[dict[str, Any]]:
         """Return the states that hold some of these runs, those furthest on first; tensors on the CPU.

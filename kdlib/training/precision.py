@@ -2,11 +2,9 @@
 
 import contextlib
 import json
-import os
 import platform
 import time
 from functools import cache
-from pathlib import Path
 
 import torch
 import torch.nn.functional as F
@@ -14,6 +12,7 @@ from torch import nn
 from torch.nn.modules.conv import _ConvNd
 
 from kdlib.errors import UserError
+from kdlib.files import cache_folder, whole
 
 PRECISIONS = ("auto", "bf16", "fp32")
 # From so many times the speed on, bf16 is worth its rounding. CPUs seen so far have 2 (with AMX or a fast AVX-512) or
@@ -66,15 +65,9 @@ def speed_of_bf16() -> float:
         known[key] = round(min(seconds["fp32"]) / min(seconds["bf16"]), 2)
         with contextlib.suppress(OSError):  # no home, a full disk: measured again next time
             file.parent.mkdir(parents=True, exist_ok=True)
-            aside = file.with_suffix(f".{os.getpid()}")
-            aside.write_text(json.dumps(known, indent=1), encoding="utf-8")
-            os.replace(aside, file)
+            with whole(file) as aside:
+                aside.write_text(json.dumps(known, indent=1), encoding="utf-8")
     return known[key]
-
-
-def cache_folder() -> Path:
-    """Return the folder for what is found out once on a machine: ``~/.cache/kdlib``, or below XDG_CACHE_HOME."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "kdlib"
 
 
 def _trial(precision: str) -> float:

@@ -1,6 +1,5 @@
 """The teacher: frozen, its logits of an epoch computed in one order and kept in a store, its feature maps live."""
 
-import contextlib
 import copy
 import hashlib
 import json
@@ -16,6 +15,7 @@ import torch
 from torch import nn
 
 from kdlib.data import Augmentation, Dataset, augment, draws, normalise
+from kdlib.files import make_room, whole
 from kdlib.losses import Response, Stage, stages, tapped
 from kdlib.training.check import handling, seed_draws
 from kdlib.training.evaluation import batch_of
@@ -100,26 +100,14 @@ class TeacherStore:
 
     def write(self, path: Path, logits: torch.Tensor) -> None:
         """Keep the logits of an epoch, whole or not at all, where there is room."""
-        aside = path.with_name(f".{path.name}.{os.getpid()}")
         try:
-            if self._make_room(logits.numel() * 4 + 256, path.parent):
-                path.parent.mkdir(parents=True, exist_ok=True)
-                with open(aside, "wb") as file:
-                    np.save(file, logits.numpy())
-                os.replace(aside, path)
-        except OSError:  # a full disk, or a folder that somebody is deleting
-            with contextlib.suppress(OSError):
-                aside.unlink()
-
-    def _make_room(self, size: int, own: Path) -> bool:
-        files = sorted((file.stat().st_mtime, file.stat().st_size, file) for file in self.folder.rglob("*.npy"))
-        free = self.limit - sum(taken for _, taken, _ in files)
-        for _, taken, file in files:
             # Each epoch is read once in a training's turn: of its own the oldest would be the next to be needed.
-            if free < size <= self.limit and file.parent != own:
-                file.unlink(missing_ok=True)
-                free += taken
-        return free >= size
+            if make_room(self.folder, "*.npy", logits.numel() * 4 + 256, self.limit, spared=path.parent):
+                path.parent.mkdir(parents=True, exist_ok=True)
+                with whole(path) as aside, open(aside, "wb") as file:
+                    np.save(file, logits.numpy())
+        except OSError:  # a full disk, or a folder that somebody is deleting
+            pass
 
 
 class Teacher:

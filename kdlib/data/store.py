@@ -1,0 +1,61 @@
+"""Decoded images in the user's cache folder: a collection is decoded once, and then mapped into memory."""
+
+import hashlib
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from kdlib.files import cache_folder, make_room, whole
+
+LIMIT = 20_000_000_000
+"""Bytes; beyond them the longest unused collections go."""
+OFF = "KDLIB_NO_STORE"
+"""An environment variable that turns the store off."""
+_WORTH = 1000  # images
+
+
+def stored(
+    paths: Sequence[Path], image_size: int | None, grayscale: bool, decode: Callable[[], torch.Tensor]
+) -> torch.Tensor:
+    """Return what ``decode`` gives for these files, uint8 (N, C, H, W), from the store where it is there.
+
+    A collection is known by its files' paths, sizes and times, and by what is made of them. Few images, and calls with
+    KDLIB_NO_STORE in the environment, do without the store; so does what cannot be written.
+    """
+    if len(paths) < _WORTH or os.environ.get(OFF):
+        return decode()
+    try:
+        path = cache_folder() / "images" / f"{_key(paths, image_size, grayscale)}.npy"
+    except OSError:  # a file is missing: decoding says which
+        return decode()
+    try:
+        found = np.load(path, mmap_mode="c", allow_pickle=False)
+        os.utime(path)
+        if found.dtype == np.uint8 and found.ndim == 4 and len(found) == len(paths):
+            return torch.from_numpy(found)
+    except (OSError, ValueError, EOFError):
+        pass
+    images = decode()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if make_room(path.parent, "*.npy", images.numel(), LIMIT):
+            with whole(path) as aside, open(aside, "wb") as file:
+                np.save(file, images.numpy())
+            size = f"{images.numel() / 1e6:,.0f} MB"
+            tqdm.write(f"kdlib: decoded images kept in {path.parent} ({size}; --no-store: not)", file=sys.stderr)
+    except OSError:
+        pass
+    return images
+
+
+def _key(paths: Sequence[Path], image_size: int | None, grayscale: bool) -> str:
+    digest = hashlib.sha256(f"1 {image_size} {grayscale}".encode())
+    for path in paths:
+        about = os.stat(path)
+        digest.update(f"\n{os.path.abspath(path)} {about.st_size} {about.st_mtime_ns}".encode())
+    return digest.hexdigest()[:24]

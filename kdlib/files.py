@@ -1,0 +1,41 @@
+"""Files that are whole or not there, and the folder for what a machine keeps between calls."""
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+
+@contextlib.contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """Yield a path beside ``path`` to write to: it takes its place when the block ends, and goes when the block fails.
+
+    Its name is ``.NAME.PID``, so that two processes do not meet and what a dead one left can be told.
+    """
+    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        yield aside
+        os.replace(aside, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            aside.unlink()
+        raise
+
+
+def make_room(folder: Path, pattern: str, size: int, limit: int, spared: Path | None = None) -> bool:
+    """Delete the longest unused files of a folder and below until ``size`` bytes more stay within ``limit``.
+
+    ``pattern``: which files count; those in the folder ``spared`` stay. Returns whether there is room.
+    """
+    files = sorted((file.stat().st_mtime, file.stat().st_size, file) for file in folder.rglob(pattern))
+    free = limit - sum(taken for _, taken, _ in files)
+    for _, taken, file in files:
+        if free < size <= limit and file.parent != spared:
+            file.unlink(missing_ok=True)
+            free += taken
+    return free >= size
+
+
+def cache_folder() -> Path:
+    """Return the folder for what a machine keeps between calls: ``~/.cache/kdlib``, or below XDG_CACHE_HOME."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "kdlib"

@@ -87,6 +87,18 @@ WORDS: dict[str, dict[str, str]] = {
     "diverged_line": {"en": "diverged", "tr": "ıraksadı"},
     "reason_nan": {"en": "the loss became NaN or infinite", "tr": "kayıp NaN ya da sonsuz oldu"},
     "reason_chance": {"en": "accuracy fell back to chance", "tr": "doğruluk şans düzeyine geri düştü"},
+    "reason_finite": {
+        "en": "the loss or the logits became NaN or infinite",
+        "tr": "kayıp ya da logitler NaN ya da sonsuz oldu",
+    },
+    "reason_far": {
+        "en": "validation cross-entropy ended far above guessing",
+        "tr": "doğrulama çapraz entropisi tahmin yürütmenin çok üzerinde bitti",
+    },
+    "reason_guessing": {
+        "en": "accuracy fell back to guessing",
+        "tr": "doğruluk rastgele tahmin düzeyine geri düştü",
+    },
     # Axes and legends
     "epoch_axis": {"en": "Epoch", "tr": "Epok"},
     "loss_axis": {"en": "Cross-entropy (nats)", "tr": "Çapraz entropi (nat)"},
@@ -257,7 +269,10 @@ FINDINGS: dict[str, dict[str, str]] = {
     "nothing": {"en": "There are no runs to report yet.", "tr": "Henüz raporlanacak koşu yok."},
 }
 
-_REASONS = {"the loss became NaN or infinite": "reason_nan", "accuracy fell back to chance": "reason_chance"}
+# By what the records say; the first two are those of protocol 1.
+_REASONS = {
+    WORDS[key]["en"]: key for key in ("reason_nan", "reason_chance", "reason_finite", "reason_far", "reason_guessing")
+}
 
 
 def word(key: str, lang: str, **values: Any) -> str:

@@ -16,6 +16,8 @@ from kdlib.training.job import Outcome, derive
 _BATCH = {"cpu": 128, "cuda": 500}
 _PIXELS = 500 * 64 * 64
 NOT_FINITE = "the loss or the logits became NaN or infinite"
+FAR_ABOVE = "validation cross-entropy ended far above guessing"
+FELL_BACK = "accuracy fell back to guessing"
 
 
 def batch_of(dataset: Dataset, device: torch.device) -> int:
@@ -66,11 +68,10 @@ def blown_up(history: list[dict[str, float]], val: Split, weights: torch.Tensor 
     last, recalls = history[-1], [row["val_balanced_accuracy"] for row in history]
     guesses = recalls[-1] <= chance + 2 * error
     if last["val_loss"] > 10 * guess or (guesses and min(last["train_loss"], last["val_loss"]) > 2 * guess):
-        reason = f"validation cross-entropy ended at {last['val_loss']:.3g}, guessing has {guess:.3g}"
-        return {"reason": reason, "epoch": len(history)}
+        return {"reason": FAR_ABOVE, "epoch": len(history)}
     above = [i for i, recall in enumerate(recalls) if recall > chance + 6 * error]
     if guesses and above:
-        return {"reason": "accuracy fell back to guessing", "epoch": above[-1] + 2}
+        return {"reason": FELL_BACK, "epoch": above[-1] + 2}
     return None
 
 

@@ -1,4 +1,4 @@
-"""What lies in outputs/published: every table comes out of the committed records again, cell by cell, in both languages."""
+"""Every table in outputs/published comes out of the committed records again, cell by cell, in both languages."""
 
 import csv
 import io

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,11 +23,24 @@ def whole(path: Path) -> Iterator[Path]:
         raise
 
 
+def flush(folder: Path) -> None:
+    """Have a folder's files on the disk when this returns, so that a power cut does not empty them."""
+    for path in (*folder.iterdir(), folder):
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
 def make_room(folder: Path, pattern: str, size: int, limit: int, spared: Path | None = None) -> bool:
     """Delete the longest unused files of a folder and below until ``size`` bytes more stay within ``limit``.
 
-    ``pattern``: which files count; those in the folder ``spared`` stay. Returns whether there is room.
+    ``pattern``: which files count; those in the folder ``spared`` stay. What `whole` left of them in processes that
+    died goes too. Returns whether there is room.
     """
+    for aside in folder.rglob(f".{pattern}.*"):
+        remove_if_left(aside)
     files = sorted((file.stat().st_mtime, file.stat().st_size, file) for file in folder.rglob(pattern))
     free = limit - sum(taken for _, taken, _ in files)
     for _, taken, file in files:
@@ -34,6 +48,13 @@ def make_room(folder: Path, pattern: str, size: int, limit: int, spared: Path | 
             file.unlink(missing_ok=True)
             free += taken
     return free >= size
+
+
+def remove_if_left(aside: Path) -> None:
+    """Remove what `whole` left behind in a process that died: after an hour nobody writes to it any more."""
+    with contextlib.suppress(OSError):
+        if time.time() - aside.stat().st_mtime > 3600:
+            aside.unlink()
 
 
 def cache_folder() -> Path:

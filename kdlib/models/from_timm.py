@@ -9,6 +9,7 @@ import hashlib
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -44,6 +45,7 @@ PACKAGES = {
 }
 
 
+@cache
 def builder(name: str) -> Callable[..., nn.Module]:
     """Return a function of ``num_classes`` and ``in_channels`` that builds timm's network ``name`` from random weights.
 
@@ -52,7 +54,9 @@ def builder(name: str) -> Callable[..., nn.Module]:
     import timm
 
     if not timm.is_model(name):
-        raise UserError(f"timm has no model {name!r}; {did_you_mean(name, timm.list_models())}")
+        near = did_you_mean(name, timm.list_models())
+        hint = near if near.startswith("did") else "timm.list_models() names them"
+        raise UserError(f"timm has no model {name!r}; {hint}")
 
     def build(num_classes: int, in_channels: int = 3) -> nn.Module:
         return timm.create_model(name, pretrained=False, num_classes=num_classes, in_chans=in_channels)

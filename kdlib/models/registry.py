@@ -1,14 +1,16 @@
 """One registry of architectures; a dotted path works wherever a name does."""
 
+import ast
 import hashlib
 import importlib
+import importlib.util
 import inspect
-import sys
+import sysconfig
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from importlib.metadata import version
 from pathlib import Path
-from types import ModuleType
+from types import CodeType
 
 from torch import nn
 
@@ -48,9 +50,8 @@ def check(name: str) -> Builder:
         module, _, attribute = name.partition(":")
         try:
             builder = getattr(importlib.import_module(module), attribute)
-        # ValueError and TypeError: a path that starts with a colon or a dot.
-        except (ImportError, AttributeError, ValueError, TypeError) as error:
-            raise UserError(f"model {name!r} cannot be imported: {error}") from None
+        except Exception as error:  # a module of the user's own may raise anything
+            raise UserError(f"model {name!r} cannot be imported: {_line(error)}") from None
         if not callable(builder):
             raise UserError(f"model {name!r} is not callable; name a function that takes num_classes")
         return builder
@@ -77,22 +78,40 @@ def build(name: str, num_classes: int, in_channels: int = 3) -> nn.Module:
         signature.bind(**given)
     except TypeError as error:
         raise UserError(f"model {name!r} cannot be called with {', '.join(given)}: {error}") from None
-    model = builder(**given)
+    try:
+        model = builder(**given)
+    except UserError:
+        raise
+    except Exception as error:
+        raise UserError(f"model {name!r} cannot be built: {_line(error)}") from None
     if not isinstance(model, nn.Module):
         raise UserError(f"model {name!r} gives a {type(model).__name__}, not a torch.nn.Module")
     return model
 
 
-@cache
+def _line(error: Exception) -> str:
+    """An error of somebody else's code in one line: its kind, and the first line of what it says."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"
+
+
 def code(name: str, num_classes: int, in_channels: int) -> dict[str, str] | None:
     """Return what a name alone does not say of a user's model: digests of its parameters and of its source.
 
-    ``parameters``: names and shapes; ``source``: the files of the builder and of the built modules' classes, and those
-    that they take names from within their own packages. None for kdlib's own models, whose code the version and commit
-    in a record name. What is cached holds for the life of a process, as imported code does.
+    ``parameters``: names and shapes; ``source``: the files of the builder and of the built modules' classes, and of
+    what these files import in their turn, but for packages they do not belong to. None for kdlib's own models, whose
+    code the version and commit in a record name; of timm's the version is told.
     """
-    builder = check(name)
-    if getattr(builder, "__module__", "").startswith("kdlib.") and not name.startswith(from_timm.PREFIX):
+    return _code(check(name), name, num_classes, in_channels)
+
+
+@cache  # of the builder, not of its name: a notebook may register a name anew
+def _code(builder: Builder, name: str, num_classes: int, in_channels: int) -> dict[str, str] | None:
+    settings: list[str] = []
+    while isinstance(builder, partial):
+        settings.append(repr((builder.args, sorted(builder.keywords.items()))))
+        builder = builder.func
+    own = getattr(builder, "__module__", "") or ""
+    if own.startswith("kdlib.") and not name.startswith(from_timm.PREFIX) and not settings:
         return None
     model = build(name, num_classes, in_channels)
     shapes = [f"{key} {tuple(p.shape)}" for key, p in model.named_parameters()]
@@ -100,26 +119,58 @@ def code(name: str, num_classes: int, in_channels: int) -> dict[str, str] | None
     if name.startswith(from_timm.PREFIX):
         # Its files import each other by the hundred: the version says what they hold.
         return found | {"timm": version("timm")}
-    classes = {type(module).__module__ for module in model.modules()}
-    return found | {"source": _source({name.partition(":")[0], getattr(builder, "__module__", ""), *classes})}
+    classes = {type(module) for module in model.modules()}
+    files = _files({own, *(cls.__module__ for cls in classes)})
+    parts = [path.read_bytes() for path in sorted(files)]
+    # What was typed into a notebook or a shell has no file: its byte code stands for it.
+    typed = [builder, *(method for cls in classes for method in vars(cls).values())]
+    parts += sorted(_bytecode(thing.__code__) for thing in typed if _has_no_file(thing))
+    return found | {"source": _digest(b"\0".join([*parts, *(text.encode() for text in settings)]))}
 
 
-def _source(modules: set[str]) -> str:
-    """Digest of the files of modules and of what they import from within their top packages; torch's do not count."""
-    found: dict[str, bytes] = {}
-    todo = list(modules)
+def _has_no_file(thing: object) -> bool:
+    return inspect.isfunction(thing) and not Path(thing.__code__.co_filename).is_file()
+
+
+def _bytecode(code: CodeType) -> bytes:
+    """What a function computes, without the place where it was written."""
+    constants = [_bytecode(c).hex() if isinstance(c, CodeType) else repr(c) for c in code.co_consts]
+    return b"\0".join([code.co_code, repr((code.co_names, constants)).encode()])
+
+
+def _files(modules: set[str]) -> set[Path]:
+    """Files of modules and of what they import; torch's, and installed packages of no module here, do not count.
+
+    Read off the files' import statements: what else a process has imported does not matter.
+    """
+    installed = [Path(sysconfig.get_path(key)).resolve() for key in ("purelib", "platlib", "stdlib")]
+    packages = {name.partition(".")[0] for name in modules} - {"torch", "kdlib"}
+    found: set[Path] = set()
+    seen, todo = set(), list(modules)
     while todo:
         name = todo.pop()
-        module = sys.modules.get(name)
-        file = getattr(module, "__file__", None)
-        if name in found or name.partition(".")[0] in ("torch", "kdlib") or not file or not Path(file).is_file():
+        top = name.partition(".")[0]
+        if name in seen or top in ("", "torch", "kdlib", "__main__"):
             continue
-        found[name] = Path(file).read_bytes()
-        for used in vars(module).values():
-            other = used.__name__ if isinstance(used, ModuleType) else getattr(used, "__module__", None)
-            if isinstance(other, str) and other.partition(".")[0] == name.partition(".")[0]:
-                todo.append(other)
-    return _digest(b"\0".join(found[name] for name in sorted(found)))
+        seen.add(name)
+        try:
+            spec = importlib.util.find_spec(name)
+        except (ImportError, AttributeError, ValueError):
+            continue
+        if spec is None or not spec.origin or not spec.origin.endswith(".py"):
+            continue
+        path = Path(spec.origin).resolve()
+        if top not in packages and any(path.is_relative_to(folder) for folder in installed):
+            continue
+        found.add(path)
+        package = name if spec.submodule_search_locations is not None else name.rpartition(".")[0]
+        for node in ast.walk(ast.parse(path.read_bytes())):
+            if isinstance(node, ast.Import):
+                todo += [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom):
+                base = importlib.util.resolve_name("." * node.level + (node.module or ""), package)
+                todo += [base, *(f"{base}.{alias.name}" for alias in node.names)]
+    return found
 
 
 def _digest(data: bytes) -> str:

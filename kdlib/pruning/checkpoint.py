@@ -1,7 +1,6 @@
 """Take a pruned model away and bring it back: tensors and history in one file that is never unpickled."""
 
 import copy
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from torch import nn
 
 from kdlib import models
 from kdlib.errors import UserError
+from kdlib.files import whole
 from kdlib.pruning.cutting import History, replay
 
 _FORMAT = "kdlib pruned model 1"
@@ -28,12 +28,8 @@ def save(path: str | Path, model: nn.Module, history: History, build: dict[str, 
     state = copy.copy(model.state_dict())  # keeps the versions of its modules
     for name, tensor in state.items():
         state[name] = tensor.detach().cpu().clone()
-    aside = path.with_name(f".{path.name}.half")
-    try:
+    with whole(path) as aside:
         torch.save({"format": _FORMAT, "build": build, "history": steps, "state_dict": state}, aside)
-        os.replace(aside, path)
-    finally:
-        aside.unlink(missing_ok=True)
     return path
 
 

@@ -35,7 +35,7 @@ def execute(name: str, parameters: dict, folder: Path) -> Path:
     stem = f"notebook.{parameters['lang']}"
     target, failed = folder / f"{stem}.ipynb", folder / f"{stem}.failed.ipynb"
     # papermill writes as it goes: a killed or failed run must not lie where a finished one would.
-    aside = folder / f".{stem}.half.ipynb"
+    aside = folder / f".{stem}.{os.getpid()}.half.ipynb"
     failed.unlink(missing_ok=True)
     _execute(find(name), aside, parameters, failed)
     write_text(target.with_suffix(".html"), _html(aside))

@@ -16,6 +16,7 @@ import numpy as np
 
 import kdlib
 from kdlib.errors import UserError
+from kdlib.files import flush, whole
 
 _VERSIONS = "module versions"  # in a safetensors file: the _metadata of the state dict
 
@@ -105,14 +106,17 @@ class Record:
 
     def weights(self) -> dict:
         """Return the state dict, tensors on the CPU, with the versions of its modules."""
-        from safetensors import safe_open
+        from safetensors import SafetensorError, safe_open
 
         file = self.path / "model.safetensors"
         if not file.is_file():
             raise UserError(f"record {self.id} was published without its weights; run the study to have them")
-        with safe_open(file, framework="pt") as found:
-            state = OrderedDict((name, found.get_tensor(name)) for name in found.keys())  # noqa: SIM118
-            about = found.metadata() or {}
+        try:
+            with safe_open(file, framework="pt") as found:
+                state = OrderedDict((name, found.get_tensor(name)) for name in found.keys())  # noqa: SIM118
+                about = found.metadata() or {}
+        except SafetensorError as error:
+            raise UserError(f"{file} is damaged ({error}); delete {self.path} and run the study again") from None
         if _VERSIONS in about:
             # A network may load old weights in another way than its own (torchvision's MNASNet does).
             state._metadata = OrderedDict(json.loads(about[_VERSIONS]))
@@ -122,9 +126,10 @@ class Record:
 def read(runs: Path, id: str) -> Record | None:
     """Return the record of a run, or None where there is none."""
     path = runs / id / "run.json"
-    if not path.is_file():
+    try:
+        return Record(id, path.parent, json.loads(path.read_text(encoding="utf-8")))
+    except (FileNotFoundError, NotADirectoryError, ValueError):  # what a power cut left empty is no record
         return None
-    return Record(id, path.parent, json.loads(path.read_text(encoding="utf-8")))
 
 
 def read_all(runs: Path) -> list[Record]:
@@ -174,6 +179,7 @@ def write(runs: Path, id: str, config: dict, outcome, extra: dict, pruned=None) 
         "code": code(),
     }
     write_text(aside / "run.json", json.dumps(run, indent=1, allow_nan=True))
+    flush(aside)
     if read(runs, id) is None:  # what lies there without a run.json is no record
         shutil.rmtree(runs / id, ignore_errors=True)
     try:
@@ -193,9 +199,8 @@ def sweep(runs: Path) -> None:
 
 def write_text(path: Path, text: str) -> None:
     """Write a text file whole or not at all."""
-    aside = path.with_name(f".{path.name}.half")
-    aside.write_text(text, encoding="utf-8")
-    os.replace(aside, path)
+    with whole(path) as aside:
+        aside.write_text(text, encoding="utf-8")
 
 
 def write_arms(folder: Path, arms: list[Arm], about: dict) -> None:

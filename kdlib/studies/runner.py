@@ -125,6 +125,8 @@ def execute(
             for i, group in enumerate(work):
                 stop.check(f"stopped after {i} of {len(work)} groups of runs")
                 _do(group, place)
+        if stop.signal is not None:  # it came when there was nothing left to stop
+            stop.check("stopped after the last run")
     checkpoints.sweep(lambda id: records.read(folder, id) is not None)
     return {id: records.read(folder, id) for id in plan.runs}
 
@@ -143,7 +145,8 @@ def _check(run: Run, needed: bool, device: torch.device) -> None:
     check_batch(run.dataset, batch_size)
     if isinstance(run.weights, Weights) and needed:
         models.start_from(model, run.weights.load(run.model), run.head, whole=run.recipe is None)
-    check_model(model, run.dataset, run.model, batch_size, choose(model, device, run.precision))
+    trains = run.recipe is not None
+    check_model(model, run.dataset, run.model, batch_size, choose(model, device, run.precision), trains=trains)
     if run.prune and needed:
         _check_pruning(run, model)
 

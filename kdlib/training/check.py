@@ -1,9 +1,11 @@
 """What a model does with the data set's images, seen before anything is trained: what is checked is what is run."""
 
-from collections.abc import Iterator
+import random
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -20,26 +22,58 @@ class Handling:
     memory_format: torch.memory_format
     writes: bool
 
-    def take(self, images: torch.Tensor, name: str) -> torch.Tensor:
-        """Return images (B, C, H, W) as the model ``name`` takes them."""
+    def run(self, model: nn.Module, images: torch.Tensor, name: str) -> torch.Tensor:
+        """Return what the model ``name`` answers to images (B, C, H, W), which stay as they are.
+
+        Raises ``UserError`` for a model that writes into them and did not when it was tried.
+        """
         given = images.contiguous(memory_format=self.memory_format)
-        return given.clone() if self.writes and given is images else given
+        if self.writes and given is images:
+            given = given.clone()
+        version = given._version
+        answer = model(given)
+        if given is images and given._version != version:
+            raise UserError(f"{name} writes into its images, which others see too; let it write into a copy")
+        return answer
 
 
 def seed_draws(seed: int, device: torch.device) -> None:
-    """Seed what a model draws from (dropout), on the CPU and, where it runs there, on the GPU."""
+    """Seed what a model draws from (dropout): torch on the CPU and, where it runs there, the GPU; Python; numpy."""
     # torch.manual_seed would also note, for backends that are not in use, where it was called from: 0.4 ms a step.
     torch.default_generator.manual_seed(seed)
     if device.type == "cuda":
         torch.cuda.manual_seed(seed)
+    random.seed(seed)
+    np.random.seed(seed % 2**32)  # noqa: NPY002
 
 
-def check_model(model: nn.Module, dataset: Dataset, name: str, batch_size: int = 2, precision: str = "fp32") -> None:
+@contextmanager
+def random_states(devices: Sequence[int] = ()) -> Iterator[None]:
+    """Leave the caller's random states, of torch, Python and numpy, as they were."""
+    python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002
+    with torch.random.fork_rng(devices=devices):
+        try:
+            yield
+        finally:
+            random.setstate(python)
+            np.random.set_state(numpy)  # noqa: NPY002
+
+
+def check_model(
+    model: nn.Module,
+    dataset: Dataset,
+    name: str,
+    batch_size: int = 2,
+    precision: str = "fp32",
+    *,
+    trains: bool = True,
+) -> None:
     """Raise ``UserError`` unless the model trains on the dataset's images and gives one logit a class.
 
     With batches of one image batch norm cannot train. The model is left in the modes and with the buffers it came in.
+    A model that only answers need not train.
     """
-    handling(model, dataset, name, batch_size=batch_size, precision=precision)
+    handling(model, dataset, name, batch_size=batch_size, precision=precision, trains=trains)
 
 
 def handling(
@@ -61,24 +95,35 @@ def handling(
         raise UserError(f"{name} has no weights, so there is nothing to train; name a network")
     if trains and batch_size == 1 and any(isinstance(module, _BatchNorm) for module in model.modules()):
         raise UserError(f"{name} has batch norm, which cannot train on single images; use batch_size 2 or more")
+    if trains:
+        _check_trainable(model, name)
     for memory_format in (torch.channels_last, torch.contiguous_format):
-        model.to(memory_format=memory_format)
-        shape = (min(batch_size, 2), *dataset.shape)
-        images = torch.zeros(shape, device=weight.device).contiguous(memory_format=memory_format)
-        version = images._version
         try:
+            model.to(memory_format=memory_format)
+            # One image is also what the last batch of a split may hold.
+            batches = [torch.zeros((count, *dataset.shape), device=weight.device) for count in (1, min(batch_size, 2))]
+            single, batch = (images.contiguous(memory_format=memory_format) for images in batches)
+            versions = single._version, batch._version
             with _untouched(model), autocast(weight.device, precision):
-                answered = [_answer(model.eval(), images, backward=False)]
+                answered = [_answer(model.eval(), single, backward=False)]
                 if trains:
-                    answered.append(_answer(model.train(), images, backward=True))
+                    answered.append(_answer(model.train(), batch, backward=True))
         except Exception as error:  # a model of the user's own may raise anything
             reason = (str(error).splitlines() or [type(error).__name__])[0]
             continue
-        for mode, logits in zip(("", " in training"), answered, strict=False):
+        for mode, logits, images in zip(("", " in training"), answered, (single, batch), strict=False):
             _check_logits(logits, len(images), dataset, f"{name} gives outputs{mode}")
-        return Handling(memory_format, writes=images._version > version)
+        return Handling(memory_format, writes=(single._version, batch._version) != versions)
     size = "×".join(map(str, dataset.shape))
     raise UserError(f"{name} cannot take images of {size} (channels×height×width): {reason}")
+
+
+def _check_trainable(model: nn.Module, name: str) -> None:
+    if not any(p.requires_grad for p in model.parameters()):
+        raise UserError(f"all weights of {name} are frozen, so there is nothing to train; leave some open")
+    for key, value in model.state_dict().items():
+        if not isinstance(value, torch.Tensor):
+            raise UserError(f"{name} keeps {key} in its state, a {type(value).__name__}; only tensors can be stored")
 
 
 def _answer(model: nn.Module, images: torch.Tensor, backward: bool) -> object:
@@ -102,13 +147,18 @@ def _check_logits(logits: object, count: int, dataset: Dataset, what: str) -> No
 
 @contextmanager
 def _untouched(model: nn.Module) -> Iterator[None]:
-    """Put modes, buffers, gradients and torch's generator back as they were."""
+    """Put modes, buffers, gradients and random states back as they were."""
     modes = [(module, module.training) for module in model.modules()]
-    buffers = [(buffer, buffer.clone()) for buffer in model.buffers()]
+    # By name and by value: a model may write into a buffer, or put another in its place.
+    buffers = [
+        (module, name, buffer, None if buffer is None else buffer.clone())
+        for module in model.modules()
+        for name, buffer in module._buffers.items()
+    ]
     gradients = [(p, p.grad) for p in model.parameters()]
     for p, _ in gradients:
         p.grad = None
-    with torch.random.fork_rng(devices=[]):
+    with random_states():
         try:
             yield
         finally:
@@ -117,5 +167,7 @@ def _untouched(model: nn.Module) -> Iterator[None]:
             for p, gradient in gradients:
                 p.grad = gradient
             with torch.no_grad():
-                for buffer, value in buffers:
-                    buffer.copy_(value)
+                for module, name, buffer, value in buffers:
+                    module._buffers[name] = buffer
+                    if buffer is not None:
+                        buffer.copy_(value)

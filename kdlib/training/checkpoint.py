@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from kdlib.files import whole
+from kdlib.files import remove_if_left, whole
 
 _FORMAT = "kdlib checkpoint 1"
 EVERY = 300.0
@@ -94,9 +94,15 @@ class Checkpoints:
     def save(self, ids: Sequence[str], state: dict[str, Any]) -> None:
         """Write the state of a group, whole or not at all, and onto the disk."""
         path = self.path(ids)
+        try:
+            self._write(path, {"format": _FORMAT, "runs": list(ids), **state})
+        except FileNotFoundError:  # another process has just swept the empty folder away
+            self._write(path, {"format": _FORMAT, "runs": list(ids), **state})
+
+    def _write(self, path: Path, state: dict[str, Any]) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         with whole(path) as aside, open(aside, "wb") as file:
-            torch.save({"format": _FORMAT, "runs": list(ids), **state}, file)
+            torch.save(state, file)
             file.flush()
             os.fsync(file.fileno())
 
@@ -116,8 +122,7 @@ class Checkpoints:
             if state and all(done(id) for id in state["runs"]):
                 path.unlink(missing_ok=True)
         for aside in self.folder.glob(".*.pt.*"):
-            if not Path(f"/proc/{aside.name.rsplit('.', 1)[1]}").exists():
-                aside.unlink(missing_ok=True)
+            remove_if_left(aside)
         with contextlib.suppress(OSError):  # not there, or not empty
             self.folder.rmdir()
 
@@ -133,9 +138,12 @@ def _read(path: Path) -> dict[str, Any] | None:
         return state
     except FileNotFoundError:  # another process has just finished this group
         return None
+    except (MemoryError, OSError):  # nothing is known of the file
+        raise
     except Exception as error:  # unpickling refuses in many ways
         aside = path.with_suffix(".damaged")
-        os.replace(path, aside)
+        with contextlib.suppress(FileNotFoundError):  # another process set it aside
+            os.replace(path, aside)
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         line = f"kdlib: a checkpoint is damaged ({reason}): set aside as {aside}, its runs begin anew"
         tqdm.write(line, file=sys.stderr)

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from kdlib.data import Dataset, Split, normalise
-from kdlib.training.check import handling, seed_draws
+from kdlib.training.check import handling, random_states, seed_draws
 from kdlib.training.job import Outcome, derive
 
 # Images at a time, and fewer of large ones. A CPU answers fastest while a layer's maps stay in its caches.
@@ -47,23 +47,20 @@ def scores(logits: torch.Tensor, labels: torch.Tensor, weights: torch.Tensor | N
     }
 
 
-def blown_up(history: list[dict[str, float]], val: Split, weights: torch.Tensor | None = None) -> dict | None:
+def blown_up(history: list[dict[str, float]], val: Split, num_classes: int) -> dict | None:
     """Tell from its epochs a run that diverged with finite numbers: ``{"reason", "epoch"}``, or None.
 
-    Its measure is guessing: the best answer that ignores the image, whose cross-entropy is the entropy of the
-    validation labels (weighted by class as the training is) and whose mean recall is 1 / K. A run diverged when its
-    last validation cross-entropy is more than ten times that of guessing; when training and validation both end at
-    more than twice that and mean recall is not above guessing; or when mean recall fell back to guessing. Not above
-    is within two standard errors, fallen from more than six.
+    Its measure is guessing: every class alike, whose cross-entropy is log K however the classes are distributed or
+    weighted, and whose mean recall is one over the number of classes that occur. A run diverged when its last
+    validation cross-entropy is more than ten times that of guessing; when training and validation both end at more
+    than twice that and mean recall is not above guessing; or when mean recall fell back to guessing. Not above is
+    within two standard errors, fallen from more than six.
     """
     if not history:
         return None
     counts = torch.bincount(val.labels).double()
-    weighed = counts if weights is None else counts * weights[: len(counts)].double()
-    share = weighed[weighed > 0] / weighed.sum()
-    guess = -(share * share.log()).sum().item()
     counts = counts[counts > 0]
-    chance = 1 / len(counts)
+    guess, chance = math.log(num_classes), 1 / len(counts)
     error = math.sqrt(chance * (1 - chance) * (1 / counts).sum().item()) / len(counts)
     last, recalls = history[-1], [row["val_balanced_accuracy"] for row in history]
     guesses = recalls[-1] <= chance + 2 * error
@@ -85,13 +82,13 @@ def evaluate(model: nn.Module, dataset: Dataset, device: torch.device, name: str
     name = name or type(model).__name__
     model = model.to(device)
     found = {}
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []), torch.no_grad():
+    with random_states([device] if device.type == "cuda" else []), torch.no_grad():
         handled = handling(model, dataset, name, trains=False)
         for part in ("val", "test"):
             rows = []
             for i, images in enumerate(eval_batches(getattr(dataset, part), dataset, device)):
                 seed_draws(derive(0, "evaluate", part, i), device)
-                rows.append(model.eval()(handled.take(images, name)).float().cpu())
+                rows.append(handled.run(model.eval(), images, name).float().cpu())
             found[part] = torch.cat(rows)
     metrics = {
         "epoch": 0,

@@ -1,10 +1,12 @@
 """Many models in lockstep over one pass of the data, each ending exactly as it would alone."""
 
+import sys
 import time
 from dataclasses import dataclass
 from typing import Any
 
 import torch
+from tqdm import tqdm
 
 from kdlib.data import Dataset, Split, augment, draws, normalise
 from kdlib.progress import Progress
@@ -59,6 +61,8 @@ class Group:
         if state is not None:
             self.epoch, self.batch = state["epoch"], state["batch"]
             self.seconds, self.epoch_seconds = state["seconds"], state["epoch_seconds"]
+            if course.teacher is not None:
+                course.teacher.begun = state["teacher"]
             for learner in learners:
                 learner.load_state_dict(state["learners"][learner.job.id])
             self._advance(self.epoch * self.batches + self.batch)
@@ -147,10 +151,9 @@ class Group:
         finished = zip(self.learners, epochs, logits, strict=True)
         outcomes = [learner.finish(epoch, rows, dataset.test.labels) for learner, epoch, rows in finished]
         own = sum(outcome.seconds for outcome in outcomes)
-        for learner, outcome in zip(self.learners, outcomes, strict=True):
-            weights = None if learner.class_weights is None else learner.class_weights.cpu()
+        for outcome in outcomes:
             outcome.groups = dataset.test.groups
-            outcome.diverged = outcome.diverged or blown_up(outcome.history, dataset.val, weights)
+            outcome.diverged = outcome.diverged or blown_up(outcome.history, dataset.val, dataset.num_classes)
             # What the group shares (data, teacher) is shared out in proportion to each model's own time.
             outcome.seconds *= seconds / own
             outcome.group_size, outcome.group_seconds = len(self.learners), seconds
@@ -174,9 +177,13 @@ class Group:
             "batch": self.batch,
             "seconds": self.seconds,
             "epoch_seconds": self.epoch_seconds,
+            "teacher": self.course.teacher and self.course.teacher.begun,
             "learners": {learner.job.id: learner.state_dict() for learner in self.learners},
         }
-        self.course.checkpoints.save(self.ids, state)
+        try:
+            self.course.checkpoints.save(self.ids, state)
+        except OSError as error:  # a full disk must not end a training that could go on
+            tqdm.write(f"kdlib: no checkpoint could be written ({error}); the training goes on", file=sys.stderr)
         self._saved = time.perf_counter()
 
     def _elapsed(self) -> float:

@@ -10,7 +10,6 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
 
-from kdlib.errors import UserError
 from kdlib.losses import Response, tapped
 from kdlib.training.check import Handling, seed_draws
 from kdlib.training.evaluation import NOT_FINITE, scores
@@ -60,13 +59,17 @@ class Learner:
 
     @property
     def independent(self) -> bool:
-        """Whether it may step while others do, all of whom share torch's generator: it draws no random numbers.
+        """Whether it may step while others do, all of whom share the generators: it draws no random numbers.
 
-        Looked up before every step, as dropout may begin at any. What a module of unknown code does cannot be known.
+        Looked up before every step, as dropout may begin at any. What code of others does, in a module, a hook, a loss
+        or its adapter, cannot be known.
         """
-        return all(
-            type(module).__module__.startswith(_KNOWN) and not isinstance(module, _RANDOM)
-            for module in self.model.modules()
+        parts = [*self.model.modules(), *(self.adapter.modules() if self.adapter is not None else ())]
+        return (self.job.loss is None or type(self.job.loss).__module__.startswith("kdlib.losses.")) and all(
+            type(part).__module__.startswith(_KNOWN)
+            and not isinstance(part, _RANDOM)
+            and not (part._forward_hooks or part._forward_pre_hooks or part._backward_hooks)
+            for part in parts
         )
 
     def step(self, images: torch.Tensor, labels: torch.Tensor, teacher_output: TeacherOutput | None) -> None:
@@ -103,13 +106,9 @@ class Learner:
 
     def _respond(self, images: torch.Tensor) -> Response:
         """The student's logits and, where the loss compares them, its feature maps."""
-        given = self.handling.take(images, self.name)
-        version = given._version
         names = () if self.features is None else self.features.student
         with autocast(self.device, self.precision), tapped(self.model, names) as maps:
-            logits = self.model(given)
-        if given is images and given._version != version:
-            raise UserError(f"{self.name} writes into its images, which others see too; let it write into a copy")
+            logits = self.handling.run(self.model, images, self.name)
         return Response(logits, tuple(maps[name] for name in names))
 
     @torch.no_grad()
@@ -122,7 +121,7 @@ class Learner:
         self._seed("evaluate", part, self._step, batch)
         self.model.eval()
         with autocast(self.device, precision or self.precision):
-            logits = self.model(self.handling.take(images, self.name)).float()
+            logits = self.handling.run(self.model, images, self.name).float()
         self.seconds += time.perf_counter() - start
         return logits
 

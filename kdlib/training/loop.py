@@ -13,7 +13,7 @@ from kdlib.losses import stages
 from kdlib.profiling import forward_macs
 from kdlib.progress import Progress
 from kdlib.training import memory
-from kdlib.training.check import Handling, handling
+from kdlib.training.check import Handling, handling, random_states
 from kdlib.training.checkpoint import Checkpoints, Stop
 from kdlib.training.group import Course, Group, batches
 from kdlib.training.job import Job, Outcome, derive
@@ -58,12 +58,13 @@ def train(
     All jobs must agree in batch size, epochs and augmentation. ``order_seed`` seeds batch order and augmentation.
     Groups that would take more than ``memory_limit`` bytes (default: what the device has free) are split.
     ``progress`` is advanced by ``weight`` in all. In fp32 the outcome of a job is the same to the bit whatever the
-    group it trains in, and however often it was interrupted.
+    group it trains in, and however often it was interrupted; what a model keeps outside of parameters and buffers is
+    its own affair.
 
-    ``teacher_store`` keeps the teacher's logits for the next call. ``checkpoints`` keeps the state of jobs that have an
-    ``id``: a later call with such jobs goes on from there. When ``stop`` is requested, state is saved and ``Stopped``
-    raised. ``finished`` is handed index and outcome of each job as soon as its group is done; the group's checkpoint
-    goes after that.
+    ``teacher_store`` keeps the teacher's logits for the next call. ``checkpoints`` keeps the state of groups all of
+    whose jobs have an ``id``: a later call with the same jobs goes on from there. When ``stop`` is requested, state is
+    saved and ``Stopped`` raised. ``finished`` is handed index and outcome of each job as soon as its group is done; the
+    group's checkpoint goes after that.
 
     Raises ``UserError`` for input no training can use, before any training.
     """
@@ -108,7 +109,9 @@ def resolve_device(name: str) -> torch.device:
     try:
         device = torch.device(name)
     except RuntimeError:
-        raise UserError(f"unknown device {name!r}; say auto, cpu or cuda") from None
+        device = None
+    if device is None or device.type not in ("cpu", "cuda"):
+        raise UserError(f"unknown device {name!r}; say auto, cpu or cuda")
     if device.type == "cuda" and not torch.cuda.is_available():
         raise UserError(f"device {name!r} is not here: torch sees no CUDA device; say cpu or auto")
     return device
@@ -155,12 +158,18 @@ def _built(
 
 def _check_distinct(jobs: Sequence[Job], models: Sequence[nn.Module], teacher: nn.Module | None) -> None:
     """Raise ``UserError`` where two models share weights: each would train the other's."""
-    owners = {id(p): "the teacher" for p in teacher.parameters()} if teacher is not None else {}
+    owners = dict.fromkeys(_memory(teacher), "the teacher") if teacher is not None else {}
     for i, (job, model) in enumerate(zip(jobs, models, strict=True), 1):
-        name = f"job {i} ({job.name or type(model).__name__})"
-        for other in {owners[id(p)] for p in model.parameters() if id(p) in owners}:
+        name, own = f"job {i} ({job.name or type(model).__name__})", _memory(model)
+        for other in {owners[place] for place in own if place in owners}:
             raise UserError(f"{name} shares weights with {other}; let its build make a model of its own")
-        owners |= {id(p): name for p in model.parameters()}
+        owners |= dict.fromkeys(own, name)
+
+
+def _memory(model: nn.Module) -> set[int]:
+    """Where a model's parameters and buffers lie."""
+    tensors = [tensor for tensor in (*model.parameters(), *model.buffers()) if tensor.numel()]
+    return {tensor.untyped_storage().data_ptr() for tensor in tensors}
 
 
 def _features(
@@ -201,7 +210,7 @@ def _frame(device: torch.device) -> Iterator[None]:
     gpus = device.type == "cuda" or torch.cuda.is_initialized()
     devices = range(torch.cuda.device_count()) if gpus else []
     with (
-        torch.random.fork_rng(devices=devices),
+        random_states(devices),
         cudnn.flags(enabled=True, benchmark=False, deterministic=True),
     ):
         yield

@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import warnings
+import zlib
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -77,26 +78,33 @@ class TeacherStore:
     """A teacher's logits on disk, one file of fp32 numbers an epoch, mapped into memory when they are read.
 
     ``folder`` is shared by all teachers; ``teacher`` names this one. The files of a folder take up to ``limit`` bytes:
-    for new ones the longest unused of other trainings go, and what does not fit is not kept. What is damaged, or cannot
-    be written, is computed anew: the store changes no number.
+    for new ones the longest unused of other trainings go, and what does not fit is not kept. A file's name holds its
+    checksum. What is damaged, or cannot be written, is computed anew: the store changes no number.
     """
 
     def __init__(self, folder: Path, teacher: str, limit: int):
         self.folder, self.teacher, self.limit = folder, teacher, limit
 
     def path(self, key: dict, epoch: int | None) -> Path:
-        """Return the file of an epoch (None: of images that never change); ``key`` says what the logits depend on."""
+        """Return the file of an epoch (None: of images that never change), without its checksum.
+
+        ``key`` says what the logits depend on.
+        """
         digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
-        return self.folder / self.teacher / digest / ("plain.npy" if epoch is None else f"{epoch}.npy")
+        return self.folder / self.teacher / digest / ("plain" if epoch is None else str(epoch))
 
     def read(self, path: Path, shape: tuple[int, int]) -> torch.Tensor | None:
         """Return the logits of a file, float32 (N, K); None where it is not there, or not whole."""
-        try:
-            found = np.load(path, mmap_mode="c", allow_pickle=False)
-            os.utime(path)
-        except (OSError, ValueError, EOFError):
-            return None
-        return torch.from_numpy(found) if found.shape == shape and found.dtype == np.float32 else None
+        for file in path.parent.glob(f"{path.name}.*.npy"):
+            try:
+                found = np.load(file, mmap_mode="c", allow_pickle=False)
+                os.utime(file)
+            except (OSError, ValueError, EOFError):
+                continue
+            right = found.shape == shape and found.dtype == np.float32
+            if right and file.name == f"{path.name}.{zlib.crc32(found):08x}.npy":
+                return torch.from_numpy(found)
+        return None
 
     def write(self, path: Path, logits: torch.Tensor) -> None:
         """Keep the logits of an epoch, whole or not at all, where there is room."""
@@ -104,8 +112,12 @@ class TeacherStore:
             # Each epoch is read once in a training's turn: of its own the oldest would be the next to be needed.
             if make_room(self.folder, "*.npy", logits.numel() * 4 + 256, self.limit, spared=path.parent):
                 path.parent.mkdir(parents=True, exist_ok=True)
-                with whole(path) as aside, open(aside, "wb") as file:
-                    np.save(file, logits.numpy())
+                array = np.ascontiguousarray(logits.numpy())
+                for damaged in path.parent.glob(f"{path.name}.*.npy"):
+                    damaged.unlink(missing_ok=True)
+                name = f"{path.name}.{zlib.crc32(array):08x}.npy"
+                with whole(path.with_name(name)) as aside, open(aside, "wb") as file:
+                    np.save(file, array)
         except OSError:  # a full disk, or a folder that somebody is deleting
             pass
 
@@ -126,6 +138,7 @@ class Teacher:
         self.handling = handling(self.model, dataset, "the teacher", precision=self.precision, trains=False)
         self.model.eval().requires_grad_(False)
         self.dataset, self.device, self.store = dataset, device, store
+        self.begun: dict[str, list] | None = None  # an epoch's answers so far; a checkpoint keeps them
         self._plain: torch.Tensor | None = None
 
     # Not inference_mode: what it makes cannot be kept for a student's backward pass, and would be copied for each.
@@ -133,7 +146,7 @@ class Teacher:
     def answer(self, images: torch.Tensor, layers: Iterable[str] = ()) -> TeacherOutput:
         """Return logits, float32, and the maps of ``layers`` for normalised images (B, C, H, W)."""
         with autocast(self.device, self.precision), tapped(self.model, layers) as maps:
-            logits = self.model(self.handling.take(images, "the teacher")).float()
+            logits = self.handling.run(self.model, images, "the teacher").float()
         return TeacherOutput(logits, dict(maps))
 
     def epoch_logits(
@@ -154,12 +167,14 @@ class Teacher:
         if self.store is None:
             return self._computed(augmentation, seed, epoch, between).to(self.device)
         key = {
+            "weights": self._checksum,
             "data": self.dataset.fingerprint,
             "augmentation": asdict(augmentation),
             "seed": seed,
             "precision": self.precision,
             "device": self.device.type,
             "threads": torch.get_num_threads(),
+            "torch": torch.__version__,
             "batch": batch_of(self.dataset, self.device),
         }
         path = self.store.path(key, epoch)
@@ -172,8 +187,10 @@ class Teacher:
     def _computed(self, augmentation: Augmentation, seed: int, epoch: int | None, between) -> torch.Tensor:
         images, size, fast = self.dataset.train.images, batch_of(self.dataset, self.device), self._fused
         numbers = draws(len(images), derive(seed, "augment", epoch)) if augmentation.active else None
-        rows = []
-        for start in range(0, len(images), size):
+        if self.begun is None or self.begun["asked"] != [seed, epoch, size]:
+            self.begun = {"asked": [seed, epoch, size], "rows": []}
+        rows = self.begun["rows"]
+        for start in range(size * len(rows), len(images), size):
             between()
             seed_draws(derive(seed, "teacher", epoch, start), self.device)
             batch = images[start : start + size].to(self.device)
@@ -182,7 +199,16 @@ class Teacher:
             x = normalise(batch, self.dataset.mean, self.dataset.std)
             with torch.no_grad():
                 rows.append(fast(x.contiguous()) if fast else self.answer(x).logits.cpu())
+        self.begun = None
         return torch.cat(rows)
+
+    @cached_property
+    def _checksum(self) -> int:
+        """Of its weights: a teacher that was trained anew under its old id is another."""
+        total = 0
+        for tensor in (*self.model.parameters(), *self.model.buffers()):
+            total = zlib.crc32(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy(), total)
+        return total
 
     @cached_property
     def _fused(self) -> Callable[[torch.Tensor], torch.Tensor] | None:

@@ -45,13 +45,13 @@ def shop(tmp_path, monkeypatch):
         for name in [name for name in sys.modules if name.partition(".")[0] == "shop"]:
             del sys.modules[name]
         importlib.invalidate_caches()
-        registry.code.cache_clear()
+        registry._code.cache_clear()
         return models.code("shop.net:net", 4, 3)
 
     yield write
     for name in [name for name in sys.modules if name.partition(".")[0] == "shop"]:
         del sys.modules[name]
-    registry.code.cache_clear()
+    registry._code.cache_clear()
 
 
 def test_the_same_code_is_the_same(shop):
@@ -74,9 +74,67 @@ def test_a_change_that_keeps_the_shapes_is_seen_also_in_a_file_that_is_imported(
     assert second["source"] != first["source"]
 
 
-def test_what_others_of_the_package_do_does_not_matter(shop):
+def test_what_others_of_the_package_do_does_not_matter_imported_or_not(shop):
     first = shop(__init__="", net=NET, parts=PARTS)
     assert shop(other="x = 1") == first
+    importlib.import_module("shop.other")
+    registry._code.cache_clear()
+    assert models.code("shop.net:net", 4, 3) == first
+
+
+def test_a_number_from_another_file_counts(shop):
+    net = NET.replace("WIDTH = 8", "from shop.config import WIDTH, SLOPE")
+    first = shop(__init__="", net=net, parts=PARTS, config="WIDTH = 8\nSLOPE = 0.1")
+    assert shop(config="WIDTH = 8\nSLOPE = 0.9") != first
+
+
+def test_so_does_a_neighbour_outside_of_the_package(shop, tmp_path):
+    (tmp_path / "neighbour.py").write_text("slope = 0.1")
+    first = shop(__init__="", net="from neighbour import slope\n" + NET, parts=PARTS)
+    (tmp_path / "neighbour.py").write_text("slope = 0.9")
+    assert shop() != first
+    sys.modules.pop("neighbour")
+
+
+def typed(text: str):
+    """A builder as a notebook cell defines it: no file holds it."""
+    names: dict = {"__name__": "__main__"}
+    exec(compile("from torch import nn\n" + text, "<cell>", "exec"), names)
+    return names["net"]
+
+
+CELL = """
+class Net(nn.Sequential):
+    def forward(self, x):
+        return super().forward(x) * 2
+
+def net(num_classes):
+    return Net(nn.Flatten(), nn.Linear(192, num_classes))
+"""
+
+
+@pytest.mark.parametrize("change", [("* 2", "* 3"), ("nn.Flatten(), ", "nn.Flatten(), nn.ReLU(), ")])
+def test_what_was_typed_is_known_by_its_byte_code(monkeypatch, change):
+    digests = []
+    for text in (CELL, "\n\n" + CELL, CELL.replace(*change)):
+        monkeypatch.setitem(registry._BUILDERS, "typed", typed(text))
+        digests.append(models.code("typed", 4, 3)["source"])
+    assert digests[0] == digests[1] != digests[2]
+
+
+def test_what_a_partial_fixes_counts(monkeypatch):
+    from functools import partial
+
+    def build(num_classes, width=8):
+        from torch import nn
+
+        return nn.Sequential(nn.Flatten(), nn.Dropout(width / 100), nn.Linear(192, num_classes))
+
+    digests = []
+    for width in (8, 12):
+        monkeypatch.setitem(registry._BUILDERS, "fixed", partial(build, width=width))
+        digests.append(models.code("fixed", 4, 3)["source"])
+    assert digests[0] != digests[1]
 
 
 @pytest.mark.parametrize("name", ["cnn2", "resnet18_kd", "kdlib.models.cnn:cnn2"])

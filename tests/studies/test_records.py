@@ -261,3 +261,28 @@ def test_code_of_a_checkout(tmp_path, monkeypatch):
     assert records.code.__wrapped__()["changed"] is False
     (package / "a.py").write_text("a = 2\n")
     assert records.code.__wrapped__()["changed"] is True
+
+
+@pytest.mark.parametrize("text", ["", "{", None])
+def test_what_a_power_cut_left_of_a_record_is_none_and_is_written_anew(tmp_path, text):
+    write(tmp_path)
+    file = tmp_path / "abc" / "run.json"
+    file.unlink() if text is None else file.write_text(text)
+    assert records.read(tmp_path, "abc") is None
+    assert records.read_all(tmp_path) == []
+    write(tmp_path)
+    assert records.read(tmp_path, "abc").metrics["params"] == 3
+
+
+def test_damaged_weights_are_one_line(tmp_path):
+    write(tmp_path)
+    (tmp_path / "abc" / "model.safetensors").write_bytes(b"")
+    with pytest.raises(UserError, match=r"model.safetensors is damaged \(.*\); delete .*abc and run the study again"):
+        records.read(tmp_path, "abc").weights()
+
+
+def test_the_versions_of_modules_come_back(tmp_path):
+    state = torch.nn.BatchNorm1d(2).state_dict()
+    write(tmp_path, state=state)
+    found = records.read(tmp_path, "abc").weights()
+    assert found._metadata == state._metadata == {"": {"version": 2}}

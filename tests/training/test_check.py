@@ -1,7 +1,9 @@
 """What is checked is what is run: memory format, training mode, precision, and models that write into their images."""
 
 import dataclasses
+import random
 
+import numpy as np
 import pytest
 import torch
 from small import assert_same, batchnorm, cnn2, linear, mlp, trained_statistics
@@ -10,7 +12,7 @@ from torch import nn
 from kdlib import losses, models
 from kdlib.data import Augmentation
 from kdlib.errors import UserError
-from kdlib.losses import weighted_kl
+from kdlib.losses import ResponseLoss, weighted_kl
 from kdlib.training import Job, Recipe, check_model, distill, evaluate, fit, loop, train
 
 CPU = torch.device("cpu")
@@ -94,6 +96,21 @@ def test_one_that_begins_to_write_later_is_refused_by_name(tiny):
         train([Job(FromTheThirdPass, RECIPE, name="my net"), Job(mlp, RECIPE)], tiny)
 
 
+class InEvaluationLater(InPlace):
+    """Writes in eval mode, from the second evaluation on."""
+
+    evaluations = 0
+
+    def forward(self, x):
+        self.evaluations += not self.training
+        return super().forward(x) if self.evaluations > 2 else self.net((x - 0.3) / 0.5)
+
+
+def test_one_that_begins_to_write_in_evaluation_is_refused_too(tiny):
+    with pytest.raises(UserError, match="my net writes into its images"):
+        train([Job(InEvaluationLater, RECIPE, name="my net"), Job(mlp, RECIPE)], tiny)
+
+
 # Shared weights
 
 
@@ -119,6 +136,20 @@ def test_a_shared_part_is_refused_too(tiny):
 
     with pytest.raises(UserError, match="job 2"):
         train([Job(build, RECIPE), Job(build, RECIPE, seed=1)], tiny)
+
+
+def test_shared_storage_and_shared_buffers_are_refused(tiny):
+    teacher, norm = mlp(), nn.BatchNorm2d(3, affine=False)
+
+    def view():
+        model = mlp()
+        model[1].weight.data = teacher[1].weight.data
+        return model
+
+    with pytest.raises(UserError, match="shares weights with the teacher"):
+        distill(teacher, [Job(view, RECIPE, loss=weighted_kl(2, 0.5))], tiny)
+    with pytest.raises(UserError, match="job 2"):
+        train([Job(lambda: nn.Sequential(norm, mlp()), RECIPE, seed=s) for s in (0, 1)], tiny)
 
 
 # Memory format
@@ -225,6 +256,63 @@ def test_a_check_leaves_no_trace(tiny):
     assert all(p.grad is None for name, p in model.named_parameters() if name != "0.weight")
 
 
+def test_what_cannot_train_is_told_before_training(tiny):
+    def frozen():
+        return mlp().requires_grad_(False)
+
+    class Keeps(nn.Sequential):
+        def get_extra_state(self):
+            return {"calls": 3}
+
+        def set_extra_state(self, state):
+            pass
+
+    with pytest.raises(UserError, match="all weights of my net are frozen"):
+        fit(Job(frozen, RECIPE, name="my net"), tiny)
+    with pytest.raises(UserError, match="my net keeps _extra_state in its state, a dict; only tensors can be stored"):
+        fit(Job(lambda: Keeps(nn.Flatten(), nn.Linear(192, 4)), RECIPE, name="my net"), tiny)
+    with pytest.raises(UserError, match="Sequential cannot take images"):
+        fit(Job(lambda: nn.Sequential(nn.Flatten(), nn.LazyLinear(4)), RECIPE), tiny)
+
+
+class Squeezed(nn.Module):
+    """Loses the batch of one image: the last one of a split may be that."""
+
+    def __init__(self):
+        super().__init__()
+        self.net = mlp()
+
+    def forward(self, x):
+        return self.net(x).squeeze()
+
+
+def test_a_model_that_squeezes_is_refused(tiny):
+    with pytest.raises(UserError, match=r"Squeezed gives outputs of shape"):
+        fit(Job(Squeezed, RECIPE), tiny)
+
+
+class Rebinds(nn.Module):
+    """Puts another tensor in the place of a buffer, and begins with one that is None."""
+
+    def __init__(self):
+        super().__init__()
+        self.net = mlp()
+        self.register_buffer("count", torch.zeros(1))
+        self.register_buffer("mean", None)
+
+    def forward(self, x):
+        if self.training:
+            self.count = self.count + 1
+            self.mean = x.detach().mean().reshape(1)
+        return self.net(x)
+
+
+def test_a_check_puts_buffers_back_by_name(tiny):
+    model = Rebinds()
+    check_model(model, tiny, "a model", 16)
+    assert (model.count.item(), model.mean) == (0, None)
+
+
 # Seeds
 
 
@@ -262,6 +350,46 @@ def test_what_a_teacher_draws_does_not_depend_on_the_group(tiny, augmentation):
     jobs = [Job(mlp, recipe, seed=s, loss=weighted_kl(2, 0.5)) for s in (0, 1)]
     together = distill(teacher, jobs, tiny, precision="fp32")
     assert_same(together[1], distill(teacher, jobs[1:], tiny, precision="fp32")[0])
+
+
+class Pythonic(nn.Module):
+    """Draws from Python and from numpy."""
+
+    def __init__(self):
+        super().__init__()
+        self.net = mlp()
+
+    def forward(self, x):
+        return self.net(x) * (1 + 0.1 * random.random() + 0.1 * np.random.rand())  # noqa: NPY002
+
+
+def hooked() -> nn.Module:
+    model = mlp()
+    model[1].register_forward_hook(lambda module, given, out: out + 0.1 * torch.randn_like(out))
+    return model
+
+
+@dataclasses.dataclass(frozen=True)
+class Noisy(ResponseLoss):
+    """A loss of a user's own that draws."""
+
+    def _soft(self, student, teacher, labels, adapter=None):
+        return super()._soft(student, teacher, labels) * (1 + 0.1 * torch.rand(()))
+
+
+@pytest.mark.parametrize("draws", ["python", "hook", "loss"])
+@pytest.mark.parametrize("small", [True, False])
+def test_whatever_draws_the_group_does_not_matter(tiny, monkeypatch, draws, small):
+    monkeypatch.setattr(loop, "SMALL", 5_000_000 if small else 0)
+    build = {"python": Pythonic, "hook": hooked, "loss": mlp}[draws]
+    loss = Noisy(2.0, 0.5, 0.5) if draws == "loss" else None
+    jobs = [Job(build, RECIPE, seed=0, loss=loss), Job(mlp, RECIPE, seed=5), Job(build, RECIPE, seed=1, loss=loss)]
+    states = random.getstate(), np.random.get_state()[1].tolist()  # noqa: NPY002
+    teacher = trained_statistics()
+    together = distill(teacher, jobs, tiny, precision="fp32")
+    assert (random.getstate(), np.random.get_state()[1].tolist()) == states  # noqa: NPY002
+    for job, ours in zip(jobs, together, strict=True):
+        assert_same(ours, distill(teacher, [job], tiny, precision="fp32")[0])
 
 
 # States

@@ -15,7 +15,7 @@ from torch import nn
 from kdlib import losses, models
 from kdlib.data import Augmentation
 from kdlib.losses import convex_kl, convex_soft_ce, weighted_kl
-from kdlib.training import Checkpoints, Job, Recipe, Stop, Stopped, train
+from kdlib.training import Checkpoints, Job, Recipe, Stop, Stopped, evaluation, train
 
 ACTIVE = Augmentation(pad=2, flip=True, rotate=10.0, brightness=0.1)
 EPOCHS, BATCHES = 3, 3  # 48 images in batches of 16
@@ -169,7 +169,7 @@ def test_part_of_a_group_goes_on_alone_and_the_rest_later(tiny, tmp_path, undist
     for i, ours in zip((1, 2, 0, 3, 4, 5, 6), [*part, *rest], strict=True):
         assert_same(ours, undisturbed[i])
     Checkpoints(tmp_path / "training").sweep(lambda id: True)
-    assert not (tmp_path / "training").exists()
+    assert left(tmp_path) == []
 
 
 def test_new_jobs_begin_beside_those_that_go_on(tiny, tmp_path, undisturbed):
@@ -233,7 +233,9 @@ def test_a_checkpoint_is_loaded_without_unpickling(tiny, tmp_path):
     assert (state["epoch"], state["batch"]) == (1, 3)
 
 
-def test_a_write_that_dies_leaves_the_one_before(tiny, tmp_path, monkeypatch):
+def test_a_full_disk_leaves_the_checkpoint_before_and_the_training_goes_on(
+    tiny, tmp_path, monkeypatch, capsys, undisturbed
+):
     with pytest.raises(Stopped):
         go(group()[:2], tiny, tmp_path, After(5))
     (path,) = (tmp_path / "training").glob("*.pt")
@@ -242,10 +244,32 @@ def test_a_write_that_dies_leaves_the_one_before(tiny, tmp_path, monkeypatch):
     def full(*_):
         raise OSError("no space left on device")
 
-    monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError, match="no space"):
-        go(group()[:2], tiny, tmp_path, After(3))
-    assert path.read_bytes() == before
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(Stopped):
+            go(group()[:2], tiny, tmp_path, After(3))
+        assert path.read_bytes() == before
+        assert left(tmp_path) == [path.name]
+        assert "kdlib: no checkpoint could be written (no space left on device)" in capsys.readouterr().err
+        for ours, theirs in zip(go(group()[:2], tiny, tmp_path, every=1e-9), undisturbed, strict=False):
+            assert_same(ours, theirs)
+
+
+def test_a_teacher_that_is_stopped_again_and_again_gets_there(make_tiny, tmp_path, monkeypatch):
+    monkeypatch.setattr(evaluation, "_BATCH", {"cpu": 4})  # twelve batches an epoch
+    dataset = make_tiny()
+    jobs = group()[:2]
+    whole = train(jobs, dataset, teacher(), precision="fp32")
+    stopped = 0
+    while True:
+        try:
+            outcomes = go(jobs, dataset, tmp_path, After(5))  # fewer than the teacher has batches
+            break
+        except Stopped:
+            stopped += 1
+    assert stopped > 3
+    for ours, theirs in zip(outcomes, whole, strict=True):
+        assert_same(ours, theirs)
 
 
 # Stop

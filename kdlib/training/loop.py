@@ -13,7 +13,7 @@ from kdlib.losses import stages
 from kdlib.profiling import forward_macs
 from kdlib.progress import Progress
 from kdlib.training import memory
-from kdlib.training.check import Handling, handling, random_states
+from kdlib.training.check import Handling, handling, random_states, seed_draws
 from kdlib.training.checkpoint import Checkpoints, Stop
 from kdlib.training.group import Course, Group, batches
 from kdlib.training.job import Job, Outcome, derive
@@ -148,7 +148,7 @@ def _built(
     """Models as they begin, the precision each trains in, and how it is handled."""
     models, choices, handlings = [], [], []
     for job in jobs:
-        torch.manual_seed(derive(job.seed, job.role, "init"))
+        seed_draws(derive(job.seed, job.role, "init"), device)
         models.append(job.build())
         choices.append(choose(models[-1], device, precision))
         name = job.name or type(models[-1]).__name__

@@ -13,13 +13,11 @@ from pathlib import Path
 import torch
 
 from kdlib.data.images import read_images
-from kdlib.data.phantom import CLASSES as FINDINGS
-from kdlib.data.phantom import phantom as draw_phantom
-from kdlib.data.shapes import CLASSES as SHAPES
-from kdlib.data.shapes import OTHER_CLASSES as OUTLINES
-from kdlib.data.shapes import outlines10 as draw_outlines
-from kdlib.data.shapes import shapes10 as draw_shapes
 from kdlib.data.store import stored
+from kdlib.data.synthetic import FINDINGS, OUTLINES, SHAPES
+from kdlib.data.synthetic import outlines10 as draw_outlines
+from kdlib.data.synthetic import phantom as draw_phantom
+from kdlib.data.synthetic import shapes10 as draw_shapes
 from kdlib.errors import UserError
 from kdlib.files import cache_folder
 
@@ -98,14 +96,14 @@ def register(name: str) -> Callable[[Source], Source]:
 
 @register("shapes10")
 def shapes10(request: Request) -> Parts:
-    """The embedded procedural data set (`kdlib.data.shapes`); 5,000 and 1,000 images unless said."""
-    return _drawn(draw_shapes, SHAPES, request)
+    """The embedded procedural data set (`kdlib.data.synthetic`); 5,000 and 1,000 images unless said."""
+    return _drawn(draw_shapes, tuple(SHAPES), request)
 
 
 @register("outlines10")
 def outlines10(request: Request) -> Parts:
     """Ten other outlines by the renderer of shapes10: a source task to transfer from; as many images."""
-    return _drawn(draw_outlines, OUTLINES, request)
+    return _drawn(draw_outlines, tuple(OUTLINES), request)
 
 
 def _drawn(draw: Callable, names: tuple[str, ...], request: Request) -> Parts:
@@ -119,7 +117,7 @@ def _drawn(draw: Callable, names: tuple[str, ...], request: Request) -> Parts:
 
 @register("phantom")
 def phantom(request: Request) -> Parts:
-    """Embedded chest-like radiographs (`kdlib.data.phantom`); 1,500 and 300 films unless said, patients as groups."""
+    """Embedded chest-like radiographs (`kdlib.data.synthetic`); 1,500 and 300 films unless said, patients as groups."""
     train = draw_phantom(request.train_size or 1500, "train", request.data_seed)
     images, labels, patients = draw_phantom(request.test_size or 300, "test", request.data_seed)
     return Parts(FINDINGS, Part.in_memory(*train), Part.in_memory(images, labels, patients + int(train[2].max()) + 1))

@@ -168,3 +168,27 @@ def efficientnet_b4(num_classes: int, in_channels: int = 3) -> nn.Module:
             nn.init.zeros_(module.block[-1][1].weight)
     nn.init.normal_(model.classifier[1].weight, std=0.01)
     return model
+
+
+# Small siblings of the same families, for trainings of seconds on small images.
+
+
+@register("densenet_small")
+def densenet_small(num_classes: int, in_channels: int = 3) -> nn.Module:
+    """DenseNet121's sibling for `quick`: torchvision's DenseNet with growth 12 and blocks of 4, 4 and 4 layers."""
+    from torchvision.models import DenseNet
+
+    model = DenseNet(12, (4, 4, 4), 24, num_classes=num_classes)
+    model.features.conv0 = _first_conv(model.features.conv0, in_channels)
+    return model
+
+
+@register("mobilenetv2_small")
+def mobilenetv2_small(num_classes: int, in_channels: int = 3) -> nn.Module:
+    """MobileNetV2's sibling for `quick`: torchvision's, with three stages of inverted residuals and 64 features."""
+    from torchvision.models import MobileNetV2
+
+    stages = [[1, 8, 1, 1], [4, 12, 2, 2], [4, 16, 2, 2]]
+    model = MobileNetV2(num_classes, width_mult=0.5, inverted_residual_setting=stages)
+    model.features[0][0] = _first_conv(model.features[0][0], in_channels)
+    return model

@@ -119,6 +119,9 @@ def test_parameters_by_hand(name):
         ("resnet5", 36_378),
         ("resnet6", 290_090),
         ("resnet10", 1_228_970),
+        # small siblings of torchvision's
+        ("densenet_small", 105_658),
+        ("mobilenetv2_small", 30_170),
     ],
 )
 def test_parameters_to_the_digit(name, parameters):

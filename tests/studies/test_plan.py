@@ -69,7 +69,7 @@ def test_writing_a_number_another_way_does_not_matter(tiny, name):
 
 
 def test_asking_for_the_studys_own_value_does_not_matter(tiny):
-    assert ids(tiny, study="resnet_ladder", T="2", alpha="0.25") == ids(tiny, study="resnet_ladder")
+    assert ids(tiny, study="resnet_ladder", T="4", alpha="0.5") == ids(tiny, study="resnet_ladder")
 
 
 @pytest.mark.parametrize(
@@ -89,8 +89,8 @@ def test_asking_for_the_studys_own_value_does_not_matter(tiny):
 )
 def test_what_was_asked_for_decides_the_id(tiny, change, untouched):
     # cifar_conv: a teacher, a baseline, a student, one recipe for all
-    base = {arm.role: arm.id for arm in planned(tiny, study="cifar_conv").arms}
-    other = {arm.role: arm.id for arm in planned(tiny, study="cifar_conv", **change).arms}
+    base = {arm.role: arm.id for arm in planned(tiny, study="cifar_conv", profile="reduced").arms}
+    other = {arm.role: arm.id for arm in planned(tiny, study="cifar_conv", profile="reduced", **change).arms}
     assert {role for role in base if base[role] == other[role]} == untouched
 
 
@@ -139,7 +139,7 @@ def test_teachers_come_before_their_students(tiny):
 
 
 def test_each_seed_has_its_own_teacher_unless_the_profile_names_one(tiny):
-    own = planned(tiny, study="cifar_conv", seeds="0,1,2")
+    own = planned(tiny, study="cifar_conv", profile="reduced", seeds="0,1,2")
     assert len({arm.id for arm in own.arms if arm.role == "teacher"}) == 3
     for arm in own.arms:
         run = own.runs[arm.id]
@@ -215,7 +215,7 @@ def test_data_parameters_reach_the_data(monkeypatch, tiny):
     assert settle(parameters).load_data(parameters) is tiny
     expected = {"name": "folder", "data_root": "/x", "image_size": 64, "train_size": 100, "test_size": 50}
     assert expected.items() <= asked.items()
-    assert (asked["download"], asked["val_fraction"]) == (True, 0.2)
+    assert (asked["download"], asked["val_fraction"]) == (True, 0.5)
 
 
 def test_a_model_of_the_images_shape_is_built(make_tiny):

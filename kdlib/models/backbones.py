@@ -192,3 +192,27 @@ def mobilenetv2_small(num_classes: int, in_channels: int = 3) -> nn.Module:
     model = MobileNetV2(num_classes, width_mult=0.5, inverted_residual_setting=stages)
     model.features[0][0] = _first_conv(model.features[0][0], in_channels)
     return model
+
+
+@register("resnet50_small")
+def resnet50_small(num_classes: int, in_channels: int = 3) -> nn.Module:
+    """ResNet50's sibling for `quick`: one bottleneck block a stage, a quarter as wide, and a 3×3 stem that keeps size."""
+    from timm.models.resnet import Bottleneck, ResNet
+
+    channels = (16, 32, 64, 128)
+    model = ResNet(Bottleneck, (1, 1, 1, 1), num_classes, in_channels, channels=channels, zero_init_last=False)
+    model.conv1 = nn.Conv2d(in_channels, model.conv1.out_channels, 3, 2, padding=1, bias=False)
+    model.maxpool = nn.Identity()
+    return model
+
+
+@register("efficientnet_small")
+def efficientnet_small(num_classes: int, in_channels: int = 3) -> nn.Module:
+    """EfficientNet-B4's sibling for `quick`: three stages of MBConv with squeeze-and-excitation."""
+    from torchvision.models.efficientnet import EfficientNet, MBConvConfig
+
+    stages = [(1, 3, 1, 16, 16, 1), (4, 3, 1, 16, 24, 1), (4, 5, 2, 24, 40, 2)]
+    blocks = [MBConvConfig(*stage, width_mult=1.0, depth_mult=1.0) for stage in stages]
+    model = EfficientNet(blocks, dropout=0.1, num_classes=num_classes, last_channel=256)
+    model.features[0][0] = nn.Conv2d(in_channels, 16, 3, 2, padding=1, bias=False)
+    return model

@@ -196,7 +196,7 @@ def mobilenetv2_small(num_classes: int, in_channels: int = 3) -> nn.Module:
 
 @register("resnet50_small")
 def resnet50_small(num_classes: int, in_channels: int = 3) -> nn.Module:
-    """ResNet50's sibling for `quick`: one bottleneck block a stage, a quarter as wide, and a 3×3 stem that keeps size."""
+    """ResNet50's sibling for `quick`: one bottleneck block a stage, a quarter as wide, behind a 3×3 stem."""
     from timm.models.resnet import Bottleneck, ResNet
 
     channels = (16, 32, 64, 128)

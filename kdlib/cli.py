@@ -173,19 +173,26 @@ def _run(arguments: argparse.Namespace) -> int:
     options, stop = _long_run(arguments)
     if arguments.no_store:
         os.environ["KDLIB_NO_STORE"] = "1"  # the notebook's kernel inherits it
-    finished = []
+    experiments = []
     for i, parameters in enumerate(asked, 1):
         print(f"[{i}/{len(asked)}] {parameters.study}, {parameters.profile}", flush=True)
-        experiment = prepare(parameters)
+        experiments.append(experiment := prepare(parameters))
         if arguments.dry_run:
             _show_costs(experiment)
-            continue
-        status = _execute(experiment, arguments.force, options, stop)
+        elif arguments.force or not experiment.up_to_date():
+            stop.check(f"stopped before study {parameters.study}")
+            start = time.perf_counter()
+            # Training here gives the terminal its progress bar; the notebook then finds its runs on record.
+            experiment.run(options, stop)
+            print(f"      runs done in {time.perf_counter() - start:.0f} s")
+    if arguments.dry_run:
+        return 0
+    # Only now the notebooks, as some show the runs of others beside their own.
+    for experiment in experiments:
+        status = _execute(experiment, arguments.force, stop)
         if status:
             return status
-        finished.append(experiment)
-    if finished:
-        _show_results(finished)
+    _show_results(experiments)
     return 0
 
 
@@ -231,24 +238,23 @@ def _amount(name: str, value: str, units: dict[str, int]) -> float:
     return float(found[1]) * units[found[2]] if found else 0.0
 
 
-def _execute(experiment, force: bool, options, stop) -> int:
+def _execute(experiment, force: bool, stop) -> int:
     from kdlib.studies import notebook
 
+    study = experiment.settings.study
     if not force and experiment.up_to_date():
-        print("      up to date")
+        print(f"{study.name}: up to date")
         return 0
-    stop.check(f"stopped before study {experiment.settings.study.name}")
+    stop.check(f"stopped before the notebook of study {study.name}")
     start = time.perf_counter()
-    # Training here gives the terminal its progress bar; the notebook then finds its runs on record.
-    experiment.run(options, stop)
-    print("      executing the notebook", flush=True)
+    print(f"{study.name}: executing the notebook", end="", flush=True)
     try:
-        notebook.execute(experiment.settings.study.notebook, experiment.parameters.flat(), experiment.folder)
+        notebook.execute(study.notebook, experiment.parameters.flat(), experiment.folder)
     except notebook.NotebookFailed as error:
-        print(f"kdlib: {error}", file=sys.stderr)
+        print(f"\nkdlib: {error}", file=sys.stderr)
         return 1
     experiment.mark_finished()
-    print(f"      done in {time.perf_counter() - start:.0f} s")
+    print(f", {time.perf_counter() - start:.0f} s")
     return 0
 
 
@@ -279,9 +285,15 @@ def _show_results(finished: list) -> None:
 
 
 def _publish(arguments: argparse.Namespace) -> int:
+    from kdlib import reporting
+    from kdlib.studies import LANGUAGES
     from kdlib.studies.publish import publish
 
     for study in arguments.studies:
+        written = Path(arguments.output_dir) / arguments.profile / study
+        if (written / "runs.json").is_file():
+            for lang in LANGUAGES:
+                reporting.write(reporting.read(written), written, lang)
         folder, size = publish(study, arguments.profile, Path(arguments.output_dir), Path(arguments.to))
         print(f"{study}: {folder} ({size / 1e6:.1f} MB)")
     return 0

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from kdlib import models, profiling, pruning
-from kdlib.studies import records, runner
+from kdlib.studies import counts, records, runner
 from kdlib.studies.pruning_schema import Pruning
 from kdlib.studies.records import Arm
 from kdlib.training import resolve_device
@@ -49,7 +49,7 @@ def write(experiment: "Experiment") -> Path | None:
         **{"image_size": experiment.dataset.shape[1], "report_size": spec.image_size},
         **{"repeats": spec.latency_repeats, "warm_up": profiling.UNTIMED},
         "models": _models(experiment, spec, arms, device),
-        "reference": reference(spec.model, spec.num_classes, spec.image_size, spec.ratio),
+        "reference": counts.kept(reference, spec.model, spec.num_classes, 3, spec.image_size, spec.ratio),
     }
     records.write_text(path, json.dumps(found, indent=1) + "\n")
     return path
@@ -89,17 +89,19 @@ def _odd(model: nn.Module) -> int:
     return sum(layer.weight.shape[0] % 2 for layer in model.modules() if isinstance(layer, pruning.LAYERS))
 
 
-def reference(name: str, num_classes: int, size: int, ratio: float = 0.1) -> list[dict[str, Any]]:
+def reference(name: str, num_classes: int, in_channels: int, size: int, ratio: float) -> list[dict[str, Any]]:
     """Count an architecture whole and pruned layer by layer, which leaves the same channels whatever the weights are.
 
     One dict a row: scope, protect_se and ratio (None: whole), params, size_mib, macs_thop of one image of ``size``.
     """
-    model = models.build(name, num_classes)
-    shape = (3, size, size)
+    model = models.build(name, num_classes, in_channels)
+    shape = (in_channels, size, size)
     rows: list[dict[str, Any]] = [{"scope": None, "protect_se": None, "ratio": None, **_counted(model, shape)}]
     for protect in (False, True):
         asked = pruning.Spec("magnitude", ratio=ratio, scope="layerwise", protect_se=protect)
-        pruned = pruning.prune(model, asked, shape=(3, 64, 64))  # channels do not depend on the size of the image
+        pruned = pruning.prune(
+            model, asked, shape=(in_channels, 64, 64)
+        )  # channels do not depend on the size of the image
         if protect and "squeeze-excite" not in pruned.report["protected"].values():
             break  # nothing to protect: the same row twice
         row = {"scope": "layerwise", "protect_se": protect, "ratio": ratio, **_counted(pruned.model, shape)}
@@ -116,7 +118,7 @@ def reference_table(names: str = "resnet50,efficientnet_b4", num_classes: int = 
 
     rows = []
     for name in names.split(","):
-        found = reference(name, num_classes, size)
+        found = counts.kept(reference, name, num_classes, 3, size, 0.1)
         for row in found:
             cut = "" if row["scope"] is None else f", layer-wise {row['ratio']:g}"
             if len(found) > 2:

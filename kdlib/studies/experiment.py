@@ -3,15 +3,13 @@
 import hashlib
 import json
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import kdlib
 from kdlib import models, profiling
 from kdlib.data import Dataset
 from kdlib.errors import UserError
-from kdlib.studies import attention, compactness, cost, model_costs, records, runner, schema
+from kdlib.studies import attention, compactness, cost, counts, model_costs, records, runner, schema
 from kdlib.studies.parameters import Parameters, from_notebook
 from kdlib.studies.plan import Plan, plan
 from kdlib.studies.settings import Settings, settle
@@ -49,13 +47,13 @@ class Experiment:
         """The report the study reproduces, in the call's language."""
         return schema.text(self.settings.study.source, self.parameters.lang)
 
-    @cached_property
+    @property
     def signature(self) -> str:
         """Hash of what decides the study's output: its runs, those it shows beside, the language, kdlib's own files."""
         beside = [self.parameters.root / name / "runs.json" for name in self.settings.study.beside]
         shown = [[arm.id for arm in records.read_arms(path.parent)[0]] if path.is_file() else [] for path in beside]
         own = [arm.id for arm in self.plan.arms]
-        text = json.dumps([self.parameters.lang, sorted(self.plan.runs), own, shown, _source()])
+        text = json.dumps([self.parameters.lang, sorted(self.plan.runs), own, shown, counts.source()])
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def costs(self) -> list[cost.Cost]:
@@ -134,11 +132,10 @@ def model_table(names: str | None = None, num_classes: int = 10, size: int = 32)
     """
     import pandas as pd
 
-    rows = []
-    for name in names.split(",") if names else models.names():
-        model = models.build(name, num_classes)
-        macs = profiling.forward_macs(model, (3, size, size))
-        rows.append({"model": name, "parameters": profiling.count_parameters(model), "MACs": macs})
+    rows = [
+        {"model": name, **counts.kept(_counted, name, num_classes, 3, size)}
+        for name in (names.split(",") if names else models.names())
+    ]
     table = pd.DataFrame(rows) if names else pd.DataFrame(rows).sort_values(["parameters", "model"])
     return table.set_index("model").map("{:,}".format)
 
@@ -150,29 +147,36 @@ def variant_table(study: str, num_classes: int = 10, size: int = 32):
     """
     import pandas as pd
 
-    transfer, rows = schema.load(study).transfer, []
+    transfer = schema.load(study).transfer
+    rows = []
     for name, variant in transfer.variants.items():
-        model = models.build(transfer.model, num_classes)
-        if variant.open is not None:
-            models.open_only(model, variant.open)
-        trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
-        layers = profiling.layer_macs(model, (3, size, size))
-        opened = sum(
-            macs
-            for layer, macs in layers.items()
-            if any(p.requires_grad for p in model.get_submodule(layer).parameters())
-        )
-        rows.append(
-            {
-                "open layers": name,
-                "starts from": "source weights" if variant.weights else "random weights",
-                "trained": f"{trained:,}",
-                "frozen": f"{profiling.count_parameters(model) - trained:,}",
-                "MACs forward": f"{sum(layers.values()):,}",
-                "MACs open": f"{opened:,}",
-            }
-        )
+        found = counts.kept(_opened, transfer.model, num_classes, 3, size, variant.open)
+        starts = {"starts from": "source weights" if variant.weights else "random weights"}
+        rows.append({"open layers": name, **starts, **{key: f"{value:,}" for key, value in found.items()}})
     return pd.DataFrame(rows).set_index("open layers")
+
+
+def _counted(name: str, num_classes: int, in_channels: int, size: int) -> dict[str, int]:
+    model = models.build(name, num_classes, in_channels)
+    macs = profiling.forward_macs(model, (in_channels, size, size))
+    return {"parameters": profiling.count_parameters(model), "MACs": macs}
+
+
+def _opened(name: str, num_classes: int, in_channels: int, size: int, open_: list[str] | None) -> dict[str, int]:
+    model = models.build(name, num_classes, in_channels)
+    if open_ is not None:
+        models.open_only(model, open_)
+    trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    layers = profiling.layer_macs(model, (in_channels, size, size))
+    opened = [
+        macs for layer, macs in layers.items() if any(p.requires_grad for p in model.get_submodule(layer).parameters())
+    ]
+    return {
+        "trained": trained,
+        "frozen": profiling.count_parameters(model) - trained,
+        "MACs forward": sum(layers.values()),
+        "MACs open": sum(opened),
+    }
 
 
 def _check_writable(root: Path) -> None:
@@ -181,12 +185,3 @@ def _check_writable(root: Path) -> None:
             if not parent.is_dir():
                 raise UserError(f"output_dir: {parent} is a file; name a folder")
             return
-
-
-def _source() -> str:
-    """Hash of kdlib's own files, so that a changed figure or table is made again."""
-    root = Path(kdlib.__file__).parent
-    digest = hashlib.sha256()
-    for path in sorted([*root.rglob("*.py"), *root.rglob("*.yaml"), *root.rglob("*.mplstyle")]):
-        digest.update(path.read_bytes())
-    return digest.hexdigest()

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from kdlib import models, profiling
-from kdlib.studies import records, schema
+from kdlib.studies import counts, records, schema
 
 FILE = "costs.json"
 
@@ -17,14 +17,21 @@ def measure(study: schema.Study) -> dict[str, Any]:
     strings and costs as in ``kdlib.profiling.costs``. Raises ``UserError`` for an unknown model or layer, an image that
     is too small, and a counter that is not installed.
     """
-    costs, counts = study.costs, []
-    for entry in costs.models:
-        model = models.build(entry.model, costs.num_classes, costs.in_channels)
-        if entry.open is not None:
-            models.open_only(model, entry.open)
-        found = {str(size): profiling.costs(model, (costs.in_channels, size, size)) for size in costs.sizes}
-        counts.append(found)
-    return {"asked": _asked(costs), "packages": profiling.packages(), "counts": counts}
+    costs = study.costs
+    found = [
+        counts.kept(_counted, entry.model, costs.num_classes, costs.in_channels, entry.open, costs.sizes)
+        for entry in costs.models
+    ]
+    return {"asked": _asked(costs), "packages": profiling.packages(), "counts": found}
+
+
+def _counted(
+    name: str, num_classes: int, in_channels: int, open_: list[str] | None, sizes: list[int]
+) -> dict[str, Any]:
+    model = models.build(name, num_classes, in_channels)
+    if open_ is not None:
+        models.open_only(model, open_)
+    return {str(size): profiling.costs(model, (in_channels, size, size)) for size in sizes}
 
 
 def write(study: schema.Study, folder: Path) -> Path:

@@ -8,6 +8,7 @@ from typing import Any
 
 from kdlib import data, losses, models, pruning, training
 from kdlib.profiling import forward_macs, layer_macs
+from kdlib.studies import counts
 
 PROTOCOL = 2
 """What a run computes: it goes up when the same request would give other numbers, so that old records do not answer it.
@@ -157,20 +158,36 @@ class Run:
         return found
 
 
-_counted: dict[tuple, int] = {}
 _paired: dict[tuple, tuple[tuple[str, str], ...]] = {}
 
 
 def _macs(run: Run) -> int:
-    key = (run.model, run.dataset.shape, run.dataset.num_classes, run.input_size)
-    if key not in _counted:
-        _counted[key] = forward_macs(run.build(), run.dataset.shape)
-    return _counted[key]
+    return counts.kept(_all_macs, *_of_model(run))
 
 
 def _open_macs(run: Run) -> int:
     """MACs of the layers that are trained."""
     if run.open is None:
         return _macs(run)
-    layers = layer_macs(run.build(), run.dataset.shape)
+    layers = counts.kept(_macs_by_layer, *_of_model(run))
     return sum(macs for name, macs in layers.items() if any(f"{name}.".startswith(f"{open_}.") for open_ in run.open))
+
+
+def _of_model(run: Run) -> tuple:
+    return (run.model, run.dataset.num_classes, *run.dataset.shape, run.input_size)
+
+
+def _all_macs(name: str, num_classes: int, channels: int, height: int, width: int, input_size: int | None) -> int:
+    return forward_macs(_resizing(name, num_classes, channels, input_size), (channels, height, width))
+
+
+def _macs_by_layer(
+    name: str, num_classes: int, channels: int, height: int, width: int, input_size: int | None
+) -> dict[str, int]:
+    return layer_macs(_resizing(name, num_classes, channels, input_size), (channels, height, width))
+
+
+def _resizing(name: str, num_classes: int, channels: int, input_size: int | None):
+    """A model that resizes its images; for counting, which does not ask for their statistics."""
+    model = models.build(name, num_classes, channels)
+    return models.adapt(model, name, (0.0,) * channels, (1.0,) * channels, input_size)

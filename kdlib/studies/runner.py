@@ -114,8 +114,8 @@ def execute(
     stop = stop or Stop()
     todo = missing(plan, folder)
     resolved = resolve_device(device)
-    for run in {_checked_by(run): run for run in plan.runs.values()}.values():
-        _check(run, bool(todo), resolved)
+    for run in {_checked_by(run): run for run in plan.runs.values()}.values() if todo else ():
+        _check(run, resolved)
     checkpoints = Checkpoints(folder / ".training", options.checkpoint_every)
     if todo:
         records.sweep(folder)
@@ -139,15 +139,15 @@ def _checked_by(run: Run) -> tuple:
     return (run.model, batch_size, run.dataset.fingerprint, run.open, weights, spared)
 
 
-def _check(run: Run, needed: bool, device: torch.device) -> None:
+def _check(run: Run, device: torch.device) -> None:
     """Raise ``UserError`` for a model, images or weights that the run cannot use."""
     model, batch_size = run.build(), run.recipe.batch_size if run.recipe else 2
     check_batch(run.dataset, batch_size)
-    if isinstance(run.weights, Weights) and needed:
+    if isinstance(run.weights, Weights):
         models.start_from(model, run.weights.load(run.model), run.head, whole=run.recipe is None)
     trains = run.recipe is not None
     check_model(model, run.dataset, run.model, batch_size, choose(model, device, run.precision), trains=trains)
-    if run.prune and needed:
+    if run.prune:
         _check_pruning(run, model)
 
 

@@ -80,6 +80,8 @@ class Drawing:
 def draw(results: Results, lang: str) -> dict[str, Drawing]:
     """Every figure the study names, keyed by file stem; one that has no runs to show is left out.
 
+    Where nothing is better than guessing, only the curves of training.
+
     A figure that names no model or recipe is drawn for each that has something to show in it. Drawn once: a second
     call returns the same drawings. Raises UserError for an unknown kind.
     """
@@ -101,6 +103,7 @@ def _draw(results: Results, lang: str) -> dict[str, Drawing]:
         temperature,
         transfer_figure,
     )
+    from kdlib.reporting.guessing import only_guesses
     from kdlib.reporting.pruning import figures as pruning_figures
     from kdlib.reporting.pruning import recovery_figure, structure_figures
 
@@ -124,9 +127,12 @@ def _draw(results: Results, lang: str) -> dict[str, Drawing]:
         "methods": methods_figure.methods,
     }
     out: dict[str, Drawing] = {}
+    guessing = only_guesses(results)
     for spec in getattr(results.study, "figures", None) or []:
         if spec.kind not in makers:
             raise UserError(f"unknown figure {spec.kind!r}; known: {', '.join(makers)}")
+        if guessing and spec.kind != "curves":
+            continue
         with canvas.style():
             for stem, parts in makers[spec.kind](results, lang, _filters(spec)):
                 out[stem] = Drawing(kind=spec.kind, lang=lang, **parts)

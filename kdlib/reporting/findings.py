@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from kdlib.reporting import clinical_findings, methods, names, numbers, transfer
+from kdlib.reporting import clinical_findings, guessing, methods, names, numbers, transfer
 from kdlib.reporting.choice import best_by_validation
 from kdlib.reporting.evidence import Difference, accuracy, bootstrap, difference, image_noise
 from kdlib.reporting.figures import each_recipe, students
@@ -19,6 +19,8 @@ def findings(results, lang: str) -> list[str]:
     """Sentences on the study's results; the first says where they come from."""
     if not results.used:
         return [finding("nothing", lang)]
+    if guess := guessing.only_guesses(results):
+        return [names.provenance(results, lang), guessing.sentence(guess, lang)]
     out = [names.provenance(results, lang), *transfer.sources(results, lang)]
     out += [_accuracy("teacher", results, where, lang) for where in results.settings(role="teacher")]
     for recipe in each_recipe(results, {}):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from kdlib.errors import UserError
 from kdlib.reporting import all_runs, clinical, latex, methods, model_costs, names, numbers, render
+from kdlib.reporting.guessing import only_guesses
 from kdlib.reporting.pruning import tables as pruning_tables
 from kdlib.reporting.results import Cell, Results
 from kdlib.reporting.sheet import Sheet
@@ -255,10 +256,13 @@ def difference_columns(rule) -> tuple[int, int]:
 def tables(results: Results) -> list[ReportTable | Sheet]:
     """Every table the study's report has, with our numbers, what it should have had, and one of all that was run.
 
-    Raises UserError for a cell that mixes settings.
+    Where nothing is better than guessing, only the last, and what the models cost. Raises UserError for a cell that
+    mixes settings.
     """
-    reported = [ReportTable(results, spec) for spec in getattr(results.study, "tables", None) or []]
     everything = ReportTable(results, all_runs.spec(results))
+    if only_guesses(results):
+        return [*model_costs.sheets(results), everything]
+    reported = [ReportTable(results, spec) for spec in getattr(results.study, "tables", None) or []]
     pruned = pruning_tables.sheets(results)
     compared = methods.sheets(results)
     return [*clinical.sheets(results), *pruned, *reported, *compared, *model_costs.sheets(results), everything]

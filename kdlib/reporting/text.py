@@ -266,6 +266,14 @@ FINDINGS: dict[str, dict[str, str]] = {
         "en": "{what}, seed {seed}, epoch {epoch} ({reason})",
         "tr": "{what}, tohum {seed}, epok {epoch} ({reason})",
     },
+    "guessing": {
+        "en": "Nothing is compared: what the others would be measured against gives {accuracy} on {images} test "
+        "images, which is not clearly above the {chance} of always naming the commonest class. More epochs or more "
+        "images are needed first.",
+        "tr": "Hiçbir karşılaştırma yapılmadı: ölçüt olacak model {images} test görüntüsünde {accuracy} veriyor; bu, "
+        "hep en sık sınıfı söylemenin verdiği {chance} değerinin belirgin biçimde üzerinde değil. Önce daha çok epok "
+        "ya da daha çok görüntü gerekiyor.",
+    },
     "nothing": {"en": "There are no runs to report yet.", "tr": "Henüz raporlanacak koşu yok."},
 }
 

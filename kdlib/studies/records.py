@@ -79,6 +79,11 @@ class Record:
             top1 = file["top1"] if "top1" in file else file["logits"].argmax(axis=1)
             return top1 == file["labels"]
 
+    def labels(self) -> np.ndarray:
+        """Return the class of each test example, int64 (N,)."""
+        with np.load(self.path / "predictions.npz") as file:
+            return file["labels"].astype(np.int64)
+
     def predictions(self) -> tuple[np.ndarray, np.ndarray]:
         """Return test logits, float32 (N, K), and labels, int64 (N,); a published record holds no logits."""
         with np.load(self.path / "predictions.npz") as file:

@@ -43,7 +43,7 @@ def results(tmp_path_factory):
 @pytest.fixture(scope="module")
 def written(results, tmp_path_factory):
     folder = tmp_path_factory.mktemp("out")
-    return folder, reporting.write(results, folder)
+    return folder, [path for lang in ("en", "tr") for path in reporting.write(results, folder, lang)]
 
 
 STEMS = ("curves", "heatmap-cnn2-sgd", "temperature-cnn2", "bars")
@@ -58,7 +58,7 @@ def test_every_file_is_there_and_returned(written):
         for lang in ("en", "tr")
         for kind in ("html", "md", "tex", "csv")
     }
-    expected |= {"findings.en.md", "findings.tr.md", "figures/figures.json"}
+    expected |= {"findings.en.md", "findings.tr.md", "figures/figures.en.json", "figures/figures.tr.json"}
     assert {str(path.relative_to(folder)) for path in paths} == expected
     assert {str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file()} == expected
 
@@ -75,11 +75,10 @@ def test_nothing_stays_open_and_no_setting_is_changed(written):
 def test_a_second_write_gives_the_same_bytes(results, written, tmp_path):
     folder, _ = written
     fresh = reporting.Results(results.study, results.arms, results.records, results.profile)
-    paths = reporting.write(fresh, tmp_path, langs=("tr",))
+    paths = reporting.write(fresh, tmp_path, "tr")
     assert len(paths) == 2 * len(STEMS) + 4 * 4 + 2
     for path in paths:
-        if path.name != "figures.json":  # lists the languages that were written
-            assert path.read_bytes() == (folder / path.relative_to(tmp_path)).read_bytes(), path.name
+        assert path.read_bytes() == (folder / path.relative_to(tmp_path)).read_bytes(), path.name
 
 
 @pytest.mark.parametrize("lang", ["en", "tr"])
@@ -88,7 +87,7 @@ def test_svg_says_what_it_shows(written, stem, lang):
     folder, _ = written
     root = ElementTree.parse(folder / "figures" / f"{stem}.{lang}.svg").getroot()
     (title,), (desc,) = root.findall(f"{SVG}title"), root.findall(f"{SVG}desc")
-    entries = json.loads((folder / "figures" / "figures.json").read_text())
+    entries = json.loads((folder / "figures" / f"figures.{lang}.json").read_text())
     (entry,) = [e for e in entries if e["file"] == f"{stem}.{lang}.svg"]
     assert root.get("role") == "img"
     assert root.get("aria-labelledby").split() == [title.get("id"), desc.get("id")]
@@ -167,7 +166,7 @@ def test_a_table_that_cannot_be_right_stops_before_anything_is_written(results, 
     rows = [row.model_copy(update={"reported": []}) for row in broken.rows]
     study = results.study.model_copy(update={"tables": [broken.model_copy(update={"rows": rows})]})
     with pytest.raises(UserError, match=r"table grid: .* differ in T"):
-        reporting.write(reporting.Results(study, results.arms, results.records, "quick"), tmp_path / "out")
+        reporting.write(reporting.Results(study, results.arms, results.records, "quick"), tmp_path / "out", "en")
     assert not (tmp_path / "out").exists()
 
 

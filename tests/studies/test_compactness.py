@@ -19,7 +19,7 @@ def measured(tmp_path_factory):
 
 
 def test_the_reports_network_to_the_digit():
-    whole, open_, spared = compactness.reference("efficientnet_b4", 101, 380)
+    whole, open_, spared = compactness.reference("efficientnet_b4", 101, 3, 380, 0.1)
     counted = whole["params"], round(whole["size_mib"], 2), round(whole["macs_thop"] / 1e9, 2)
     assert counted == (17_729_709, 68.11, 4.61)
     assert round(100 * (open_["size_mib"] / whole["size_mib"] - 1), 2) == -18.75
@@ -28,7 +28,7 @@ def test_the_reports_network_to_the_digit():
 
 
 def test_a_network_without_bottlenecks_has_one_row_less():
-    whole, pruned = compactness.reference("resnet18_light", 10, 32)
+    whole, pruned = compactness.reference("resnet18_light", 10, 3, 32, 0.1)
     assert pruned["params"] < whole["params"] == 2_837_226
 
 

@@ -129,7 +129,7 @@ def test_a_finished_study_is_up_to_date_until_something_changes(small, tiny, tmp
     assert not made(tiny, out, lang="tr").up_to_date()
     assert not made(tiny, out, alpha=0.9).up_to_date()
     # kdlib itself
-    monkeypatch.setattr(module, "_source", lambda: "changed")
+    monkeypatch.setattr(module.counts, "source", lambda: "changed")
     assert not made(tiny, out).up_to_date()
 
 
@@ -170,16 +170,6 @@ def test_studies_share_a_folder_of_records(small, tiny, tmp_path):
     )
     assert other.runs_folder == small.runs_folder == tmp_path / "outputs" / "smoke" / "runs"
     assert (small.folder.name, other.folder.name) == ("cnn_grid", "b")
-
-
-def test_the_signature_follows_the_files_of_kdlib(tmp_path, monkeypatch):
-    (tmp_path / "kdlib").mkdir()
-    monkeypatch.setattr(module.kdlib, "__file__", str(tmp_path / "kdlib" / "__init__.py"))
-    (tmp_path / "kdlib" / "a.py").write_text("a = 1")
-    first = module._source()
-    assert module._source() == first
-    (tmp_path / "kdlib" / "a.py").write_text("a = 2")
-    assert module._source() != first
 
 
 def test_model_table():

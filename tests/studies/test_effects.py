@@ -1,0 +1,40 @@
+"""What the profile `quick` is for: networks that have learnt something, and the effect that a study is about."""
+
+import pytest
+
+from kdlib import reporting
+from kdlib.reporting.evidence import bootstrap, correct
+from kdlib.studies import prepare
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory):
+    """Return a study's results in the profile `quick`."""
+
+    def results(study: str) -> reporting.Results:
+        experiment = prepare({"study": study, "profile": "quick", "output_dir": str(tmp_path_factory.mktemp("out"))})
+        return reporting.read(experiment.run())
+
+    return results
+
+
+def one(results, **where):
+    ((_, record),) = results.select(**where)
+    return record
+
+
+def test_a_student_gains_by_its_teacher(ran):
+    results = ran("cifar_conv")
+    teacher, alone, distilled = (one(results, role=role) for role in ("teacher", "baseline", "student"))
+    assert correct(teacher).mean() > 0.8
+    assert correct(teacher).mean() - correct(alone).mean() > 0.05
+    assert bootstrap(correct(distilled), correct(alone))[0] > 0
+    assert len(reporting.findings(results, "en")) > 2
+
+
+def test_criteria_part_at_half_the_channels(ran):
+    results = ran("ts5")
+    assert correct(one(results, role="original")).mean() > 0.8
+    taylor, chance = (one(results, role="finetuned", criterion=name, ratio=0.5) for name in ("taylor", "random"))
+    assert bootstrap(correct(taylor), correct(chance))[0] > 0.02
+    assert {table.id for table in reporting.tables(results)} > {"all_runs"}

@@ -188,10 +188,9 @@ def _run(arguments: argparse.Namespace) -> int:
     if arguments.dry_run:
         return 0
     # Only now the notebooks, as some show the runs of others beside their own.
-    for experiment in experiments:
-        status = _execute(experiment, arguments.force, stop)
-        if status:
-            return status
+    stop.check("stopped before the notebooks")
+    if not _execute_notebooks(experiments, arguments.force):
+        return 1
     _show_results(experiments)
     return 0
 
@@ -238,24 +237,36 @@ def _amount(name: str, value: str, units: dict[str, int]) -> float:
     return float(found[1]) * units[found[2]] if found else 0.0
 
 
-def _execute(experiment, force: bool, stop) -> int:
+def _execute_notebooks(experiments: list, force: bool) -> bool:
+    """Execute the notebooks that are not up to date, two at a time; return whether all came to their end."""
+    from concurrent.futures import ThreadPoolExecutor
+
     from kdlib.studies import notebook
 
-    study = experiment.settings.study
-    if not force and experiment.up_to_date():
-        print(f"{study.name}: up to date")
-        return 0
-    stop.check(f"stopped before the notebook of study {study.name}")
-    start = time.perf_counter()
-    print(f"{study.name}: executing the notebook", end="", flush=True)
-    try:
-        notebook.execute(study.notebook, experiment.parameters.flat(), experiment.folder)
-    except notebook.NotebookFailed as error:
-        print(f"\nkdlib: {error}", file=sys.stderr)
-        return 1
-    experiment.mark_finished()
-    print(f", {time.perf_counter() - start:.0f} s")
-    return 0
+    def execute(experiment) -> str:
+        name = experiment.settings.study.name
+        if not force and experiment.up_to_date():
+            return f"{name}: up to date"
+        start = time.perf_counter()
+        notebook.execute(experiment.settings.study.notebook, experiment.parameters.flat(), experiment.folder)
+        experiment.mark_finished()
+        return f"{name}: notebook executed in {time.perf_counter() - start:.0f} s"
+
+    failed = False
+    os.environ["OMP_NUM_THREADS"] = "1"  # the kernels inherit it: they train nothing, and threads of two would collide
+    with ThreadPoolExecutor(min(2, os.cpu_count() or 1)) as pool:
+        asked = [pool.submit(execute, experiment) for experiment in experiments]
+        try:
+            for told in asked:
+                try:
+                    print(told.result(), flush=True)
+                except notebook.NotebookFailed as error:
+                    print(f"kdlib: {error}", file=sys.stderr)
+                    failed = True
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+    return not failed
 
 
 def _show_costs(experiment) -> None:

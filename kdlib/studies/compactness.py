@@ -29,6 +29,8 @@ def write(experiment: "Experiment") -> Path | None:
     if spec is None:
         return None
     path = experiment.folder / FILE
+    report = experiment.settings.study.pruning
+    counted = experiment.parameters.model or report.model  # the report's network, also where a small one stands in
     arms = _arms(experiment, spec)
     device = resolve_device(experiment.parameters.device)
     asked = {
@@ -38,6 +40,7 @@ def write(experiment: "Experiment") -> Path | None:
         "turns": profiling.TURN,
         "size": spec.image_size,
         "classes": spec.num_classes,
+        "counted": [counted, report.ratio],
         "device": str(device),
         "hardware": records.hardware(),
         "packages": profiling.packages(),
@@ -49,7 +52,7 @@ def write(experiment: "Experiment") -> Path | None:
         **{"image_size": experiment.dataset.shape[1], "report_size": spec.image_size},
         **{"repeats": spec.latency_repeats, "warm_up": profiling.UNTIMED},
         "models": _models(experiment, spec, arms, device),
-        "reference": counts.kept(reference, spec.model, spec.num_classes, 3, spec.image_size, spec.ratio),
+        "reference": counts.kept(reference, counted, spec.num_classes, 3, spec.image_size, report.ratio),
     }
     records.write_text(path, json.dumps(found, indent=1) + "\n")
     return path

@@ -76,8 +76,8 @@ class Pruning(Strict):
 def applied(own: Pruning, profile: dict[str, Any], asked: dict[str, Any]) -> Pruning:
     """Return a study's pruning with a profile's fields and a caller's parameters in their place.
 
-    A caller's ratio, MACs or choice of protection takes the place of all the study's cuts. Raises ``UserError`` for a
-    field that does not fit.
+    A caller's ratio, MACs or choice of protection takes the place of all the study's cuts. What the report gave stands
+    beside its own network at its own ratio alone. Raises ``UserError`` for a field that does not fit.
     """
     fields = own.model_dump() | profile
     told = {key: asked[key] for key in PARAMETERS if asked.get(key) is not None}
@@ -89,8 +89,11 @@ def applied(own: Pruning, profile: dict[str, Any], asked: dict[str, Any]) -> Pru
         fields["ratio"] = ratios[0] if ratios else fields["ratio"]
     elif "criteria" in told:
         fields["cuts"] = [{**cut, "criteria": None} for cut in fields["cuts"]]
+    fields |= told
+    if (fields["model"], fields["ratio"]) != (own.model, own.ratio):
+        fields["reported"] = {}
     try:
-        return Pruning.model_validate(fields | told)
+        return Pruning.model_validate(fields)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))

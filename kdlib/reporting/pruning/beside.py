@@ -67,22 +67,25 @@ def reference(study: Pruning) -> Sheet | None:
     whole = next((one for one in found if one["scope"] is None), None)
     if whole is None:
         return None
-    given, rows, matching = layerwise_reported(study), [], []
+    report = _reported(study.study.name) or study.spec
+    model = (study.measured["asked"].get("counted") or [study.spec.model])[0]
+    given, rows, matching = layerwise_reported(study, model), [], []
+    original = report.reported.get("original") if report.model == model else None
     for one in found:
         changed = None if one is whole else 100 * (one["size_mib"] / whole["size_mib"] - 1)
         size = Cell(one["size_mib"], 2)
         flops = Cell(one["macs_thop"] / 1e9, 2)
         cells = [size, Cell(changed, 2, "signed"), flops]
         if one is whole:
-            cells = [beside(size, study.reported("original", "size_mb")), Cell()]
-            cells.append(beside(flops, study.reported("original", "flops_g")))
-        elif given is not None and one["ratio"] == study.spec.ratio:
+            cells = [beside(size, getattr(original, "size_mb", None)), Cell()]
+            cells.append(beside(flops, getattr(original, "flops_g", None)))
+        elif given is not None and one["ratio"] == report.ratio:
             cells[1] = Cell(changed, 2, "signed", reported=given, reported_digits=1)
             # As printed: -18.75 comes to a reported -18.8, whichever way its next decimals lean.
             if numbers.rounded(abs(changed - given), 2) <= 0.05:
                 matching.append(one)
         rows.append(Row([{lang: _structure(one, lang) for lang in LANGS}], cells))
-    said = {"model": lambda lang: names.label(study.study, study.spec.model, lang)}
+    said = {"model": lambda lang: names.label(study.study, model, lang)}
     said |= {"classes": study.spec.num_classes, "size": f"{study.spec.image_size}×{study.spec.image_size}"}
     notes = [BOOK["reference_note"]]
     if len(matching) == 1:
@@ -95,23 +98,21 @@ def reference(study: Pruning) -> Sheet | None:
     return Sheet("reference", title, head, columns, rows, "", notes, study.study.name)
 
 
-def layerwise_reported(study: Pruning) -> float | None:
-    """The change of size (%) that the report gives for layer-wise pruning of this network; None where it gives none.
+def layerwise_reported(study: Pruning, model: str) -> float | None:
+    """The change of size (%) that a report gives for layer-wise pruning of a network; None where none gives it.
 
     Layer by layer every criterion removes as many channels, so one number stands for all.
     """
-    for spec in (study.spec, *(_spec(study, name) for name in study.study.beside)):
-        if spec and spec.scope == "layerwise" and spec.model == study.spec.model:
+    for spec in (_reported(study.study.name) or study.spec, *map(_reported, study.study.beside)):
+        if spec and spec.scope == "layerwise" and spec.model == model:
             given = {getattr(row, "size_change", None) for row in spec.reported.values()} - {None}
             if len(given) == 1:
                 return given.pop()
     return None
 
 
-def _spec(study: Pruning, name: str):
-    """The pruning of a study beside this one, run or not: what its report gave holds all the same."""
-    if name in study.results.beside:
-        return study.results.beside[name].study.pruning
+def _reported(name: str):
+    """A study's pruning as its report had it, run or not; None for a study that is none of ours."""
     return schema.load(name).pruning if name in schema.names() else None
 
 

@@ -3,6 +3,7 @@
 import pytest
 
 from kdlib.studies import schema
+from kdlib.studies.pruning_schema import applied
 
 TS6 = {
     "original": (89.20, None, 68.11, None, 0.588, 4.61, None),
@@ -57,3 +58,11 @@ def test_a_profile_that_does_not_fit_is_refused(changes, says):
 
     with pytest.raises(UserError, match=says):
         applied(schema.load("ts6").pruning, changes, {})
+
+
+@pytest.mark.parametrize("told", [{"model": "resnet18_light"}, {"ratio": [0.3]}])
+def test_a_reports_numbers_are_not_those_of_another_network_or_ratio(told):
+    own = schema.load("ts6").pruning
+    assert applied(own, {}, {"calibration_batches": 5}).reported == own.reported != {}
+    assert applied(own, {}, told).reported == {}
+    assert applied(own, {"model": "efficientnet_small", "ratio": 0.5}, {}).reported == {}

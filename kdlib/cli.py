@@ -253,8 +253,8 @@ def _execute_notebooks(experiments: list, force: bool) -> bool:
         return f"{name}: notebook executed in {time.perf_counter() - start:.0f} s"
 
     failed = False
-    os.environ["OMP_NUM_THREADS"] = "1"  # the kernels inherit it: they train nothing, and threads of two would collide
-    with ThreadPoolExecutor(min(2, os.cpu_count() or 1)) as pool:
+    # The kernels inherit it: they train nothing, and the threads of two would wait for each other.
+    with _environment("OMP_NUM_THREADS", "1"), ThreadPoolExecutor(min(2, os.cpu_count() or 1)) as pool:
         asked = [pool.submit(execute, experiment) for experiment in experiments]
         try:
             for told in asked:
@@ -264,9 +264,21 @@ def _execute_notebooks(experiments: list, force: bool) -> bool:
                     print(f"kdlib: {error}", file=sys.stderr)
                     failed = True
         except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
+            pool.shutdown(wait=False, cancel_futures=True)  # those that have begun come to their end
             raise
     return not failed
+
+
+@contextmanager
+def _environment(name: str, value: str) -> Iterator[None]:
+    """Have an environment variable for a while, unless the caller has set it."""
+    unset = name not in os.environ
+    os.environ.setdefault(name, value)
+    try:
+        yield
+    finally:
+        if unset:
+            del os.environ[name]
 
 
 def _show_costs(experiment) -> None:

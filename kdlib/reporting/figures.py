@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from kdlib.errors import UserError
 from kdlib.reporting import names
+from kdlib.reporting.guessing import only_guesses
 from kdlib.reporting.results import Results
 
 if TYPE_CHECKING:
@@ -80,10 +81,9 @@ class Drawing:
 def draw(results: Results, lang: str) -> dict[str, Drawing]:
     """Every figure the study names, keyed by file stem; one that has no runs to show is left out.
 
-    Where nothing is better than guessing, only the curves of training.
-
-    A figure that names no model or recipe is drawn for each that has something to show in it. Drawn once: a second
-    call returns the same drawings. Raises UserError for an unknown kind.
+    Where nothing is better than guessing, only the curves of training. A figure that names no model or recipe is drawn
+    for each that has something to show in it. Drawn once: a second call returns the same drawings. Raises UserError for
+    an unknown kind.
     """
     if lang not in results.drawings:
         results.drawings[lang] = _draw(results, lang)
@@ -103,7 +103,6 @@ def _draw(results: Results, lang: str) -> dict[str, Drawing]:
         temperature,
         transfer_figure,
     )
-    from kdlib.reporting.guessing import only_guesses
     from kdlib.reporting.pruning import figures as pruning_figures
     from kdlib.reporting.pruning import recovery_figure, structure_figures
 

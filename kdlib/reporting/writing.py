@@ -11,11 +11,11 @@ from kdlib.reporting.figures import Drawing, draw
 from kdlib.reporting.findings import findings
 from kdlib.reporting.results import Results
 from kdlib.reporting.tables import tables
-from kdlib.reporting.text import finding, text
+from kdlib.reporting.text import LANGS, finding, text
 
 
 def write(results: Results, out_dir: Path, lang: str) -> list[Path]:
-    """Write tables, figures and findings of a study in one language; return the paths written.
+    """Write tables and findings of a study in all languages, figures in ``lang``; return the paths written.
 
     ``tables/<id>.<lang>.{html,md,tex,csv}``, ``figures/<stem>.<lang>.{svg,png}``, ``figures/figures.<lang>.json`` (alt
     text and caption of each figure), ``findings.<lang>.md``. Raises UserError, before anything is written, for a table
@@ -23,13 +23,14 @@ def write(results: Results, out_dir: Path, lang: str) -> list[Path]:
     """
     out_dir, made, listed = Path(out_dir), tables(results), []
     paths: list[Path] = []
-    for table in made:
-        paths += _table(table, out_dir / "tables", lang)
+    for each in LANGS:
+        for table in made:
+            paths += _table(table, out_dir / "tables", each)
+        paths.append(_put(out_dir / f"findings.{each}.md", _findings(results, each)))
     for stem, drawing in draw(results, lang).items():
         paths += _figure(drawing, out_dir / "figures", stem)
         entry = {"file": f"{stem}.{lang}.svg", "kind": drawing.kind, "title": drawing.title}
         listed.append({**entry, "alt": drawing.alt, "caption": drawing.caption})
-    paths.append(_put(out_dir / f"findings.{lang}.md", _findings(results, lang)))
     sidecar = json.dumps(listed, ensure_ascii=False, indent=1) + "\n"
     return [*paths, _put(out_dir / "figures" / f"figures.{lang}.json", sidecar)]
 

@@ -22,7 +22,8 @@ LIMIT = 1_000_000
 def kept(count: Callable[..., Any], model: str, num_classes: int, in_channels: int, *asked: Any) -> Any:
     """Return ``count(model, num_classes, in_channels, *asked)``, a JSON value, from the cache where it is there.
 
-    It is known by what is asked, the model's code, kdlib's own files and the versions of what builds and counts.
+    It is known by what is asked, the model's code, kdlib's own files and the versions of what builds and counts. With
+    KDLIB_NO_STORE in the environment nothing is kept beyond the process.
     """
     known = [count.__qualname__, model, num_classes, in_channels, *asked, models.code(model, num_classes, in_channels)]
     known += [source(), profiling.packages(), version("torchvision")]

@@ -114,10 +114,10 @@ def execute(
     stop = stop or Stop()
     todo = missing(plan, folder)
     resolved = resolve_device(device)
-    for run in {_checked_by(run): run for run in plan.runs.values()}.values() if todo else ():
-        _check(run, resolved)
     checkpoints = Checkpoints(folder / ".training", options.checkpoint_every)
     if todo:
+        for run in {_checked_by(run): run for run in plan.runs.values()}.values():
+            _check(run, resolved)
         records.sweep(folder)
         work = groups(plan, todo)
         with Progress(sum(group.flops() for group in work) / 1e12, "training") as bar, stop.on_signals():

@@ -238,47 +238,22 @@ def _amount(name: str, value: str, units: dict[str, int]) -> float:
 
 
 def _execute_notebooks(experiments: list, force: bool) -> bool:
-    """Execute the notebooks that are not up to date, two at a time; return whether all came to their end."""
-    from concurrent.futures import ThreadPoolExecutor
-
+    """Execute the notebooks that are not up to date; return whether all came to their end."""
     from kdlib.studies import notebook
 
-    def execute(experiment) -> str:
-        name = experiment.settings.study.name
-        if not force and experiment.up_to_date():
-            return f"{name}: up to date"
-        start = time.perf_counter()
-        notebook.execute(experiment.settings.study.notebook, experiment.parameters.flat(), experiment.folder)
-        experiment.mark_finished()
-        return f"{name}: notebook executed in {time.perf_counter() - start:.0f} s"
-
-    failed = False
-    # The kernels inherit it: they train nothing, and the threads of two would wait for each other.
-    with _environment("OMP_NUM_THREADS", "1"), ThreadPoolExecutor(min(2, os.cpu_count() or 1)) as pool:
-        asked = [pool.submit(execute, experiment) for experiment in experiments]
-        try:
-            for told in asked:
-                try:
-                    print(told.result(), flush=True)
-                except notebook.NotebookFailed as error:
-                    print(f"kdlib: {error}", file=sys.stderr)
-                    failed = True
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)  # those that have begun come to their end
-            raise
+    due, failed = [], False
+    for experiment in experiments:
+        if force or not experiment.up_to_date():
+            due.append(experiment)
+        else:
+            print(f"{experiment.settings.study.name}: up to date")
+    for experiment, end in zip(due, notebook.execute_all(due), strict=True):
+        if failure := isinstance(end, notebook.NotebookFailed):
+            print(f"kdlib: {end}", file=sys.stderr)
+        else:
+            print(f"{experiment.settings.study.name}: notebook executed in {end:.0f} s", flush=True)
+        failed |= failure
     return not failed
-
-
-@contextmanager
-def _environment(name: str, value: str) -> Iterator[None]:
-    """Have an environment variable for a while, unless the caller has set it."""
-    unset = name not in os.environ
-    os.environ.setdefault(name, value)
-    try:
-        yield
-    finally:
-        if unset:
-            del os.environ[name]
 
 
 def _show_costs(experiment) -> None:

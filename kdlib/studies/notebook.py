@@ -2,11 +2,19 @@
 
 import logging
 import os
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import kdlib
 from kdlib.errors import UserError
 from kdlib.studies.records import write_text
+
+if TYPE_CHECKING:
+    from kdlib.studies.experiment import Experiment
 
 _START_TRIES = 3
 # The kernel's own log would stand between the progress bars; what goes wrong comes back as an exception.
@@ -24,6 +32,38 @@ def find(name: str) -> Path:
         if path.is_file():
             return path
     raise UserError(f"notebooks/{name}.ipynb is not here; run from a checkout of the project")
+
+
+def execute_all(experiments: Sequence["Experiment"]) -> Iterator[float | NotebookFailed]:
+    """Execute the notebooks of studies whose runs are there, two at a time; yield in their order seconds, or a failure.
+
+    When the caller stops, those that have begun come to their end, and no other begins.
+    """
+
+    def one(experiment: "Experiment") -> float | NotebookFailed:
+        start = time.perf_counter()
+        try:
+            execute(experiment.settings.study.notebook, experiment.parameters.flat(), experiment.folder)
+        except NotebookFailed as failure:
+            return failure
+        experiment.mark_finished()
+        return time.perf_counter() - start
+
+    # The kernels inherit it: they train nothing, and the threads of two would wait for each other.
+    with _environment("OMP_NUM_THREADS", "1"), ThreadPoolExecutor(min(2, os.cpu_count() or 1)) as pool:
+        yield from pool.map(one, experiments)
+
+
+@contextmanager
+def _environment(name: str, value: str) -> Iterator[None]:
+    """Have an environment variable for a while, unless the caller has set it."""
+    unset = name not in os.environ
+    os.environ.setdefault(name, value)
+    try:
+        yield
+    finally:
+        if unset:
+            del os.environ[name]
 
 
 def execute(name: str, parameters: dict, folder: Path) -> Path:

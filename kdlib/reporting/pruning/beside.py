@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from kdlib.reporting import names, numbers
-from kdlib.reporting.pruning.cells import accuracy, beside, change, named, provenance, spread
+from kdlib.reporting.pruning.cells import accuracy, as_reported, beside, change, named, provenance, spread
 from kdlib.reporting.pruning.runs import Pruning, percent, read
 from kdlib.reporting.pruning.text import BOOK, both
 from kdlib.reporting.sheet import Cell, Row, Sheet
 from kdlib.reporting.text import LANGS, pick
 from kdlib.reporting.transfer_text import BOOK as TRANSFER_BOOK
-from kdlib.studies import schema
 
 
 def neighbours(study: Pruning) -> list[Pruning]:
@@ -67,7 +66,7 @@ def reference(study: Pruning) -> Sheet | None:
     whole = next((one for one in found if one["scope"] is None), None)
     if whole is None:
         return None
-    report = _reported(study.study.name) or study.spec
+    report = as_reported(study.study.name) or study.spec
     model = (study.measured["asked"].get("counted") or [study.spec.model])[0]
     given, rows, matching = layerwise_reported(study, model), [], []
     original = report.reported.get("original") if report.model == model else None
@@ -103,17 +102,12 @@ def layerwise_reported(study: Pruning, model: str) -> float | None:
 
     Layer by layer every criterion removes as many channels, so one number stands for all.
     """
-    for spec in (_reported(study.study.name) or study.spec, *map(_reported, study.study.beside)):
+    for spec in (as_reported(study.study.name) or study.spec, *map(as_reported, study.study.beside)):
         if spec and spec.scope == "layerwise" and spec.model == model:
             given = {getattr(row, "size_change", None) for row in spec.reported.values()} - {None}
             if len(given) == 1:
                 return given.pop()
     return None
-
-
-def _reported(name: str):
-    """A study's pruning as its report had it, run or not; None for a study that is none of ours."""
-    return schema.load(name).pruning if name in schema.names() else None
 
 
 def _structure(one: dict, lang: str) -> str:

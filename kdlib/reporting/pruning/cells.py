@@ -10,7 +10,8 @@ from kdlib.reporting.pruning.text import BOOK, both
 from kdlib.reporting.results import Cell as Gathered
 from kdlib.reporting.results import Estimate
 from kdlib.reporting.sheet import Cell, Row
-from kdlib.reporting.text import LANGS
+from kdlib.reporting.text import LANGS, pick
+from kdlib.studies import schema
 
 
 def accuracy(cell: Gathered, best: bool = False) -> Cell:
@@ -100,8 +101,20 @@ def diverged_note(rows: list[Row]) -> list[dict[str, str]]:
 
 
 def provenance(study: Pruning) -> dict[str, str]:
-    """Where the numbers come from."""
-    return {lang: names.provenance(study.results, lang) for lang in LANGS}
+    """Where the numbers come from; and of which network, where it is not the report's."""
+    report = as_reported(study.study.name)
+    other = report is not None and report.model != study.spec.model
+
+    def said(lang: str) -> str:
+        line = names.provenance(study.results, lang)
+        return f"{pick(BOOK, 'network', lang, model=study.name(study.spec.model, lang))} {line}" if other else line
+
+    return {lang: said(lang) for lang in LANGS}
+
+
+def as_reported(name: str):
+    """A study's pruning as its report had it, run or not; None for a study that is none of ours."""
+    return schema.load(name).pruning if name in schema.names() else None
 
 
 def image(data: dict) -> str:

@@ -61,6 +61,7 @@ BOOK: dict[str, dict[str, str]] = {
         "en": "Read from the records of the report's setting.",
         "tr": "Raporun ayarındaki koşuların kayıtlarından okundu.",
     },
+    "network": {"en": "Network: {model}.", "tr": "Ağ: {model}."},
     # Comparison
     "comparison_title": {
         "en": "Criteria compared: {setting}, {scope}, after fine-tuning",

@@ -9,6 +9,7 @@ import numpy as np
 from kdlib.reporting import numbers
 from kdlib.reporting.clinical_models import ROLES, Clinic, Model, about, cases, gather, paired, role, units
 from kdlib.reporting.clinical_text import FINDINGS
+from kdlib.reporting.results import MIN_SEEDS
 from kdlib.reporting.text import LANGS, pick
 
 LAST = 3  # epochs that an end of training is averaged over
@@ -109,7 +110,7 @@ def _differences(clinic: Clinic, models: dict[str, Model], which: str, lang: str
         said = "; ".join(_difference(clinic, metric, one, lang) for metric, one in found.items())
         verdict = _verdict("teacher" if other == "teacher" else "alone", found, lang)
         out.append(f"{_say(key, lang, about=which, metrics=said)} {verdict}")
-    if out and max(len(model.by_seed) for model in models.values()) < 2:
+    if out and max(len(model.by_seed) for model in models.values()) < MIN_SEEDS:
         out.append(_say("one_seed", lang))
     return out
 

@@ -7,7 +7,6 @@ whole patients are drawn with replacement, because the images of one patient res
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -24,14 +23,20 @@ _BLOCK = 2_000_000  # weights held at once: draws × images
 class Scores:
     """Test predictions of one two-class model.
 
-    ``probability`` of the positive class, float64 (N,); ``positive`` whether an image is of that class and
-    ``predicted`` whether the model says so, bool (N,); ``groups`` the patient of each image, int (N,), or None.
+    ``margin``: the positive class's logit less the other's, float64 (N,); it ranks images also where ``probability``,
+    (N,) its sigmoid, is 1 to the last digit. ``positive`` whether an image is of that class and ``predicted`` whether
+    the model says so, bool (N,); ``groups`` the patient of each image, int (N,), or None.
     """
 
-    probability: np.ndarray
+    margin: np.ndarray
     positive: np.ndarray
     predicted: np.ndarray
     groups: np.ndarray | None = None
+
+    @cached_property
+    def probability(self) -> np.ndarray:
+        """The probability of the positive class, float64 (N,)."""
+        return np.exp(-np.logaddexp(0, -self.margin))
 
     @property
     def correct(self) -> np.ndarray:
@@ -61,28 +66,25 @@ class Scores:
         return resampled(self)
 
 
-def softmax(logits: np.ndarray) -> np.ndarray:
-    """Return probabilities of logits (N, K), float64."""
-    shifted = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
-    return shifted / shifted.sum(axis=1, keepdims=True)
-
-
 def scores(logits: np.ndarray, labels: np.ndarray, positive: int = 1, groups: np.ndarray | None = None) -> Scores:
     """Return the scores of logits (N, 2) and labels (N,); ``positive`` is the index of the positive class.
 
     The predicted class is that of the higher logit, which is the threshold 0.5 on the probability. Raises
-    ValueError for other than two classes.
+    ValueError for other than two classes, and for logits that are not finite.
     """
     if logits.ndim != 2 or logits.shape[1] != 2:
         raise ValueError(f"two-class metrics need logits (N, 2), got {logits.shape}")
-    return Scores(softmax(logits)[:, positive], labels == positive, logits.argmax(axis=1) == positive, groups)
+    if not np.isfinite(logits).all():
+        raise ValueError("two-class metrics need finite logits")
+    margin = logits[:, positive].astype(np.float64) - logits[:, 1 - positive]
+    return Scores(margin, labels == positive, logits.argmax(axis=1) == positive, groups)
 
 
 def roc(of: Scores) -> tuple[np.ndarray, np.ndarray]:
     """Return false and true positive rates over all thresholds, both rising from 0 to 1."""
     from sklearn.metrics import roc_curve
 
-    false, true, _ = roc_curve(of.positive, of.probability)
+    false, true, _ = roc_curve(of.positive, of.margin)
     return false, true
 
 
@@ -95,7 +97,7 @@ def _point(of: Scores) -> dict[str, float | None]:
     found = {
         "accuracy": _share(tp + tn, len(of.positive)),
         "balanced_accuracy": (sensitivity + specificity) / 2 if both else None,
-        "auroc": roc_auc_score(of.positive, of.probability) if both else None,
+        "auroc": roc_auc_score(of.positive, of.margin) if both else None,
         "sensitivity": sensitivity,
         "specificity": specificity,
         "f1": f1_score(of.positive, of.predicted) if 2 * tp + fp + fn else None,
@@ -176,7 +178,7 @@ def _weighted(of: Scores, w: np.ndarray) -> dict[str, np.ndarray]:
         return {
             "accuracy": (tp + tn) / total,
             "balanced_accuracy": (sensitivity + specificity) / 2,
-            "auroc": weighted_auroc(of.probability, truth, w),
+            "auroc": weighted_auroc(of.margin, truth, w),
             "sensitivity": sensitivity,
             "specificity": specificity,
             "f1": 2 * tp / (2 * tp + fp + fn),
@@ -185,13 +187,13 @@ def _weighted(of: Scores, w: np.ndarray) -> dict[str, np.ndarray]:
         }
 
 
-def weighted_auroc(probability: np.ndarray, positive: np.ndarray, w: np.ndarray) -> np.ndarray:
+def weighted_auroc(margin: np.ndarray, positive: np.ndarray, w: np.ndarray) -> np.ndarray:
     """AUROC under each row of weights (draws, N): the weighted share of (positive, negative) pairs in order.
 
     A tied pair counts half (Hanley and McNeil 1982). NaN where a draw has weight on one class only.
     """
-    order = np.argsort(probability, kind="stable")
-    first = np.flatnonzero(np.r_[True, np.diff(probability[order]) > 0])  # where each run of ties begins
+    order = np.argsort(margin, kind="stable")
+    first = np.flatnonzero(np.r_[True, np.diff(margin[order]) > 0])  # where each run of ties begins
     w = w[:, order]
     up = np.add.reduceat(w * positive[order], first, axis=1)
     down = np.add.reduceat(w * ~positive[order], first, axis=1)
@@ -201,10 +203,12 @@ def weighted_auroc(probability: np.ndarray, positive: np.ndarray, w: np.ndarray)
 
 
 def percentiles(draws: np.ndarray) -> tuple[float, float] | None:
-    """95 % percentile interval of draws, those undefined left out; None where none is defined."""
-    if not np.isfinite(draws).any():
+    """95 % percentile interval of draws, those undefined left out; None where none is defined, or all are equal.
+
+    Draws that are all equal, as those of one patient, show no spread; that is not the same as none being there.
+    """
+    defined = draws[np.isfinite(draws)]
+    if not len(defined) or np.ptp(defined) == 0:
         return None
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)
-        low, high = np.nanpercentile(draws, [2.5, 97.5])
+    low, high = np.percentile(defined, [2.5, 97.5])
     return float(low), float(high)

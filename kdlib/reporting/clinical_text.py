@@ -279,9 +279,9 @@ FINDINGS: dict[str, dict[str, str]] = {
     "which_accuracy": {"en": "accuracy", "tr": "doğruluk"},
     "and": {"en": " and ", "tr": " ve "},
     "one_seed": {
-        "en": "One seed: these intervals hold the choice of test images alone; the spread between seeds is unknown, "
-        "so a difference may be that of two initialisations.",
-        "tr": "Tek tohum: bu aralıklar yalnızca test görüntülerinin seçimini içerir; tohumlar arası yayılım "
+        "en": "Fewer than three seeds: these intervals hold the choice of test images alone; the spread between seeds "
+        "is unknown, so a difference may be that of two initialisations.",
+        "tr": "Üçten az tohum: bu aralıklar yalnızca test görüntülerinin seçimini içerir; tohumlar arası yayılım "
         "bilinmiyor, fark iki ilk değer ataması arasındaki fark olabilir.",
     },
     # Imbalance and calibration

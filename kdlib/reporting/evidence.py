@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from kdlib.reporting import numbers
-from kdlib.reporting.results import Cell, estimate, t_quantile
+from kdlib.reporting.results import MIN_SEEDS, Cell, Results, estimate, t_quantile
 from kdlib.reporting.text import finding
 
 RESAMPLES = 10_000
@@ -16,7 +16,7 @@ RESAMPLES = 10_000
 
 @dataclass(frozen=True)
 class Difference:
-    """One setting minus another, as fractions: the mean and its 95 % t-interval over `n` seeds (None below two)."""
+    """One setting minus another, as fractions: the mean and its 95 % t-interval over `n` seeds (None below three)."""
 
     mean: float
     interval: tuple[float, float] | None
@@ -27,37 +27,55 @@ def difference(first: Cell, second: Cell) -> Difference:
     """`first` minus `second`, two cells that both have a mean.
 
     Seeds they share are paired (the same split, initialisation and batches), and only those enter then; without two
-    shared seeds but with two each, it is Welch's interval with its degrees of freedom rounded down.
+    shared seeds but with three each, it is Welch's interval. Equal differences show no spread, and give no interval.
     """
     shared = sorted(set(first.by_seed) & set(second.by_seed))
     if len(shared) > 1:
         paired = estimate(first.by_seed[s] - second.by_seed[s] for s in shared)
         return Difference(paired.mean, paired.interval, paired.n)
     mean = first.mean - second.mean
-    if min(first.n, second.n) < 2:
+    parts = [cell.sd**2 / cell.n for cell in (first, second) if cell.n >= MIN_SEEDS]
+    if len(parts) < 2 or not sum(parts):
         return Difference(mean, None, 1)
-    parts = [cell.sd**2 / cell.n for cell in (first, second)]
-    weights = sum(part**2 / (cell.n - 1) for part, cell in zip(parts, (first, second), strict=True))
-    df = int(sum(parts) ** 2 / weights) if weights else 1
-    half = t_quantile(max(1, df)) * math.sqrt(sum(parts))
+    df = sum(parts) ** 2 / sum(part**2 / (cell.n - 1) for part, cell in zip(parts, (first, second), strict=True))
+    half = t_quantile(df) * math.sqrt(sum(parts))
     return Difference(mean, (mean - half, mean + half), min(first.n, second.n))
 
 
-def bootstrap(first: np.ndarray, second: np.ndarray, seed: int = 0) -> tuple[float, float]:
-    """95 % percentile interval of (accuracy of `first` - accuracy of `second`) over test examples, as fractions.
+def bootstrap(changes: np.ndarray) -> tuple[float, float] | None:
+    """95 % percentile interval of the mean of `changes` (N,), one a test image, over draws of the images.
 
-    `first` and `second` say for the same test examples, bool (N,), whether each model was right. An example's
-    difference is -1, 0 or 1, so drawing examples with replacement is drawing the three counts. Raises ValueError
-    when the two are not of one length, or empty.
+    They take few distinct values, so drawing images with replacement is drawing how often each value comes. None
+    where all are equal: no spread was seen, which is not the same as none being there.
     """
-    if len(first) != len(second) or not len(first):
-        raise ValueError(f"predictions on {len(first)} and {len(second)} test examples cannot be paired")
-    n = len(first)
-    up, down = int((first & ~second).sum()), int((second & ~first).sum())
-    shares = [up / n, down / n, (n - up - down) / n]
-    draws = np.random.default_rng(seed).multinomial(n, shares, size=RESAMPLES)
-    low, high = np.percentile((draws[:, 0] - draws[:, 1]) / n, [2.5, 97.5])
+    values, counts = np.unique(changes, return_counts=True)
+    if len(values) < 2:
+        return None
+    n = int(counts.sum())
+    draws = np.random.default_rng(0).multinomial(n, counts / n, size=RESAMPLES) @ values / n
+    low, high = np.percentile(draws, [2.5, 97.5])
     return float(low), float(high)
+
+
+def changes(results: Results, one: dict, others: Results, other: dict) -> np.ndarray | None:
+    """How often each test image (N,) is right at `one` less how often at `other` (of `others`), a mean over seeds.
+
+    Seeds that both have are paired; without such the first runs that converged are. None where the two were not tested
+    on the same images, where these come in groups (several of one patient are no independent draws), or where a record
+    was published without its predictions.
+    """
+    sides = []
+    for where_in, where in ((results, one), (others, other)):
+        found = [(arm.seed, record) for arm, record in where_in.select(**where) if not record.diverged]
+        sides.append(dict(reversed(found)))
+    shared = sorted(set(sides[0]) & set(sides[1]))
+    pairs = [(sides[0][s], sides[1][s]) for s in shared] or [tuple(side[min(side)] for side in sides)]
+    if any(not same_images(*pair) or pair[0].run["dataset"].get("group_counts") for pair in pairs):
+        return None
+    try:
+        return np.mean([correct(first).astype(int) - correct(second) for first, second in pairs], axis=0)
+    except FileNotFoundError:
+        return None
 
 
 def accuracy(cell: Cell, lang: str) -> str:
@@ -68,26 +86,17 @@ def accuracy(cell: Cell, lang: str) -> str:
     return finding("accuracy_seeds", lang, mean=mean, sd=numbers.decimal(100 * cell.sd, 2, lang), n=cell.n)
 
 
-def image_noise(results, one: dict, other: dict, lang: str, beside=None) -> str:
-    """The bootstrap interval of accuracy at `one` minus accuracy at `other`, as a sentence.
+def image_noise(results: Results, one: dict, other: dict, lang: str, beside: Results | None = None) -> str:
+    """The bootstrap interval of accuracy at `one` minus accuracy at `other` (of `beside` where given), as a sentence.
 
-    The first converged run of each counts; `other` is looked up in `beside` where that is given. Empty when the two
-    were not tested on the same images, when these come in groups (the clinical findings draw patients instead), or when
-    a record was published without its predictions.
+    Empty where `changes` has none.
     """
-    first, second = (
-        next(record for _, record in where_in.select(**where) if not record.diverged)
-        for where_in, where in ((results, one), (beside or results, other))
-    )
-    if not same_images(first, second) or first.run["dataset"].get("group_counts"):
-        return ""  # nothing to pair; or several images of one patient, which are no independent draws
-    try:
-        right = correct(first), correct(second)
-    except FileNotFoundError:
+    found = changes(results, one, beside or results, other)
+    interval = None if found is None else bootstrap(found)
+    if interval is None:
         return ""
-    low, high = bootstrap(*right)
-    interval = numbers.interval(100 * low, 100 * high, 2, lang)
-    return finding("bootstrap", lang, images=numbers.integer(len(right[0]), lang), interval=interval)
+    said = numbers.interval(*(100 * end for end in interval), 2, lang)
+    return finding("bootstrap", lang, images=numbers.integer(len(found), lang), interval=said)
 
 
 def same_images(first, second) -> bool:

@@ -6,13 +6,11 @@ import math
 
 from kdlib.reporting import clinical_findings, guessing, methods, names, numbers, transfer
 from kdlib.reporting.choice import best_by_validation
-from kdlib.reporting.evidence import Difference, accuracy, bootstrap, difference, image_noise
+from kdlib.reporting.evidence import Difference, accuracy, difference, image_noise
 from kdlib.reporting.figures import each_recipe, students
 from kdlib.reporting.pruning import findings as pruning_findings
 from kdlib.reporting.results import Cell
 from kdlib.reporting.text import finding, reason
-
-__all__ = ["bootstrap", "difference", "findings"]
 
 
 def findings(results, lang: str) -> list[str]:

@@ -142,8 +142,9 @@ BOOK: dict[str, dict[str, str]] = {
         "tohumlar üzerinden seçildi.",
     },
     "one_seed": {
-        "en": "Methods, {model}{recipe}: with one seed the methods are not put in order, and none is said to help.",
-        "tr": "Yöntemler, {model}{recipe}: tek tohumla yöntemler sıraya konmaz ve hiçbirine yararlı denmez.",
+        "en": "Methods, {model}{recipe}: with fewer than three seeds the methods are not put in order, and none is "
+        "said to help.",
+        "tr": "Yöntemler, {model}{recipe}: üçten az tohumla yöntemler sıraya konmaz ve hiçbirine yararlı denmez.",
     },
     "cost": {
         "en": "Time a step against the student alone, in the same group of runs: from {low} times ({cheap}) to {high} "

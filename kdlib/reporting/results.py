@@ -12,33 +12,20 @@ import numpy as np
 
 from kdlib.errors import UserError
 
-# Two-sided 95 % quantiles of Student's t for 1..30 degrees of freedom (NIST/SEMATECH e-Handbook of Statistical
-# Methods, section 1.3.6.7.2, column 0.975).
-_T975 = (
-    *(12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228),
-    *(2.201, 2.179, 2.160, 2.145, 2.131, 2.120, 2.110, 2.101, 2.093, 2.086),
-    *(2.080, 2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042),
-)
-_Z975 = 1.959964
+# The spread of two numbers is known to a factor of thirty: an interval from them says nothing.
+MIN_SEEDS = 3
 
 
-def t_quantile(df: int) -> float:
-    """The 97.5 % quantile of Student's t with `df` >= 1 degrees of freedom, to three decimals.
+def t_quantile(df: float) -> float:
+    """The 97.5 % quantile of Student's t with `df` degrees of freedom."""
+    from scipy.special import stdtrit
 
-    Tabled up to 30; beyond that the first two terms of the expansion about the normal quantile (Abramowitz and
-    Stegun, 26.7.5), whose error is below 0.0003 there.
-    """
-    if df < 1:
-        raise ValueError("Student's t needs at least one degree of freedom")
-    if df <= len(_T975):
-        return _T975[df - 1]
-    z = _Z975
-    return z + (z**3 + z) / (4 * df) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * df**2)
+    return float(stdtrit(df, 0.975))
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean over seeds with its spread; `sd` (ddof=1) and `interval` (95 % Student t) need two values."""
+    """A mean over seeds with its spread; `sd` (ddof=1) needs two values, `interval` (95 % Student t) three."""
 
     mean: float | None
     sd: float | None
@@ -47,8 +34,11 @@ class Estimate:
 
     @property
     def interval(self) -> tuple[float, float] | None:
-        """95 % interval of the mean, Student's t: with few seeds a bootstrap would be too narrow."""
-        if self.n < 2:
+        """95 % interval of the mean, Student's t: with few seeds a bootstrap would be too narrow.
+
+        None for equal values, whose spread is unknown rather than zero.
+        """
+        if self.n < MIN_SEEDS or not self.sd:
             return None
         half = t_quantile(self.n - 1) * self.sd / math.sqrt(self.n)
         return self.mean - half, self.mean + half

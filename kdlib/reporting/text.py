@@ -243,8 +243,8 @@ FINDINGS: dict[str, dict[str, str]] = {
         "tr": "Bütün tohumlar aynı öğretmeni kullanıyor; onun kendi yayılımı buna dahil değil.",
     },
     "one_seed": {
-        "en": "One seed cannot tell an effect from the noise between seeds.",
-        "tr": "Tek tohumla bir etki, tohumlar arası gürültüden ayırt edilemez.",
+        "en": "Fewer than three seeds cannot tell an effect from the noise between seeds.",
+        "tr": "Üçten az tohumla bir etki, tohumlar arası gürültüden ayırt edilemez.",
     },
     "bootstrap": {
         "en": "The test images alone ({images} of them) leave a 95% bootstrap interval of {interval} "

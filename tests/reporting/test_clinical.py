@@ -165,13 +165,13 @@ def test_a_better_student_is_said_to_be_helped_and_the_teacher_to_stay_ahead(one
     said = clinical.findings(one, "en")
     assert any("The teacher helps the student here, above zero throughout in: AUROC and accuracy." in s for s in said)
     assert any("The student stays below its teacher here" in line for line in said)
-    assert any(line.startswith("One seed:") for line in said)
+    assert any(line.startswith("Fewer than three seeds:") for line in said)
 
 
 def test_several_seeds_give_a_t_interval_and_no_warning_of_one_seed(three):
     said = clinical.findings(three, "en")
     assert sum("t-interval over 3 seeds" in line for line in said) == 2
-    assert not any(line.startswith("One seed:") for line in said)
+    assert not any(line.startswith("Fewer than three seeds:") for line in said)
 
 
 @pytest.mark.parametrize(
@@ -180,7 +180,8 @@ def test_several_seeds_give_a_t_interval_and_no_warning_of_one_seed(three):
         ((0.01, 0.05), [0.03], "up"),
         ((-0.05, -0.01), [-0.03], "down"),
         ((-0.01, 0.05), [0.02], "open"),
-        ((0.01, 0.05), [0.0, 0.06], "open"),  # the seeds disagree
+        ((0.01, 0.05), [0.0, 0.03, 0.06], "open"),  # the seeds disagree
+        ((0.01, 0.05), [0.0, 0.06], "up"),  # two seeds have no interval
         ((0.01, 0.05), [0.029, 0.03, 0.031], "up"),
         (None, [0.03], "open"),
     ],

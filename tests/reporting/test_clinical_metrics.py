@@ -10,7 +10,7 @@ from kdlib.reporting import clinical_metrics as cm
 
 def from_probability(probability, positive, groups=None) -> cm.Scores:
     probability, positive = np.array(probability, dtype=float), np.array(positive, dtype=bool)
-    return cm.Scores(probability, positive, probability > 0.5, groups)
+    return cm.Scores(np.log(probability / (1 - probability)), positive, probability > 0.5, groups)
 
 
 def test_metrics_of_five_images_by_hand():
@@ -46,8 +46,18 @@ def test_the_positive_class_may_be_the_first():
     assert first["accuracy"] == last["accuracy"]
 
 
-def test_probabilities_of_large_logits_stay_finite():
-    assert cm.softmax(np.array([[1000.0, 0.0], [0.0, -1000.0]], dtype=np.float32)).tolist() == [[1, 0], [1, 0]]
+def test_large_logits_stay_finite_and_in_order():
+    logits = np.array([[60.0, 0], [50, 0], [0, 40], [0, 45], [0, 50], [0, 60]], dtype=np.float32)
+    of = cm.scores(logits, np.array([0, 0, 0, 1, 1, 1]))
+    assert of.probability[2:].tolist() == [1, 1, 1, 1]  # to the last digit
+    assert of.point["auroc"] == 1
+    assert np.nanmin(of.draws["auroc"]) == 1
+    assert cm.scores(np.array([[1000.0, -1000.0]]), np.zeros(1)).probability.tolist() == [0]
+
+
+def test_logits_that_are_no_numbers_are_refused():
+    with pytest.raises(ValueError, match="finite"):
+        cm.scores(np.array([[0.0, np.nan]]), np.zeros(1))
 
 
 def test_three_classes_are_refused():
@@ -122,5 +132,10 @@ def test_the_interval_covers_and_repeats_itself():
 
 
 def test_percentiles_leave_undefined_draws_out():
-    assert cm.percentiles(np.array([np.nan, 1.0, 1.0])) == (1.0, 1.0)
+    assert cm.percentiles(np.array([np.nan, *range(101)])) == (2.5, 97.5)
     assert cm.percentiles(np.array([np.nan])) is None
+
+
+def test_one_patient_has_no_interval():
+    of = from_probability([0.9, 0.2, 0.6], [1, 0, 0], groups=np.zeros(3, int))
+    assert cm.percentiles(of.draws["accuracy"]) is None

@@ -5,8 +5,10 @@ import re
 import numpy as np
 import pytest
 from report_data import Outcome, arm, records_of, study_of
+from scipy.stats import ttest_ind
 
-from kdlib.reporting.findings import bootstrap, difference, findings
+from kdlib.reporting.evidence import bootstrap, difference
+from kdlib.reporting.findings import findings
 from kdlib.reporting.results import Cell, Results
 
 
@@ -59,7 +61,7 @@ def test_a_tie(tmp_path):
 
 def test_one_seed_claims_nothing_and_gives_the_noise_of_the_test_images(tmp_path):
     line = said(tmp_path, pair(0.6128, 0.6255))[3]
-    assert line.startswith("One seed cannot tell an effect from the noise between seeds.")
+    assert line.startswith("Fewer than three seeds cannot tell an effect from the noise between seeds.")
     # 127 of 10,000 examples change: standard error sqrt(0.0127 * 0.9873 / 10000) = 0.112 points
     low, high = map(float, re.search(r"\[\+(.*); \+(.*)\]", line).groups())
     assert low == pytest.approx(1.27 - 1.96 * 0.112, abs=0.02)
@@ -73,7 +75,7 @@ def test_one_seed_without_predictions_still_says_what_one_seed_is_worth(tmp_path
     for file in tmp_path.rglob("predictions.npz"):
         file.unlink()
     lines = findings(Results(study_of(), list(outcomes), records, "quick"), "en")
-    assert lines[3] == "One seed cannot tell an effect from the noise between seeds."
+    assert lines[3] == "Fewer than three seeds cannot tell an effect from the noise between seeds."
 
 
 def test_several_seeds_above_the_noise(tmp_path):
@@ -88,7 +90,7 @@ def test_several_seeds_below_and_within_the_noise(tmp_path):
     down = said(tmp_path / "a", pair([0.629, 0.640, 0.651], [0.60, 0.61, 0.62], seeds=3), "tr")[3]
     assert "[-3,25; -2,75]" in down
     assert "zarar verdi" in down
-    within = said(tmp_path / "b", pair([0.60, 0.61], [0.61, 0.605], seeds=2))[3]
+    within = said(tmp_path / "b", pair([0.60, 0.61, 0.60], [0.61, 0.605, 0.60], seeds=3))[3]
     assert "The interval holds zero: these seeds do not tell an effect from noise." in within
 
 
@@ -145,34 +147,38 @@ def cell(**by_seed) -> Cell:
 
 
 def test_seeds_are_paired_where_they_are_shared():
-    found = difference(cell(s0=0.63, s1=0.65, s7=0.9), cell(s0=0.60, s1=0.61))
-    assert found.n == 2
-    assert found.mean == pytest.approx(0.035)
-    half = 12.706 * np.std([0.03, 0.04], ddof=1) / np.sqrt(2)
-    assert found.interval == pytest.approx((0.035 - half, 0.035 + half))
+    found = difference(cell(s0=0.63, s1=0.65, s2=0.65, s7=0.9), cell(s0=0.60, s1=0.61, s2=0.60))
+    assert found.n == 3
+    assert found.mean == pytest.approx(0.04)
+    half = 4.302653 * 0.01 / np.sqrt(3)
+    assert found.interval == pytest.approx((0.04 - half, 0.04 + half))
 
 
 def test_unpaired_seeds_take_welchs_interval():
-    found = difference(cell(s0=0.63, s1=0.65), cell(s2=0.60, s3=0.61))
-    # variances of the means 1e-4 and 2.5e-5: df = 1.25e-4² / (1e-8 + 6.25e-10) = 1.47, rounded down to 1
-    half = 12.706 * np.sqrt(1.25e-4)
-    assert found.interval == pytest.approx((0.035 - half, 0.035 + half))
+    first, second = [0.63, 0.65, 0.67], [0.60, 0.61, 0.62]
+    found = difference(cell(s0=0.63, s1=0.65, s2=0.67), cell(s3=0.60, s4=0.61, s5=0.62))
+    expected = ttest_ind(first, second, equal_var=False).confidence_interval(0.95)
+    assert found.interval == pytest.approx((expected.low, expected.high))
 
 
-def test_one_seed_on_either_side_has_no_interval():
-    assert difference(cell(s0=0.63), cell(s0=0.60, s1=0.61)).interval is None
+def test_fewer_than_three_seeds_or_no_spread_have_no_interval():
+    assert difference(cell(s0=0.63), cell(s0=0.60, s1=0.61, s2=0.62)).interval is None
+    assert difference(cell(s0=0.63, s1=0.65), cell(s0=0.60, s1=0.61)).interval is None
+    assert difference(cell(s0=0.63, s1=0.65), cell(s3=0.60, s4=0.61, s5=0.62)).interval is None
+    same = dict.fromkeys(("s0", "s1", "s2"), 0.5)
+    assert difference(cell(**same), cell(**same)).interval is None
 
 
 def test_bootstrap_agrees_with_the_normal_approximation_and_repeats():
     chance = np.random.default_rng(1)
     first, second = chance.random(5000) < 0.7, chance.random(5000) < 0.65
-    low, high = bootstrap(first, second)
     gap = first.astype(float) - second
+    low, high = bootstrap(gap)
     error = gap.std() / np.sqrt(5000)
     assert (low, high) == pytest.approx((gap.mean() - 1.96 * error, gap.mean() + 1.96 * error), abs=6e-4)
-    assert bootstrap(first, second) == (low, high)
+    assert bootstrap(gap) == (low, high)
 
 
-def test_bootstrap_refuses_what_cannot_be_paired():
-    with pytest.raises(ValueError, match="3 and 2"):
-        bootstrap(np.ones(3, bool), np.ones(2, bool))
+def test_images_that_all_change_alike_have_no_interval():
+    assert bootstrap(np.zeros(5)) is None
+    assert bootstrap(np.ones(5)) is None

@@ -130,19 +130,19 @@ def test_ranking_is_by_our_accuracy_and_ties_share_a_place(tmp_path, made):
     assert [row[0] for row in cells(other)] == ["1 / 2", "2 / 3", "3 / 4", "3 / 1", "5 / –"]
 
 
-def test_recovery_over_seeds_has_a_paired_interval(made):
-    sheet = made["recovery"]
+def test_recovery_over_seeds_has_a_paired_interval(tmp_path):
+    sheet = sheets(tmp_path, seeds=(0, 1, 2), beside=False)["recovery"]
     assert labels(sheet)[0] == ("10% of channels", "Coverage")
     assert [row[0] for row in labels(sheet)[::5]] == [
         "10% of channels",
         "10% of channels, squeeze-excite protected",
         "85% of MACs kept",
     ]
-    # seed 0: 78.7 - 77.5 = 1.2; seed 1: 79.0 - 77.7 = 1.3; half width 12.706 * 0.0707 / sqrt(2) = 0.64
+    # seeds 0 to 2: 78.7 - 77.5 = 1.2, 79.0 - 77.7 = 1.3, 79.3 - 77.9 = 1.4; half width 4.303 * 0.1 / sqrt(3) = 0.25
     taylor = cells(sheet)[3]
-    assert taylor[:3] == ["46.56 ± 0.08", "77.60 ± 0.14", "78.85 ± 0.21"]
-    assert taylor[3:] == ["+1.25 [+0.61; +1.89]", "paired t, 2 seeds"]
-    assert cells(sheet, "tr")[3][3:] == ["+1,25 [+0,61; +1,89]", "eşli t, 2 tohum"]
+    assert taylor[:3] == ["46.62 ± 0.12", "77.70 ± 0.20", "79.00 ± 0.30"]
+    assert taylor[3:] == ["+1.30 [+1.05; +1.55]", "paired t, 3 seeds"]
+    assert cells(sheet, "tr")[3][3:] == ["+1,30 [+1,05; +1,55]", "eşli t, 3 tohum"]
     assert "T = 4, α = 0.5, λ = 0.5" in sheet.notes("en")[0]
 
 

@@ -9,6 +9,7 @@ from kdlib.reporting.pruning.cells import capital, places
 from kdlib.reporting.pruning.findings_text import FINDINGS
 from kdlib.reporting.pruning.runs import RANDOM, Gap, Pruning, read
 from kdlib.reporting.pruning.speed import latency
+from kdlib.reporting.results import MIN_SEEDS
 from kdlib.reporting.text import finding, pick
 
 COLLAPSED = 0.25  # a layer that keeps no more than this share of its channels has collapsed
@@ -21,7 +22,7 @@ def findings(results, lang: str) -> list[str]:
         return []
     model = names.label(study.study, study.spec.model, lang)
     out = [_say("original", lang, model=model, accuracy=accuracy(study.original, lang))]
-    if len({arm.seed for arm, _ in results.select(role="finetuned")}) == 1:
+    if len({arm.seed for arm, _ in results.select(role="finetuned")}) < MIN_SEEDS:
         out.append(finding("one_seed", lang))
     out += [line for setting in ("report", "macs") for line in _winner(study, setting, lang)]
     out += [*_random(study, lang), *_kept(study, lang)]

@@ -10,7 +10,7 @@ import numpy as np
 
 from kdlib.reporting import names, numbers
 from kdlib.reporting.choice import best_by_validation
-from kdlib.reporting.evidence import RESAMPLES, correct, difference, same_images
+from kdlib.reporting.evidence import bootstrap, changes, difference
 from kdlib.reporting.pruning.text import BOOK
 from kdlib.reporting.results import Cell, Estimate, Results, estimate, same
 from kdlib.reporting.text import pick, text
@@ -190,7 +190,7 @@ class Pruning:
             return Gap(points.mean, points.interval, "seeds", points.n)
         if cells[0].seeds != cells[1].seeds:  # one seed against several: nothing pairs
             return Gap(points.mean, None, "", 0)
-        return Gap(points.mean, *drawn([_changes(self.results, one, second.results, other)]))
+        return Gap(points.mean, *drawn([changes(self.results, one, second.results, other)]))
 
     def pairs(self, one: tuple[str, str], other: tuple[str, str], beside: Pruning | None = None) -> dict[str, tuple]:
         """criterion -> its ``where`` at (role, setting) ``one`` and at ``other`` (of ``beside`` where given)."""
@@ -201,8 +201,9 @@ class Pruning:
     def mean_gap(self, pairs: dict[str, tuple], beside: Pruning | None = None, lost: bool = False) -> tuple | None:
         """(mean over criteria of the gaps, criterion -> gap) for criterion -> (one, other); None where none has both.
 
-        Over seeds the mean's interval is that of each seed's mean; with one seed images are drawn for all criteria at
-        once. With ``lost`` each side counts from its own original (the change of accuracy), here and in ``beside``.
+        Over seeds the mean's interval is that of each seed's mean; with fewer than three seeds images are drawn, for
+        all criteria at once. With ``lost`` each side counts from its own original (the change of accuracy), here and in
+        ``beside``.
         """
         second = beside or self
         base = self.original.mean - second.original.mean if lost else 0.0
@@ -213,16 +214,16 @@ class Pruning:
         mean = float(np.mean([found.mean for found in gaps.values()])) - base
         sides = [(self.results.cell(pairs[c][0]).by_seed, second.results.cell(pairs[c][1]).by_seed) for c in gaps]
         shared = sorted(set.intersection(*(set(first) & set(last) for first, last in sides)))
-        if len(shared) > 1:
-            by_seed = estimate(np.mean([first[s] - last[s] for first, last in sides]) - base for s in shared)
+        by_seed = estimate(np.mean([first[s] - last[s] for first, last in sides]) - base for s in shared)
+        if by_seed.interval is not None:
             return Gap(by_seed.mean, by_seed.interval, "seeds", by_seed.n), gaps
         if any(found.over != "images" for found in gaps.values()):
             return Gap(mean, None, "", 0), gaps
-        changes = [_changes(self.results, pairs[c][0], second.results, pairs[c][1]) for c in gaps]
+        found = [changes(self.results, pairs[c][0], second.results, pairs[c][1]) for c in gaps]
         if lost:
-            whole = _changes(self.results, {"role": "original"}, second.results, {"role": "original"})
-            changes = [None if whole is None else change - whole for change in changes]
-        return Gap(mean, *drawn(changes)), gaps
+            whole = changes(self.results, {"role": "original"}, second.results, {"role": "original"})
+            found = [None if whole is None or one is None else one - whole for one in found]
+        return Gap(mean, *drawn(found)), gaps
 
 
 def read(results: Results) -> Pruning | None:
@@ -232,33 +233,11 @@ def read(results: Results) -> Pruning | None:
     return Pruning(results)
 
 
-def drawn(changes: list[np.ndarray | None]) -> tuple[tuple[float, float] | None, str, int]:
-    """(95 % bootstrap interval, what it was drawn over, how many) of the mean of per-image changes.
-
-    Each of ``changes`` is (N,), one setting minus another image by image; their mean takes few distinct values, so
-    drawing images with replacement is drawing how often each value comes. Without any there is no interval.
-    """
-    if not changes or any(one is None for one in changes):
+def drawn(found: list[np.ndarray | None]) -> tuple[tuple[float, float] | None, str, int]:
+    """(95 % bootstrap interval, what it was drawn over, how many) of the mean of several settings' changes (N,)."""
+    if not found or any(one is None for one in found) or (interval := bootstrap(np.mean(found, axis=0))) is None:
         return None, "", 0
-    values, counts = np.unique(np.sum(changes, axis=0), return_counts=True)
-    n = int(counts.sum())
-    draws = np.random.default_rng(0).multinomial(n, counts / n, size=RESAMPLES) @ (values / len(changes)) / n
-    low, high = np.percentile(draws, [2.5, 97.5])
-    return (float(low), float(high)), "images", n
-
-
-def _changes(results: Results, one: dict, others: Results, other: dict) -> np.ndarray | None:
-    """-1, 0 or 1 for each test image, first run minus first run; None where their images do not pair."""
-    first, second = (
-        next(record for _, record in of.select(**where) if not record.diverged)
-        for of, where in ((results, one), (others, other))
-    )
-    if not same_images(first, second) or first.run["dataset"].get("group_counts"):
-        return None
-    try:
-        return correct(first).astype(int) - correct(second).astype(int)
-    except FileNotFoundError:
-        return None
+    return interval, "images", len(found[0])
 
 
 def percent(share: float, lang: str) -> str:

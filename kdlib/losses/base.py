@@ -44,6 +44,7 @@ class Loss:
     layers = None
     needs_features: ClassVar[bool] = False
     needs_logits: ClassVar[bool] = True  # the teacher's
+    two_classes: ClassVar[str | None] = None  # what is left of the loss between two classes, where that is too little
 
     def __post_init__(self):
         numbers = {field.name: getattr(self, field.name) for field in fields(self) if field.type in (float, "float")}
@@ -56,6 +57,11 @@ class Loss:
                 raise UserError(f"{name} must be zero or a positive number, got {weight}")
         if self.alpha == 0 and self.lam == 0:
             raise UserError("alpha and lam are both 0, so there is nothing to learn from; give one a positive value")
+
+    def check_classes(self, num_classes: int) -> None:
+        """Raise ``UserError`` where the loss says nothing about so few classes."""
+        if num_classes <= 2 and self.two_classes:
+            raise UserError(f"loss {self.method} is not for two classes: {self.two_classes}; take loss weighted_kl")
 
     def pair(self, student: list[Stage], teacher: list[Stage]) -> Pairs:
         """Return which stages are compared, (student's name, teacher's name); none for a loss on logits."""

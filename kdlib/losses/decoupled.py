@@ -1,6 +1,7 @@
 """Decoupled distillation: how sure of the label, and how the rest is shared out, weighed apart."""
 
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -25,6 +26,7 @@ class Decoupled(Loss):
     target: float = 1.0
     rest: float = 8.0
     method: str = field(default="dkd", init=False)
+    two_classes: ClassVar[str | None] = "beside the label one class is left, so that nothing is decoupled"
 
     def _soft(self, student: Response, teacher: Response, labels: Tensor, adapter=None) -> Tensor:
         ours, our_rest = _split(student.logits / self.T, labels)

@@ -1,6 +1,7 @@
 """DIST: predictions that rank alike rather than agree, within an image and within a class."""
 
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import torch.nn.functional as F
 from torch import Tensor
@@ -25,6 +26,7 @@ class Dist(Loss):
     inter: float = 2.0
     intra: float = 2.0
     method: str = field(default="dist", init=False)
+    two_classes: ClassVar[str | None] = "two probabilities always correlate fully within an image, half of the loss is constant"
 
     def _soft(self, student: Response, teacher: Response, labels: Tensor, adapter=None) -> Tensor:
         ours, theirs = (F.softmax(response.logits / self.T, dim=1) for response in (student, teacher))

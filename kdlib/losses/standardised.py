@@ -1,6 +1,7 @@
 """Distillation on standardised logits: the student need not match the teacher's range."""
 
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from torch import Tensor
 
@@ -22,6 +23,7 @@ class StandardisedKL(Loss):
     lam: float = 1.0
     beta: float = 9.0
     method: str = field(default="kd_std", init=False)
+    two_classes: ClassVar[str | None] = "standardised logits of two are always +1 and -1, and teach nothing"
 
     def _soft(self, student: Response, teacher: Response, labels: Tensor, adapter=None) -> Tensor:
         ours, theirs = (_standard(response.logits) / self.T for response in (student, teacher))

@@ -26,7 +26,7 @@ def plan(settings: Settings, dataset: data.Dataset, source: data.Dataset | None 
     column a model for each choice of open layers. Before them the runs of the source task, where there is one.
     Pruning: the unpruned model; for each seed and setting it pruned, and then fine-tuned. Settings that come to the
     same run (a loss without a temperature at several) are one arm. Raises ``UserError`` for a loss that is told to
-    look where a model has nothing to see.
+    look where a model has nothing to see, or that says nothing about so few classes.
     """
     arms: list[Arm] = []
     runs: dict[str, Run] = {}
@@ -40,6 +40,8 @@ def plan(settings: Settings, dataset: data.Dataset, source: data.Dataset | None 
             runs.setdefault(run.id, run)
     for run in runs.values():
         run.pairs()
+        if run.loss:
+            run.loss.check_classes(dataset.num_classes)
     return Plan(arms, runs)
 
 

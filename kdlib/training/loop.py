@@ -124,6 +124,9 @@ def _check(jobs: Sequence[Job], dataset: Dataset, teacher: nn.Module | None, pre
         raise UserError(f"precision must be one of {', '.join(PRECISIONS)}; got {precision!r}")
     if teacher is None and any(job.loss for job in jobs):
         raise UserError("a job with a distillation loss needs a teacher; use distill(teacher, jobs, dataset)")
+    for job in jobs:
+        if job.loss:
+            job.loss.check_classes(dataset.num_classes)
     if any(job.recipe.class_weights == "balanced" for job in jobs) and 0 in torch.bincount(
         dataset.train.labels, minlength=dataset.num_classes
     ):

@@ -310,3 +310,16 @@ def test_maps_of_two_sizes_meet_at_the_smaller_of_each_side():
     assert torch.equal(ours, torch.tensor([[[[0.5, 2.5], [4.5, 6.5]]]]))
     assert torch.equal(theirs, torch.tensor([[[[1.0, 2.0], [5.0, 6.0]]]]))
     assert to_one_size(wide, wide)[0] is wide
+
+
+@pytest.mark.parametrize("method", ["kd_std", "dkd", "dist"])
+def test_methods_that_say_nothing_about_two_classes_refuse_them(method):
+    loss = losses.preset(method, T=2, alpha=1, lam=1)
+    loss.check_classes(3)
+    with pytest.raises(UserError, match=f"loss {method} is not for two classes: .* take loss weighted_kl"):
+        loss.check_classes(2)
+
+
+def test_the_others_take_two_classes():
+    for name in set(losses.names()) - {"kd_std", "dkd", "dist"}:
+        losses.preset(name, T=2, alpha=0.5, lam=0.5).check_classes(2)

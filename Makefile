@@ -20,7 +20,7 @@ lab: .venv/ready
 
 # With the peers it is timed against, which nothing else needs.
 bench: .venv/bench
-	$(BIN)/kdlib bench $(ARGS)
+	$(BIN)/python -m benchmarks $(ARGS)
 
 .venv/bench: .venv/ready requirements-bench.lock
 	@uv=$$(command -v uv || echo $(BIN)/uv); \

@@ -30,7 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     signal's number when Ctrl-C or SIGTERM did.
     """
     arguments = _parser().parse_args(argv)
-    if argv is None and arguments.command in (_run, _bench):
+    if argv is None and arguments.command is _run:
         _take_huge_pages()
     # A dotted path such as mypkg.models:build is looked for here too, as it is in the notebook's kernel.
     if str(Path.cwd()) not in sys.path:
@@ -124,14 +124,6 @@ def _parser() -> argparse.ArgumentParser:
     profile.add_argument("--json", action="store_true", help="print JSON")
     profile.set_defaults(command=_profile)
 
-    bench = commands.add_parser("bench", help="speed beside its peers: ratios, as table, figure and JSON")
-    bench.add_argument("benches", nargs="*", metavar="BENCH", help="kd-step, grid, ... (none: all)")
-    bench.add_argument("--data-root", help="folder with train/ and test/ images; default: generated ones")
-    bench.add_argument("--rounds", help="how often the sides take turns; default: each bench's own number")
-    bench.add_argument("--quick", action="store_true", help="everything small, to see that it works")
-    bench.add_argument("--output-dir", default="outputs/bench")
-    bench.add_argument("--device", default="auto", help="auto (default), cpu or cuda")
-    bench.set_defaults(command=_bench)
     return parser
 
 
@@ -314,16 +306,6 @@ def _profile(arguments: argparse.Namespace) -> int:
         print(json.dumps({"model": arguments.model, **found}, indent=1))
     else:
         print(profiling.described(arguments.model, found))
-    return 0
-
-
-def _bench(arguments: argparse.Namespace) -> int:
-    rounds = None if arguments.rounds is None else _whole("rounds", arguments.rounds)
-    from kdlib import bench
-
-    root = Path(arguments.data_root).expanduser() if arguments.data_root else None
-    asked = bench.Asked(root, rounds, arguments.quick, arguments.device, Path(arguments.output_dir))
-    bench.run(arguments.benches, asked)
     return 0
 
 

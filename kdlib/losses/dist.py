@@ -26,7 +26,7 @@ class Dist(Loss):
     inter: float = 2.0
     intra: float = 2.0
     method: str = field(default="dist", init=False)
-    two_classes: ClassVar[str | None] = "two probabilities always correlate fully within an image, half of the loss is constant"
+    two_classes: ClassVar[str | None] = "within an image two probabilities always correlate fully"
 
     def _soft(self, student: Response, teacher: Response, labels: Tensor, adapter=None) -> Tensor:
         ours, theirs = (F.softmax(response.logits / self.T, dim=1) for response in (student, teacher))

@@ -36,18 +36,6 @@ MAY = {
         "kdlib.pruning",
     },
     "kdlib.reporting": {"kdlib.studies"},
-    # On top, beside the command line: it may know all but that.
-    "kdlib.bench": {
-        "kdlib.data",
-        "kdlib.models",
-        "kdlib.losses",
-        "kdlib.profiling",
-        "kdlib.progress",
-        "kdlib.training",
-        "kdlib.pruning",
-        "kdlib.studies",
-        "kdlib.reporting",
-    },
 }
 
 

@@ -7,8 +7,7 @@ import os
 import pytest
 import torch
 
-from kdlib import training
-from kdlib.bench import (
+from benchmarks import (
     BENCHES,
     Asked,
     ablation,
@@ -23,7 +22,8 @@ from kdlib.bench import (
     torchdistill_box,
     watch,
 )
-from kdlib.cli import main
+from benchmarks.__main__ import main
+from kdlib import training
 from kdlib.errors import UserError
 from kdlib.training import evaluation, group
 
@@ -146,13 +146,13 @@ def test_a_folder_too_small_is_replaced_by_generated_images(tmp_path):
     ("words", "message"),
     [
         (["kdstep"], "unknown bench 'kdstep'; did you mean 'kd-step'?"),
-        (["--rounds", "0"], "--rounds 0: give a whole number of at least 1"),
+        (["--rounds", "0"], "rounds must be at least 1"),
         (["--data-root", "/nowhere"], "no train/ and test/ in /nowhere: --data-root must hold both"),
         (["--device", "gpu"], "unknown device 'gpu'; say auto, cpu or cuda"),
     ],
 )
 def test_what_a_user_gets_wrong_is_one_line_and_nothing_is_written(words, message, tmp_path, capsys):
-    assert main(["bench", *words, "--output-dir", str(tmp_path / "out")]) == 2
+    assert main([*words, "--output-dir", str(tmp_path / "out")]) == 2
     said = capsys.readouterr().err
     assert message in said
     assert said.count("\n") == 1

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import torch
 
-from kdlib.bench import grid, setting, timing
-from kdlib.bench.setting import Asked, Setting
+from benchmarks import grid, setting, timing
+from benchmarks.setting import Asked, Setting
 from kdlib.progress import Progress
 
 TITLE = "Growth with students and images"
@@ -42,7 +42,7 @@ def run(asked: Asked, size: Size | None = None) -> dict:
     """Run every size in a process of its own and return the result: a row for each."""
     size = size or (QUICK if asked.quick else Size())
     rounds = asked.turns(size.rounds)
-    place = asked.place
+    device = asked.torch_device
     if asked.root is not None:
         setting.check_root(asked.root)
     cells = [*((n, size.base) for n in size.students), *((size.few, n) for n in size.images)]
@@ -51,7 +51,7 @@ def run(asked: Asked, size: Size | None = None) -> dict:
     with Progress(sum(100 + n * (10 + s) / 100 for s, n in cells), "growth") as bar:
         for students, images in cells:
             found = [
-                timing.peak_of(prepared, asked.root, students, images, size, place.type, torch.get_num_threads())
+                timing.peak_of(prepared, asked.root, students, images, size, device, torch.get_num_threads())
                 for _ in range(rounds)
             ]
             seconds = min(answer[0] for answer, _ in found)
@@ -65,7 +65,7 @@ def run(asked: Asked, size: Size | None = None) -> dict:
             "student": size.student,
             "epochs": 1,
             "batch size": 128,
-            "device": str(place),
+            "device": str(device),
             "rounds": rounds,
         },
         "rows": rows,
@@ -76,7 +76,7 @@ def run(asked: Asked, size: Size | None = None) -> dict:
 
 
 def prepared(
-    root: Path | None, students: int, images: int, size: Size, device: str, threads: int
+    root: Path | None, students: int, images: int, size: Size, device: torch.device, threads: int
 ) -> Callable[[], tuple[float, int, float, str]]:
     """Read the images and warm up; return a function that trains the sweep once.
 
@@ -84,16 +84,15 @@ def prepared(
     """
     torch.set_num_threads(threads)
     dataset = setting.images(root, images, size.test)
-    place = torch.device(device)
-    teacher = setting.teacher(size.teacher, dataset, place, epochs=0)
-    what = Setting(dataset, teacher, setting.student(size.student, dataset), place, optimizer="sgd", lr=0.1)
+    teacher = setting.teacher(size.teacher, dataset, device, epochs=0)
+    what = Setting(dataset, teacher, setting.student(size.student, dataset), device, optimizer="sgd", lr=0.1)
     setting.distill(setting.warmed(what), grid.GRID[:1])
     megabytes = sum(split.images.nbytes for split in (dataset.train, dataset.val, dataset.test)) / 1e6
 
     def sweep() -> tuple[float, int, float, str]:
         start = time.perf_counter()
         setting.distill(what, grid.GRID[:students])
-        if place.type == "cuda":
+        if device.type == "cuda":
             torch.cuda.synchronize()
         return time.perf_counter() - start, len(dataset.train), megabytes, dataset.name
 

@@ -3,9 +3,9 @@
 from dataclasses import dataclass, field
 from itertools import product
 
-from kdlib.bench import kd_step, setting, timing
-from kdlib.bench.kd_step import OURS, PEERS
-from kdlib.bench.setting import Asked, Setting
+from benchmarks import kd_step, setting, timing
+from benchmarks.kd_step import OURS, PEERS
+from benchmarks.setting import Asked, Setting
 from kdlib.progress import Progress
 
 TITLE = "A grid of students of one teacher: students × images a second"
@@ -42,11 +42,11 @@ def run(asked: Asked, size: Size | None = None) -> dict:
     """Time all sides in turns and return the result: settings, a row for each side, ratios, notes."""
     size = size or (QUICK if asked.quick else Size())
     rounds = asked.turns(size.rounds)
-    place = asked.place
+    device = asked.torch_device
     dataset = setting.images(asked.root, size.images, size.test)
     # What a teacher knows changes no time.
-    teacher = setting.teacher(size.teacher, dataset, place, epochs=0)
-    what = Setting(dataset, teacher, setting.student(size.student, dataset), place, epochs=size.epochs, **size.options)
+    teacher = setting.teacher(size.teacher, dataset, device, epochs=0)
+    what = Setting(dataset, teacher, setting.student(size.student, dataset), device, epochs=size.epochs, **size.options)
     names, count = kd_step.sides(), len(size.points)
     seen = len(dataset.train) * size.epochs
 

@@ -9,9 +9,9 @@ import torch.nn.functional as F
 import torch_pruning as tp
 from torch import nn
 
+from benchmarks import timing
+from benchmarks.setting import Asked
 from kdlib import models, profiling, pruning
-from kdlib.bench import timing
-from kdlib.bench.setting import Asked
 from kdlib.progress import Progress
 
 TITLE = "Pruning: seconds to score and cut"
@@ -52,20 +52,20 @@ def run(asked: Asked, size: Size | None = None) -> dict:
     """Time both libraries in turns for each criterion and return the result."""
     size = size or (QUICK if asked.quick else Size())
     rounds = asked.turns(size.rounds)
-    place = asked.place
+    device = asked.torch_device
     rows, ratios = [], []
     count = sum(1 + (criterion in IMPORTANCES) for criterion in size.criteria)
     with Progress(count * (rounds + 2), "prune") as bar:
         for criterion in size.criteria:
             names = [OURS, *([PEER] if criterion in IMPORTANCES else [])]
-            ready = {name: prepared(name, criterion, size, place) for name in names}
+            ready = {name: prepared(name, criterion, size, device) for name in names}
             left = {name: job() for name, job in ready.items()}
             bar.advance(len(names))
             found = timing.alternate(
                 {name: lambda job=job: job() and 1 for name, job in ready.items()}, rounds, lambda: bar.advance(1)
             )
             for name in names:
-                _, peak = timing.peak_of(prepared, name, criterion, size, place)
+                _, peak = timing.peak_of(prepared, name, criterion, size, device)
                 rows.append(_row(name, criterion, found, left[name], peak))
                 bar.advance(1)
             if PEER in names:
@@ -81,7 +81,7 @@ def run(asked: Asked, size: Size | None = None) -> dict:
             "calibration": f"{size.batches} batches of {size.batch_size}",
             "ratio": size.ratio,
             "parameters before": profiling.count_parameters(model),
-            "device": str(place),
+            "device": str(device),
             "rounds": rounds,
         },
         "rows": rows,

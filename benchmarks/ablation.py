@@ -9,9 +9,9 @@ from functools import partial
 import torch
 from torch import nn
 
+from benchmarks import timing
+from benchmarks.setting import Asked
 from kdlib import models
-from kdlib.bench import timing
-from kdlib.bench.setting import Asked
 from kdlib.losses import weighted_kl
 from kdlib.progress import Progress
 from kdlib.training import Job, Recipe
@@ -51,7 +51,7 @@ def run(asked: Asked, size: Size | None = None) -> dict:
     """Time the step as it is and its variants in turns; return a row and a ratio for each."""
     size = size or (QUICK if asked.quick else Size())
     rounds = asked.turns(size.rounds)
-    place = asked.place
+    device = asked.torch_device
     rows, ratios = [], []
     chosen = {
         name: [v for v in _variants(trains) if not size.variants or v in size.variants] for name, _, trains in size.nets
@@ -61,18 +61,18 @@ def run(asked: Asked, size: Size | None = None) -> dict:
             here = [variant for variant in chosen[name] if variant != NO_PAGES]
             turns = {}
             for variant in (AS_IS, *here):
-                turns[variant] = prepared(name, variant, steps, trains, size.batch_size, place.type)
+                turns[variant] = prepared(name, variant, steps, trains, size.batch_size, device)
                 turns[variant]()
                 bar.advance(1)
             found = timing.alternate(turns, rounds, after=lambda: bar.advance(1))
             if NO_PAGES in chosen[name]:
-                _with_and_without_pages(found, name, steps, trains, size, place.type)
+                _with_and_without_pages(found, name, steps, trains, size, device)
                 bar.advance(rounds + 1)
             rows += [_row(name, STEP if trains else FORWARD, variant, found) for variant in found[0]]
             ratios += [{"label": f"{name}, {variant}", **_ratio(found, variant)} for variant in chosen[name]]
     return {
         "title": TITLE,
-        "setting": {"batch size": size.batch_size, "image size": [3, 32, 32], "device": str(place), "rounds": rounds},
+        "setting": {"batch size": size.batch_size, "image size": [3, 32, 32], "device": str(device), "rounds": rounds},
         "rows": rows,
         "ratios": ratios,
         "notes": NOTES,
@@ -86,17 +86,19 @@ def _variants(trains: bool) -> list[str]:
     return [FP32, CONTIGUOUS, *own, ONE_THREAD, *pages, COMPILED]
 
 
-def prepared(name: str, variant: str, steps: int, trains: bool, batch_size: int, device: str) -> Callable[[], float]:
+def prepared(
+    name: str, variant: str, steps: int, trains: bool, batch_size: int, device: torch.device
+) -> Callable[[], float]:
     """Build a network and a batch; return a function that takes a turn of ``steps`` and returns the images it saw."""
     torch.manual_seed(0)
-    place, precision = torch.device(device), "fp32" if variant == FP32 else "bf16"
+    precision = "fp32" if variant == FP32 else "bf16"
     layout = torch.contiguous_format if variant == CONTIGUOUS else torch.channels_last
-    images = torch.randn(batch_size, 3, 32, 32, device=place).contiguous(memory_format=layout)
-    labels = torch.randint(0, 10, (batch_size,), device=place)
-    output = TeacherOutput(torch.randn(batch_size, 10, device=place), {})
+    images = torch.randn(batch_size, 3, 32, 32, device=device).contiguous(memory_format=layout)
+    labels = torch.randint(0, 10, (batch_size,), device=device)
+    output = TeacherOutput(torch.randn(batch_size, 10, device=device), {})
     job = Job(lambda: None, Recipe(epochs=1), loss=weighted_kl(4.0, 0.5))
     model = models.build(name, 10).to(memory_format=layout)
-    learner = Learner(job, model, place, precision, 1, Handling(layout, writes=False))
+    learner = Learner(job, model, device, precision, 1, Handling(layout, writes=False))
     if variant == UNFUSED:
         for group in learner.optimiser.param_groups:
             group["fused"] = False
@@ -105,7 +107,7 @@ def prepared(name: str, variant: str, steps: int, trains: bool, batch_size: int,
     once = (
         partial(learner.step, images, labels, output) if trains else partial(_forward, learner.model, images, precision)
     )
-    return partial(_turn, once, steps, batch_size, 1 if variant == ONE_THREAD else torch.get_num_threads(), place)
+    return partial(_turn, once, steps, batch_size, 1 if variant == ONE_THREAD else torch.get_num_threads(), device)
 
 
 @torch.no_grad()
@@ -114,13 +116,13 @@ def _forward(model: nn.Module, images: torch.Tensor, precision: str) -> None:
         model.eval()(images)
 
 
-def _turn(once: Callable[[], None], steps: int, batch_size: int, threads: int, place: torch.device) -> float:
+def _turn(once: Callable[[], None], steps: int, batch_size: int, threads: int, device: torch.device) -> float:
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
         for _ in range(steps):
             once()
-        if place.type == "cuda":
+        if device.type == "cuda":
             torch.cuda.synchronize()
     finally:
         torch.set_num_threads(before)
@@ -128,7 +130,7 @@ def _turn(once: Callable[[], None], steps: int, batch_size: int, threads: int, p
 
 
 def _with_and_without_pages(
-    found: list[timing.Round], name: str, steps: int, trains: bool, size: Size, device: str
+    found: list[timing.Round], name: str, steps: int, trains: bool, size: Size, device: torch.device
 ) -> None:
     """Add to each round a turn with huge pages and one without, each in a process of its own."""
     for i, turns in enumerate(found):
@@ -138,7 +140,9 @@ def _with_and_without_pages(
                 turns[variant] = timing.peak_of(alone, *asked)[0]
 
 
-def alone(name: str, steps: int, trains: bool, batch_size: int, device: str, threads: int) -> Callable[[], timing.Turn]:
+def alone(
+    name: str, steps: int, trains: bool, batch_size: int, device: torch.device, threads: int
+) -> Callable[[], timing.Turn]:
     """Prepare the step as it is in a process of its own; return a function that takes one turn and times it."""
     torch.set_num_threads(threads)
     turn = prepared(name, AS_IS, steps, trains, batch_size, device)

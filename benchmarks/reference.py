@@ -13,8 +13,8 @@ from torch import nn
 from torch.utils.data import DataLoader
 from torchvision import transforms
 
+from benchmarks.setting import Setting
 from kdlib import data
-from kdlib.bench.setting import Setting
 
 
 class Images(torch.utils.data.Dataset):

@@ -8,8 +8,8 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from benchmarks.timing import check_rounds
 from kdlib import data, models, training
-from kdlib.bench.timing import check_rounds
 from kdlib.errors import UserError
 from kdlib.losses import weighted_kl
 
@@ -30,7 +30,7 @@ class Asked:
     output: Path = Path("outputs/bench")
 
     @property
-    def place(self) -> torch.device:
+    def torch_device(self) -> torch.device:
         """The device of that name; raises ``UserError`` for one that is not here."""
         return training.resolve_device(self.device)
 

@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import nn
 
+from benchmarks import reference, setting, torchdistill_box
+from benchmarks.setting import Setting
 from kdlib import losses, models
-from kdlib.bench import reference, setting, torchdistill_box
-from kdlib.bench.setting import Setting
 
 CPU = torch.device("cpu")
 

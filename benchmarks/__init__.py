@@ -3,18 +3,18 @@
 from collections.abc import Sequence
 from importlib import import_module
 
-from kdlib.bench.setting import Asked, check_root
-from kdlib.bench.timing import check_rounds
+from benchmarks.setting import Asked, check_root
+from benchmarks.timing import check_rounds
 from kdlib.errors import UserError, did_you_mean
 
 BENCHES = {
-    "kd-step": "kdlib.bench.kd_step",
-    "grid": "kdlib.bench.grid",
-    "store": "kdlib.bench.store",
-    "prune": "kdlib.bench.prune",
-    "limit": "kdlib.bench.limit",
-    "growth": "kdlib.bench.growth",
-    "ablation": "kdlib.bench.ablation",
+    "kd-step": "benchmarks.kd_step",
+    "grid": "benchmarks.grid",
+    "store": "benchmarks.store",
+    "prune": "benchmarks.prune",
+    "limit": "benchmarks.limit",
+    "growth": "benchmarks.growth",
+    "ablation": "benchmarks.ablation",
 }
 
 __all__ = ["BENCHES", "Asked", "run"]
@@ -34,8 +34,8 @@ def run(names: Sequence[str], asked: Asked) -> dict[str, dict]:
         check_rounds(asked.rounds)
     if asked.root is not None:
         check_root(asked.root)
-    _ = asked.place
-    from kdlib.bench import report
+    _ = asked.torch_device
+    from benchmarks import report
 
     facts, results = report.about(asked.quick), {}
     print(report.machine(facts))

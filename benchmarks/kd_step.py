@@ -4,8 +4,8 @@ import statistics
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from kdlib.bench import reference, setting, timing, torchdistill_box
-from kdlib.bench.setting import Asked, Setting
+from benchmarks import reference, setting, timing, torchdistill_box
+from benchmarks.setting import Asked, Setting
 from kdlib.progress import Progress
 
 TITLE = "One student: images a second"
@@ -43,14 +43,14 @@ def run(asked: Asked, size: Size | None = None) -> dict:
     """Time all sides in turns and return the result: settings, a row for each side, ratios, notes."""
     size = size or (QUICK if asked.quick else Size())
     rounds = asked.turns(size.rounds)
-    place = asked.place
+    device = asked.torch_device
     dataset = setting.images(asked.root, size.images, size.test)
     names = sides()
     with Progress((rounds + 1) * len(names) + 1, "kd-step") as bar:
-        teacher = setting.teacher(size.teacher, dataset, place, size.teacher_epochs)
+        teacher = setting.teacher(size.teacher, dataset, device, size.teacher_epochs)
         bar.advance(1)
         what = Setting(
-            dataset, teacher, setting.student(size.student, dataset), place, epochs=size.epochs, **size.options
+            dataset, teacher, setting.student(size.student, dataset), device, epochs=size.epochs, **size.options
         )
         reached: dict[str, list[float]] = {name: [] for name in names}
         precisions: set[str] = set()

@@ -11,8 +11,8 @@ from importlib.util import find_spec
 import torch
 from torch.utils.data import RandomSampler, SequentialSampler
 
-from kdlib.bench import reference
-from kdlib.bench.setting import Setting
+from benchmarks import reference
+from benchmarks.setting import Setting
 
 MISSING = 'torchdistill is not installed, its rows are left out; to have them: uv pip install "kdlib[bench]"'
 

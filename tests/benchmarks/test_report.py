@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from kdlib.bench import report
+from benchmarks import report
 
 FACTS = {
     "hardware": {

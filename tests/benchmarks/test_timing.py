@@ -3,8 +3,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from kdlib.bench import growth, timing
-from kdlib.bench.timing import Turn
+from benchmarks import growth, timing
+from benchmarks.timing import Turn
 from kdlib.errors import UserError
 
 
@@ -54,7 +54,7 @@ def test_fewer_than_one_round_is_refused(rounds):
 
 def test_a_process_of_its_own_answers_with_its_peak():
     size = growth.Size(test=20, teacher="cnn2")
-    answer, peak = timing.peak_of(growth.prepared, None, 1, 160, size, "cpu", torch.get_num_threads())
+    answer, peak = timing.peak_of(growth.prepared, None, 1, 160, size, torch.device("cpu"), torch.get_num_threads())
     seconds, trained, megabytes, name = answer
     assert seconds > 0
     assert trained == 128
@@ -65,4 +65,4 @@ def test_a_process_of_its_own_answers_with_its_peak():
 
 def test_what_the_process_raises_is_raised_here():
     with pytest.raises(UserError, match="no train/ and test/ in /nowhere"):
-        timing.peak_of(growth.prepared, Path("/nowhere"), 1, 60, growth.Size(), "cpu", 1)
+        timing.peak_of(growth.prepared, Path("/nowhere"), 1, 60, growth.Size(), torch.device("cpu"), 1)

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from benchmarks import setting, timing
+from benchmarks.setting import Asked, Setting
 from kdlib import training
-from kdlib.bench import setting, timing
-from kdlib.bench.setting import Asked, Setting
 from kdlib.progress import Progress
 
 TITLE = "The teacher's logits kept: a student added later"
@@ -40,9 +40,9 @@ def run(asked: Asked, size: Size | None = None) -> dict:
     """Time the three in turns for each student and return the result: settings, rows, ratios, notes."""
     size = size or (QUICK if asked.quick else Size())
     rounds = asked.turns(size.rounds)
-    place = asked.place
+    device = asked.torch_device
     dataset = setting.images(asked.root, size.images, size.test)
-    teacher = setting.teacher(size.teacher, dataset, place, epochs=0)
+    teacher = setting.teacher(size.teacher, dataset, device, epochs=0)
     rows, ratios = [], []
     with (
         tempfile.TemporaryDirectory() as folder,
@@ -50,7 +50,7 @@ def run(asked: Asked, size: Size | None = None) -> dict:
     ):
         for name, optimizer, lr in size.students:
             student, options = setting.student(name, dataset), {"epochs": size.epochs, **size.options}
-            what = Setting(dataset, teacher, student, place, optimizer, lr, **options)
+            what = Setting(dataset, teacher, student, device, optimizer, lr, **options)
             setting.distill(setting.warmed(what), [(what.T, what.alpha)])
             found = timing.alternate(_sides(what, Path(folder)), rounds, after=lambda: bar.advance(1))
             rows += [

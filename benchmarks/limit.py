@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 
 import torch
 
+from benchmarks import grid, setting, watch
+from benchmarks.setting import Asked, Setting, Silent
 from kdlib import training
-from kdlib.bench import grid, setting, watch
-from kdlib.bench.setting import Asked, Setting, Silent
 from kdlib.profiling import forward_macs
 from kdlib.progress import Progress
 
@@ -52,18 +52,18 @@ def run(asked: Asked, size: Size | None = None) -> dict:
     """Measure the limit and the trainings; return the result: a row for each training and part of it."""
     size = size or (QUICK if asked.quick else Size())
     rounds = asked.turns(size.rounds)
-    place = asked.place
+    device = asked.torch_device
     dataset = setting.images(asked.root, size.images, size.test)
-    teacher = setting.teacher(size.teacher, dataset, place, epochs=0)
-    sides = size.sides + (CUDA_SIDES if place.type == "cuda" else ())
+    teacher = setting.teacher(size.teacher, dataset, device, epochs=0)
+    sides = size.sides + (CUDA_SIDES if device.type == "cuda" else ())
     rows: list[dict] = []
     with Progress(2 + len(size.sweeps) * rounds, "limit") as bar:
         peaks = {}
         for precision in DTYPES:
-            peaks[precision] = matmul_peak(place, precision, sides, size.repeats)
+            peaks[precision] = matmul_peak(device, precision, sides, size.repeats)
             bar.advance(1)
         for name, model, count, optimizer, lr in size.sweeps:
-            what = Setting(dataset, teacher, setting.student(model, dataset), place, optimizer=optimizer, lr=lr)
+            what = Setting(dataset, teacher, setting.student(model, dataset), device, optimizer=optimizer, lr=lr)
             rows += _sweep(name, what, grid.GRID[:count], peaks, rounds, bar)
     return {
         "title": TITLE,

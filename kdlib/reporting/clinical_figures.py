@@ -9,7 +9,7 @@ from kdlib.reporting.clinical_findings import plain_interval
 from kdlib.reporting.clinical_metrics import BINS, reliability, roc
 from kdlib.reporting.clinical_models import Model, about, cases, gather, role, units
 from kdlib.reporting.clinical_text import BOOK
-from kdlib.reporting.figures import stem
+from kdlib.reporting.names import stem
 from kdlib.reporting.text import pick
 
 GRID = np.linspace(0.0, 1.0, 201)  # false positive rates that curves of several seeds are averaged at

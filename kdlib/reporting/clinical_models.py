@@ -13,7 +13,7 @@ from kdlib.reporting import names, numbers
 from kdlib.reporting.choice import best_by_validation
 from kdlib.reporting.clinical_metrics import Scores, percentiles, scores
 from kdlib.reporting.clinical_text import BOOK
-from kdlib.reporting.figures import each_recipe, students
+from kdlib.reporting.names import each_recipe, students
 from kdlib.reporting.results import Estimate, estimate
 from kdlib.reporting.text import pick, text
 

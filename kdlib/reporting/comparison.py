@@ -7,7 +7,7 @@ import numpy as np
 from kdlib.reporting import canvas, names, numbers
 from kdlib.reporting.clinical_figures import looks
 from kdlib.reporting.clinical_models import Case, about, cases, role
-from kdlib.reporting.figures import stem
+from kdlib.reporting.names import stem
 from kdlib.reporting.text import pick, word
 
 TRAIN = (0, (4, 2))

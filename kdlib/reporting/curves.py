@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from kdlib.reporting import canvas, names, numbers, transfer
-from kdlib.reporting.figures import each_recipe, stem, students
+from kdlib.reporting.names import each_recipe, stem, students
 from kdlib.reporting.text import pick, word
 from kdlib.reporting.transfer_text import BOOK, SCRATCH, layers
 

@@ -14,7 +14,6 @@ from html import escape
 from typing import TYPE_CHECKING, Any
 
 from kdlib.errors import UserError
-from kdlib.reporting import names
 from kdlib.reporting.guessing import only_guesses
 from kdlib.reporting.results import Results
 
@@ -141,24 +140,3 @@ def _draw(results: Results, lang: str) -> dict[str, Drawing]:
 def _filters(spec: Any) -> dict[str, str]:
     found = {key: getattr(spec, key, None) for key in ("model", "recipe")}
     return {key: value for key, value in found.items() if value is not None}
-
-
-def students(results: Results, filters: dict[str, str]) -> list[str]:
-    """Models that appear as students (alone or distilled) among the filtered runs, in the study's order."""
-    arms = [arm for arm, _ in results.select(**filters)]
-    return list(dict.fromkeys(arm.model for arm in arms if arm.role in ("baseline", "student")))
-
-
-def each_recipe(results: Results, filters: dict[str, str]) -> list[str]:
-    """The students' recipes among the filtered runs."""
-    wanted = filters.get("recipe")
-    return [recipe for recipe in names.recipes(results) if wanted in (None, recipe)]
-
-
-def stem(results: Results, kind: str, filters: dict[str, str], **extra: str) -> str:
-    """A file stem: the kind, the model and recipe the study names, and those it has several of."""
-    parts = [kind]
-    for key, have in (("model", students(results, {})), ("recipe", names.recipes(results))):
-        if value := filters.get(key) or (extra.get(key) if len(have) > 1 else None):
-            parts.append(value)
-    return "-".join(re.sub(r"[^A-Za-z0-9_]+", "-", part) for part in parts)

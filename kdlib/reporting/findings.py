@@ -7,7 +7,7 @@ import math
 from kdlib.reporting import clinical_findings, guessing, methods, names, numbers, transfer
 from kdlib.reporting.choice import best_by_validation
 from kdlib.reporting.evidence import Difference, accuracy, difference, image_noise
-from kdlib.reporting.figures import each_recipe, students
+from kdlib.reporting.names import each_recipe, students
 from kdlib.reporting.pruning import findings as pruning_findings
 from kdlib.reporting.results import Cell
 from kdlib.reporting.text import finding, reason

@@ -6,7 +6,7 @@ import numpy as np
 
 from kdlib.reporting import canvas, names, numbers
 from kdlib.reporting.choice import best_by_validation
-from kdlib.reporting.figures import each_recipe, stem, students
+from kdlib.reporting.names import each_recipe, stem, students
 from kdlib.reporting.text import word
 
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from kdlib.reporting import names, numbers
 from kdlib.reporting.choice import best_by_validation
 from kdlib.reporting.evidence import Difference, difference
-from kdlib.reporting.figures import each_recipe, students
 from kdlib.reporting.methods_text import BOOK
+from kdlib.reporting.names import each_recipe, students
 from kdlib.reporting.results import Cell as Gathered
 from kdlib.reporting.results import Estimate, Results, estimate
 from kdlib.reporting.sheet import Cell, Row, Sheet

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from kdlib.reporting import canvas, names, numbers
-from kdlib.reporting.figures import stem
 from kdlib.reporting.methods import Way, comparisons, ways
 from kdlib.reporting.methods_text import BOOK
+from kdlib.reporting.names import stem
 from kdlib.reporting.results import Cell
 from kdlib.reporting.text import pick, word
 

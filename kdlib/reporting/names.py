@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from kdlib.reporting import methods_text, numbers
 from kdlib.reporting.text import pick, text, word
 from kdlib.reporting.transfer_text import BOOK, layers
@@ -77,6 +79,27 @@ def recipes(results) -> list[str]:
         arm.recipe for arm, _ in results.select() if arm.role not in ("teacher", "source", "original")
     )
     return list(found) or list(dict.fromkeys(arm.recipe for arm, _ in results.select()))
+
+
+def students(results, filters: dict[str, str]) -> list[str]:
+    """Models that appear as students (alone or distilled) among the filtered runs, in the study's order."""
+    arms = [arm for arm, _ in results.select(**filters)]
+    return list(dict.fromkeys(arm.model for arm in arms if arm.role in ("baseline", "student")))
+
+
+def each_recipe(results, filters: dict[str, str]) -> list[str]:
+    """The students' recipes among the filtered runs."""
+    wanted = filters.get("recipe")
+    return [recipe for recipe in recipes(results) if wanted in (None, recipe)]
+
+
+def stem(results, kind: str, filters: dict[str, str], **extra: str) -> str:
+    """A file stem: the kind, the model and recipe the study names, and those it has several of."""
+    parts = [kind]
+    for key, have in (("model", students(results, {})), ("recipe", recipes(results))):
+        if value := filters.get(key) or (extra.get(key) if len(have) > 1 else None):
+            parts.append(value)
+    return "-".join(re.sub(r"[^A-Za-z0-9_]+", "-", part) for part in parts)
 
 
 def provenance(results, lang: str) -> str:

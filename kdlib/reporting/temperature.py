@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from kdlib.reporting import canvas, names, numbers
-from kdlib.reporting.figures import each_recipe, stem, students
+from kdlib.reporting.names import each_recipe, stem, students
 from kdlib.reporting.text import word
 
 WEIGHTS = ("method", "alpha", "lam")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from kdlib.reporting import canvas, names, numbers
-from kdlib.reporting.figures import stem
+from kdlib.reporting.names import stem
 from kdlib.reporting.pruning.figure_parts import (
     DASHED,
     DOTTED,

@@ -12,7 +12,7 @@ from itertools import combinations
 import numpy as np
 
 from kdlib.reporting import canvas, names, numbers
-from kdlib.reporting.figures import stem
+from kdlib.reporting.names import stem
 from kdlib.reporting.pruning.figure_parts import criteria, look, parts, report_setting, setting_name, spec, title
 from kdlib.reporting.pruning.figure_text import BOOK
 from kdlib.reporting.results import estimate

@@ -39,11 +39,6 @@ BOOK: dict[str, dict[str, str]] = {
         "tr": "Haritalar, en az 4×4 konumu olan en derin katmandan: {layers}.",
     },
     "seed": {"en": "Seed {seed}.", "tr": "Tohum {seed}."},
-    "alt": {
-        "en": "Grad-CAM maps of {models} on {n} test images. {images}.",
-        "tr": "{n} test görüntüsünde Grad-CAM haritaları: {models}. {images}.",
-    },
-    "alt_image": {"en": "No. {index}, true {name}: {calls}", "tr": "No. {index}, gerçek {name}: {calls}"},
 }
 
 
@@ -67,7 +62,7 @@ def attention(results, lang: str, filters: dict):
     ]
     canvas.titled(figure, title, " ".join(said[1:]))
     caption = " ".join([*said, names.provenance(results, lang)])
-    yield "attention", {"figure": figure, "title": title, "alt": _alt(results, found, lang), "caption": caption}
+    yield "attention", {"figure": figure, "title": title, "caption": caption}
 
 
 def _calls(found: dict) -> np.ndarray:
@@ -137,13 +132,3 @@ def _layers(results, found: dict, lang: str) -> str:
         f"{pick(ROLES, role, lang)} ({names.label(results.study, model, lang)}) {layer}"
         for role, model, layer in zip(*(found[key].tolist() for key in ("roles", "models", "layers")), strict=True)
     )
-
-
-def _alt(results, found: dict, lang: str) -> str:
-    roles = [pick(ROLES, role, lang) for role in found["roles"].tolist()]
-    images = []
-    for i, index in enumerate(found["indices"].tolist()):
-        calls = "; ".join(f"{role} {_said(results, found, k, i, lang)}" for k, role in enumerate(roles))
-        name = _class(results, found, found["labels"][i], lang)
-        images.append(pick(BOOK, "alt_image", lang, index=index, name=name, calls=calls))
-    return pick(BOOK, "alt", lang, models=", ".join(roles), n=len(images), images=". ".join(images))

@@ -46,7 +46,6 @@ def bars(results, lang: str, filters: dict):
         {
             "figure": figure,
             "title": title,
-            "alt": word("bars_alt", lang, panels=_words(results, rows, lang)),
             "caption": f"{word('bars_caption', lang)} {footer}",
         },
     )
@@ -151,17 +150,3 @@ def _top(bar: Bar, teacher: float | None) -> float:
     cell = bar.cell
     top = max([bar.mean + (cell.sd or 0.0), *cell.values]) if cell else bar.mean
     return teacher if teacher is not None and top < teacher < top + 0.25 else top
-
-
-def _words(results, rows, lang: str) -> str:
-    out = []
-    for recipe, row in rows:
-        for model, found, _ in row:
-            head = names.label(results.study, model, lang)
-            if len(rows) > 1:
-                head += f", {names.label(results.study, recipe, lang)}"
-            said = [f"{bar.label} {numbers.percent(bar.mean, 2, lang)}".replace("\n", " ") for bar in found]
-            out.append(f"{head}: {'; '.join(said)}")
-        if (teacher := _teacher(results, recipe)) is not None:
-            out.append(f"{word('teacher', lang)}: {numbers.percent(teacher, 2, lang)}")
-    return ". ".join(out)

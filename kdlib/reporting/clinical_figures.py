@@ -38,10 +38,10 @@ def _each(results, lang: str, filters: dict, kind: str):
             yield name, about(results, case, lang), clinic, models
 
 
-def _parts(results, lang: str, figure, title: str, caption: list[str], alt: str, handles=()) -> dict:
+def _parts(results, lang: str, figure, title: str, caption: list[str], handles=()) -> dict:
     footer = names.provenance(results, lang)
     canvas.titled(figure, title, footer, handles)
-    return {"figure": figure, "title": title, "alt": alt, "caption": " ".join([*filter(None, caption), footer])}
+    return {"figure": figure, "title": title, "caption": " ".join([*filter(None, caption), footer])}
 
 
 # ROC
@@ -60,11 +60,10 @@ def roc_curves(results, lang: str, filters: dict):
         ax.set(xlabel=pick(BOOK, "false_axis", lang, **said), ylabel=pick(BOOK, "true_axis", lang, **said))
         ax.set(xlim=(-1.5, 101.5), ylim=(-1.5, 101.5), aspect="equal")
         ax.legend(loc="lower right")
-        lines = "; ".join(_auroc(model, lang) for model in models)
         caption = [pick(BOOK, "roc_caption", lang, units=units(clinic, lang))]
         caption.append(pick(BOOK, "roc_seeds", lang) if clinic.several else "")
-        title, alt = pick(BOOK, "roc_title", lang, about=which), pick(BOOK, "roc_alt", lang, lines=lines)
-        yield name, _parts(results, lang, figure, title, caption, alt)
+        title = pick(BOOK, "roc_title", lang, about=which)
+        yield name, _parts(results, lang, figure, title, caption)
 
 
 def _roc(ax, model: Model, lang: str) -> None:
@@ -111,11 +110,9 @@ def reliability_diagrams(results, lang: str, filters: dict):
         for row in axes:
             canvas.ticks(row[0].yaxis, lang)
         figure.align_ylabels(axes)
-        lines = "; ".join(f"{role(model.where, lang)}: {_ece(model, lang)}" for model in models)
         caption = [pick(BOOK, "reliability_caption", lang), pick(BOOK, "pooled", lang) if clinic.several else ""]
         title = pick(BOOK, "reliability_title", lang, about=which)
-        alt = pick(BOOK, "reliability_alt", lang, lines=lines)
-        yield name, _parts(results, lang, figure, title, caption, alt, _bar_handles(lang))
+        yield name, _parts(results, lang, figure, title, caption, _bar_handles(lang))
 
 
 def _reliability(above, below, model: Model) -> None:
@@ -162,9 +159,8 @@ def confusion_matrices(results, lang: str, filters: dict):
         axes[0][0].set_ylabel(pick(BOOK, "true_class", lang))
         seeds = max(len(model.by_seed) for model in models)
         caption = [pick(BOOK, "confusion_caption", lang), pick(BOOK, "summed", lang, n=seeds) if seeds > 1 else ""]
-        alt = pick(BOOK, "confusion_alt", lang, lines=". ".join(_matrix(model, called, lang) for model in models))
         title = pick(BOOK, "confusion_figure", lang, about=which)
-        yield name, _parts(results, lang, figure, title, caption, alt)
+        yield name, _parts(results, lang, figure, title, caption)
 
 
 def _counts(model: Model) -> tuple[np.ndarray, np.ndarray]:
@@ -186,20 +182,3 @@ def _confusion(ax, model: Model, called: list[str], lang: str) -> None:
     ax.tick_params(length=0)
     ax.grid(False)
     ax.spines[:].set_visible(False)
-
-
-def _matrix(model: Model, called: list[str], lang: str) -> str:
-    counts, shares = _counts(model)
-    cells = [
-        pick(
-            BOOK,
-            "confusion_cell",
-            lang,
-            true=called[i],
-            called=called[k],
-            count=numbers.integer(int(counts[i, k]), lang),
-            share=numbers.percent(float(shares[i, k]), 1, lang),
-        )
-        for i, k in np.ndindex(2, 2)
-    ]
-    return f"{role(model.where, lang)}: {'; '.join(cells)}"

@@ -128,7 +128,6 @@ BOOK: dict[str, dict[str, str]] = {
         "en": "Thin: each seed; thick: mean sensitivity over the seeds; AUROC: mean over the seeds.",
         "tr": "İnce: tek tek tohumlar; kalın: tohumlar üzerinden ortalama duyarlılık; AUROC: tohumların ortalaması.",
     },
-    "roc_alt": {"en": "ROC curves. {lines}.", "tr": "ROC eğrileri. {lines}."},
     "chance": {"en": "chance", "tr": "şans"},
     "reliability_title": {
         "en": "Reliability on the test part{about}",
@@ -150,7 +149,6 @@ BOOK: dict[str, dict[str, str]] = {
         "en": "The predictions of all seeds are pooled; ECE is the mean over the seeds.",
         "tr": "Bütün tohumların tahminleri bir arada; ECE tohumların ortalamasıdır.",
     },
-    "reliability_alt": {"en": "Reliability diagrams. {lines}.", "tr": "Güvenilirlik diyagramları. {lines}."},
     "confusion_figure": {
         "en": "Confusion matrices on the test part{about}",
         "tr": "Test bölümünde karışıklık matrisleri{about}",
@@ -163,11 +161,6 @@ BOOK: dict[str, dict[str, str]] = {
         "satırdaki payı; gölge bu payı gösterir.",
     },
     "summed": {"en": "Counts are summed over {n} seeds.", "tr": "Sayılar {n} tohumun toplamıdır."},
-    "confusion_alt": {"en": "Confusion matrices. {lines}.", "tr": "Karışıklık matrisleri. {lines}."},
-    "confusion_cell": {
-        "en": "{true} called {called}: {count} ({share})",
-        "tr": "gerçek {true}, tahmin {called}: {count} ({share})",
-    },
 }
 
 FINDINGS: dict[str, dict[str, str]] = {

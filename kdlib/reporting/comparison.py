@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from kdlib.reporting import canvas, names, numbers
+from kdlib.reporting import canvas, names
 from kdlib.reporting.clinical_figures import looks
 from kdlib.reporting.clinical_models import Case, about, cases, role
 from kdlib.reporting.names import stem
@@ -40,18 +40,6 @@ BOOK: dict[str, dict[str, str]] = {
         "en": "Accuracy per epoch; training dashed with open markers, validation solid.",
         "tr": "Epok başına doğruluk; eğitim kesikli ve içi boş işaretli, doğrulama düz çizgi.",
     },
-    "alt_loss": {
-        "en": "Lines of loss per epoch. At the end: {ends}.",
-        "tr": "Epok başına kayıp çizgileri. Sonda: {ends}.",
-    },
-    "alt_accuracy": {
-        "en": "Lines of accuracy per epoch. At the end: {ends}.",
-        "tr": "Epok başına doğruluk çizgileri. Sonda: {ends}.",
-    },
-    "end": {
-        "en": "{who}, training {train}, validation {val}",
-        "tr": "{who}: eğitim {train}; doğrulama {val}",
-    },
 }
 
 
@@ -84,9 +72,8 @@ def _figure(results, lang: str, case: Case, other: str, what: str) -> dict | Non
     spread = any(len(found["val"]) > 1 for found in runs)
     footer = (word("band_sd", lang) + ". " if spread else "") + names.provenance(results, lang)
     canvas.titled(figure, title, footer)
-    ends = "; ".join(_end(where, found, what, lang) for where, found in zip(wheres, runs, strict=True))
     caption = f"{pick(BOOK, f'caption_{what}', lang)} {footer}"
-    return {"figure": figure, "title": title, "alt": pick(BOOK, f"alt_{what}", lang, ends=ends), "caption": caption}
+    return {"figure": figure, "title": title, "caption": caption}
 
 
 def _runs(results, where: dict, what: str) -> dict[str, np.ndarray]:
@@ -116,13 +103,3 @@ def _epochs(ax, lang: str) -> None:
 
     ax.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True))
     canvas.ticks(ax.yaxis, lang)
-
-
-def _end(where: dict, runs: dict[str, np.ndarray], what: str, lang: str) -> str:
-    values = {
-        part: numbers.decimal(values.mean(axis=0)[-1], 3, lang)
-        if what == "loss"
-        else numbers.percent(values.mean(axis=0)[-1] / 100, 1, lang)
-        for part, values in runs.items()
-    }
-    return pick(BOOK, "end", lang, who=role(where, lang), **values)

@@ -62,7 +62,7 @@ def _drawing(results, lang: str, rows: list[Panel], temperatures: list[float], t
     footer = (word("band_sd", lang) + ". " if spread else "") + names.provenance(results, lang)
     canvas.titled(figure, title, footer, handles)
     caption = f"{word('curves_caption', lang)} {footer}"
-    return {"figure": figure, "title": title, "alt": _alt(results, lang, rows), "caption": caption}
+    return {"figure": figure, "title": title, "caption": caption}
 
 
 def _sources(results, lang: str) -> list[Panel]:
@@ -273,13 +273,3 @@ def _temperature_bar(figure, axes, temperatures: list[float], lang: str) -> None
     bar.ax.tick_params(which="both", length=0)
     bar.outline.set_visible(False)
     bar.set_label(word("temperature_axis", lang))
-
-
-def _alt(results, lang: str, rows: list[Panel]) -> str:
-    finals = []
-    for row in rows:
-        ends = [results.cell(line.where, "val_accuracy").mean for line in row.lines]
-        if ends := [end for end in ends if end is not None]:
-            span = dict.fromkeys(numbers.percent(end, 1, lang) for end in (min(ends), max(ends)))
-            finals.append(f"{row.title} {'–'.join(span)}")
-    return word("curves_alt", lang, panels="; ".join(row.title for row in rows), finals="; ".join(finals))

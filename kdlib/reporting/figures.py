@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from kdlib.errors import UserError
 from kdlib.reporting.guessing import only_guesses
 from kdlib.reporting.results import Results
+from kdlib.reporting.text import word
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -120,8 +121,6 @@ def _draw(results: Results, lang: str) -> dict[str, Drawing]:
         "sweep": pruning_figures.sweep,
         "recovery": recovery_figure.recovery,
         "channels": structure_figures.channels,
-        "coverage": structure_figures.coverage,
-        "agreement": structure_figures.agreement,
         "methods": methods_figure.methods,
     }
     out: dict[str, Drawing] = {}
@@ -133,7 +132,8 @@ def _draw(results: Results, lang: str) -> dict[str, Drawing]:
             continue
         with canvas.style():
             for stem, parts in makers[spec.kind](results, lang, _filters(spec)):
-                out[stem] = Drawing(kind=spec.kind, lang=lang, **parts)
+                alt = word("figure_alt", lang, title=parts["title"])
+                out[stem] = Drawing(kind=spec.kind, lang=lang, alt=alt, **parts)
     return out
 
 

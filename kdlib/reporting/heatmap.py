@@ -49,7 +49,6 @@ def _drawing(results, lang: str, here: dict, grid, alphas, temperatures) -> dict
     return {
         "figure": figure,
         "title": title,
-        "alt": _alt(results, lang, accuracy, alone, alphas, temperatures, best),
         "caption": f"{caption} {names.provenance(results, lang)}",
     }
 
@@ -145,26 +144,3 @@ def _frames(ax, grid, accuracy: np.ndarray, best: dict | None, lang: str) -> lis
         if places:
             handles.append(Rectangle((0, 0), 1, 1, **look, label=word(key, lang)))
     return handles
-
-
-def _alt(results, lang: str, accuracy, alone, alphas, temperatures, best: dict | None) -> str:
-    values = accuracy[np.isfinite(accuracy)]
-    chosen = results.cell(best).mean if best else None
-    extremes = (values.min(), values.max()) if len(values) else (None, None)
-    return word(
-        "heatmap_alt",
-        lang,
-        count=len(values),
-        alphas=_span(alphas, lang),
-        temperatures=_span(temperatures, lang),
-        low=numbers.percent(extremes[0], 2, lang),
-        high=numbers.percent(extremes[1], 2, lang),
-        baseline=numbers.percent(alone, 2, lang),
-        above=numbers.DASH if alone is None else int((values > alone).sum()),
-        best=names.setting(results, best, lang) if best else numbers.DASH,
-        best_accuracy=numbers.percent(chosen, 2, lang),
-    )
-
-
-def _span(values, lang: str) -> str:
-    return "–".join(numbers.short(v, lang) for v in dict.fromkeys((values[0], values[-1])))

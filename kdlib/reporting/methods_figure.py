@@ -39,9 +39,7 @@ def _drawing(results, lang: str, here: dict, alone: Cell, shown: list[Way]) -> d
     footer = names.provenance(results, lang)
     canvas.titled(figure, title, footer, _handles(several, lang))
     caption = pick(BOOK, "caption" if several else "caption_one", lang, model=model)
-    rows = "; ".join(f"{label} {_said(way, lang)}" for label, way in zip(labels, shown, strict=True))
-    alt = pick(BOOK, "alt", lang, rows=rows, accuracy=numbers.percent(alone.mean, 2, lang))
-    return {"figure": figure, "title": title, "alt": alt, "caption": f"{caption} {footer}"}
+    return {"figure": figure, "title": title, "caption": f"{caption} {footer}"}
 
 
 def _seeds(way: Way, alone: Cell) -> list[float]:

@@ -89,12 +89,6 @@ BOOK: dict[str, dict[str, str]] = {
         "tr": "Damıtılmış {model} ile tek başına eğitilen aynı ağın test doğruluğu farkı, tek tohum için: aralık "
         "olmadığından yöntemler arasında bir sıra okunmamalıdır.",
     },
-    "alt": {
-        "en": "Dots and intervals, one row a method: difference in test accuracy to the student alone ({accuracy}), in "
-        "percentage points. {rows}.",
-        "tr": "Her satırda bir yöntem, noktalar ve aralıklar: tek başına öğrenciden ({accuracy}) test doğruluğu farkı, "
-        "yüzde puanı. {rows}.",
-    },
     # Sentences
     "against_plain": {
         "en": "Methods, {model}{recipe}: validation takes {best}. Against {plain} the difference in test accuracy is "

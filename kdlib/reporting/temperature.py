@@ -23,7 +23,7 @@ def temperature(results, lang: str, filters: dict):
     size = (max(5.6, min(10.0, 3.6 * len(recipes))) + 1.6, 1.1 + 2.5 * len(models))
     figure, axes = canvas.panels(len(models), len(recipes), size, sharey="row", sharex=True)
     temperatures = sorted({w["T"] for w in _warm(results, filters)})
-    looks, said, bands = _looks(results, filters), [], set()
+    looks, bands = _looks(results, filters), set()
     for row, model in zip(axes, models, strict=True):
         for ax, recipe in zip(row, recipes, strict=True):
             here = {**filters, "model": model, "recipe": recipe}
@@ -31,7 +31,6 @@ def temperature(results, lang: str, filters: dict):
             panel += f", {names.label(results.study, recipe, lang)}" if len(recipes) > 1 else ""
             ax.set_title(panel)
             bands |= _panel(ax, results, here, looks, temperatures, lang)
-            said.append(_words(results, here, panel, lang))
         row[0].set_ylabel(word("test_axis", lang))
         canvas.ticks(row[0].yaxis, lang)
     _scale(axes, temperatures, lang)
@@ -45,7 +44,6 @@ def temperature(results, lang: str, filters: dict):
         {
             "figure": figure,
             "title": title,
-            "alt": word("temperature_alt", lang, panels="; ".join(filter(None, said))),
             "caption": f"{word('temperature_caption', lang)} {footer}",
         },
     )
@@ -118,16 +116,6 @@ def _band(cell) -> tuple[str, float, float] | None:
     if cell.n == 2:
         return "range", min(cell.values), max(cell.values)
     return ("t", *cell.interval) if cell.n > 2 else None
-
-
-def _words(results, here: dict, panel: str, lang: str) -> str:
-    means = [results.cell(where).mean for where in _warm(results, here)]
-    means = [mean for mean in means if mean is not None]
-    if not means:
-        return ""
-    alone = results.cell({"role": "baseline", **here}).mean
-    low, high, baseline = (numbers.percent(v, 2, lang) for v in (min(means), max(means), alone))
-    return word("temperature_panel", lang, panel=panel, low=low, high=high, baseline=baseline)
 
 
 def _scale(axes, found: list[float], lang: str) -> None:

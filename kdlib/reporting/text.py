@@ -127,16 +127,14 @@ WORDS: dict[str, dict[str, str]] = {
 }
 
 FIGURES: dict[str, dict[str, str]] = {
+    "figure_alt": {
+        "en": "{title}; its numbers stand in the tables of the study.",
+        "tr": "{title}; sayıları çalışmanın tablolarındadır.",
+    },
     "curves_title": {"en": "Loss and accuracy over the epochs", "tr": "Epoklar boyunca kayıp ve doğruluk"},
     "curves_caption": {
         "en": "Cross-entropy with the labels and accuracy per epoch; training dashed, validation solid.",
         "tr": "Epok başına etiketlerle çapraz entropi ve doğruluk; eğitim kesikli, doğrulama düz çizgi.",
-    },
-    "curves_alt": {
-        "en": "Curves of loss and accuracy per epoch, one row of panels each for: {panels}. Final "
-        "validation accuracy: {finals}.",
-        "tr": "Epok başına kayıp ve doğruluk eğrileri; birer panel satırı: {panels}. Son doğrulama "
-        "doğruluğu: {finals}.",
     },
     "heatmap_title": {"en": "{model}: test accuracy (%)", "tr": "{model}: test doğruluğu (%)"},
     "heatmap_caption": {
@@ -146,26 +144,10 @@ FIGURES: dict[str, dict[str, str]] = {
         "tr": "Damıtılmış {model} için test doğruluğu (%); renk, tek başına eğitilen aynı ağdan farktır "
         "({baseline}). Düz çerçeve: doğrulamada en iyi; kesikli çerçeve: testte en yüksek.",
     },
-    "heatmap_alt": {
-        "en": "Heat map of {count} cells, α ({alphas}) against T ({temperatures}). Test accuracy runs from "
-        "{low} to {high}; the student alone: {baseline}. {above} of {count} cells lie above it. Best "
-        "by validation: {best}, test accuracy {best_accuracy}.",
-        "tr": "{count} hücreli ısı haritası: α ({alphas}) ve T ({temperatures}). En düşük test doğruluğu "
-        "{low}, en yüksek {high}; tek başına öğrenci: {baseline}. Hücrelerin {above} tanesi bunun "
-        "üzerinde. Doğrulamada en iyi: {best}, test doğruluğu {best_accuracy}.",
-    },
     "temperature_title": {"en": "Test accuracy against temperature", "tr": "Sıcaklığa göre test doğruluğu"},
     "temperature_caption": {
         "en": "Test accuracy of distilled students against the temperature T; black: the same network trained alone.",
         "tr": "Damıtılmış öğrencilerin T sıcaklığına göre test doğruluğu; siyah: tek başına eğitilen aynı ağ.",
-    },
-    "temperature_alt": {
-        "en": "Lines of test accuracy against temperature T. {panels}.",
-        "tr": "T sıcaklığına göre test doğruluğu çizgileri. {panels}.",
-    },
-    "temperature_panel": {
-        "en": "{panel}: from {low} to {high}, alone {baseline}",
-        "tr": "{panel}: en düşük {low}, en yüksek {high}, tek başına {baseline}",
     },
     "bars_title": {"en": "Students alone and distilled", "tr": "Tek başına ve damıtılmış öğrenciler"},
     "bars_caption": {
@@ -174,7 +156,6 @@ FIGURES: dict[str, dict[str, str]] = {
         "tr": "Her öğrencinin tek başına ve damıtılmış test doğruluğu; sayılar doğruluğu, ± standart sapmayı, ayraç "
         "içindekiler tek başına eğitime göre farkı verir (yüzde puanı). Çizgi: öğretmen.",
     },
-    "bars_alt": {"en": "Bars of test accuracy. {panels}.", "tr": "Test doğruluğu çubukları. {panels}."},
 }
 
 FINDINGS: dict[str, dict[str, str]] = {

@@ -57,14 +57,13 @@ def transfer(results, lang: str, filters: dict):
         return
     size = (9.0, 1.3 + 2.7 * len(panels))
     figure, axes = canvas.panels(len(panels), 2, size, sharex="col", gridspec_kw={"width_ratios": [2.5, 1.0]})
-    title, said = pick(BOOK, "figure_title", lang), []
+    title = pick(BOOK, "figure_title", lang)
     for (ax, aside), (here, points) in zip(axes, panels, strict=True):
         panel = ", ".join(names.label(results.study, here[key], lang) for key in ("model", "recipe"))
         ax.set_title(panel)
         _panel(ax, points, lang)
         aside.set(xlim=(0, 1), ylim=(0, 1))
         aside.axis("off")
-        said.append(f"{panel}: " + "; ".join(f"{p.said(lang)} ({p.parameters(lang)})" for p in points))
     _scale(axes[:, 0], [point for _, points in panels for point in points], lang)
     for (ax, aside), (_, points) in zip(axes, panels, strict=True):
         _label(ax, aside, points, lang)
@@ -76,7 +75,6 @@ def transfer(results, lang: str, filters: dict):
         {
             "figure": figure,
             "title": title,
-            "alt": pick(BOOK, "alt", lang, panels=". ".join(said)),
             "caption": f"{pick(BOOK, 'caption', lang)} {footer}",
         },
     )

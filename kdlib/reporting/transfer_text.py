@@ -56,10 +56,6 @@ BOOK: dict[str, dict[str, str]] = {
         "tr": "Kaynak ağırlıklardan başlayan modelin, eğitilen parametre sayısına göre test doğruluğu; her noktada "
         "açık katmanlar ve donmuş kalan parametre payı yazılı. Çarpı ve kesikli çizgi: sıfırdan eğitilen aynı ağ.",
     },
-    "alt": {
-        "en": "Points of test accuracy against trainable parameters. {panels}.",
-        "tr": "Eğitilebilir parametrelere göre test doğruluğu noktaları. {panels}.",
-    },
     # Sentences
     "source_accuracy": {
         "en": "Source task ({data}), {model}: test accuracy {accuracy}.",

@@ -181,8 +181,6 @@ class Figure(Strict):
         "channels",
         "sweep",
         "recovery",
-        "coverage",
-        "agreement",
         "methods",
     ]
     model: str | None = None

@@ -62,14 +62,14 @@ def title(results, key: str, lang: str) -> str:
     return pick(BOOK, key, lang, model=names.label(results.study, said.model, lang), scope=scope)
 
 
-def parts(results, lang: str, figure, head: str, alt: str, caption: str, spread: str = "", handles=(), accuracies=True):
-    """Close a figure: title, footer with its `spread` sentence, alt text, caption and what diverged."""
+def parts(results, lang: str, figure, head: str, caption: str, spread: str = "", handles=(), accuracies=True):
+    """Close a figure: title, footer with its `spread` sentence, caption and what diverged."""
     footer = f"{spread} {names.provenance(results, lang)}".strip()
     canvas.titled(figure, head, footer, handles)
     # What a network looks like right after pruning does not depend on how its fine-tuning ended.
     if runs := accuracies and sum(bool(record.diverged) for record in results.used):
         caption += " " + pick(BOOK, "left_out", lang, runs=runs)
-    return {"figure": figure, "title": head, "alt": alt, "caption": f"{caption} {footer}"}
+    return {"figure": figure, "title": head, "caption": f"{caption} {footer}"}
 
 
 def share(fraction: float, lang: str) -> str:

@@ -17,10 +17,6 @@ BOOK: dict[str, dict[str, str]] = {
         "en": "Error bars, where there are several seeds: ± standard deviation over seeds.",
         "tr": "Hata çubukları, birden çok tohum olan yerlerde: tohumlar arası ± standart sapma.",
     },
-    "cell_sd": {
-        "en": "Cells: mean ± standard deviation over seeds.",
-        "tr": "Hücreler: tohumlar üzerinden ortalama ± standart sapma.",
-    },
     "left_out": {
         "en": "Runs that diverged and are left out: {runs}.",
         "tr": "Iraksadığı için gösterilmeyen koşu sayısı: {runs}.",
@@ -46,16 +42,6 @@ BOOK: dict[str, dict[str, str]] = {
         "öğretmen olarak ince ayar. İnce çizgi, daha azıyla en az o kadar doğru olanı bulunmayan modelleri "
         "birleştiriyor; MACs için: {front}.",
     },
-    "pareto_alt": {
-        "en": "Points of test accuracy against MACs kept and against size. Original: {original}, {size} MiB. At "
-        "{setting}: {points}.",
-        "tr": "Kalan MACs ve boyuta göre test doğruluğu noktaları. Orijinal model: {original}, {size} MiB. Ayar "
-        "{setting}: {points}.",
-    },
-    "pareto_point": {
-        "en": "{name} {accuracy} at {macs} of MACs and {size} MiB",
-        "tr": "{name} {accuracy}, MACs {macs}, {size} MiB",
-    },
     "front_point": {"en": "{name} {accuracy}", "tr": "{name} {accuracy}"},
     # Accuracy against ratio
     "sweep_title": {
@@ -74,11 +60,6 @@ BOOK: dict[str, dict[str, str]] = {
         "ayardan sonra. Her panelin ölçeği kendine ait. Kesikli: orijinal model ({original}); noktalı, ölçekte yeri "
         "varsa: şans düzeyi ({chance}). Oran {highest} iken: {ends}.",
     },
-    "sweep_alt": {
-        "en": "Lines of test accuracy against pruning ratio. Original {original}, chance {chance}. {panels}.",
-        "tr": "Budama oranına göre test doğruluğu çizgileri. Orijinal model {original}, şans düzeyi {chance}. "
-        "{panels}.",
-    },
     # Fine-tuning brings it back
     "recovery_title": {
         "en": "{model}, {scope} pruning: recovery",
@@ -91,11 +72,6 @@ BOOK: dict[str, dict[str, str]] = {
         "{told}.",
         "tr": "İnce ayar epokları boyunca doğrulama doğruluğu; epok 0, budamanın hemen ardındaki ağ. Düz çizgi: yalnız "
         "etiketler; kesikli: orijinal model öğretmen; siyah: orijinal model ({original}); gri: diğer ölçütler. {told}.",
-    },
-    "recovery_alt": {
-        "en": "Curves of validation accuracy from right after pruning to the last epoch. Original {original}. "
-        "{panels}.",
-        "tr": "Budamanın hemen ardından son epoka doğrulama doğruluğu eğrileri. Orijinal model {original}. {panels}.",
     },
     "recovery_row": {"en": "At {setting}: {ends}", "tr": "Ayar {setting}: {ends}"},
     "recovery_line": {"en": "{name} from {start} to {ends}", "tr": "{name} {start} → {ends}"},
@@ -123,12 +99,6 @@ BOOK: dict[str, dict[str, str]] = {
         "ilkinin adıyla sayılıyor. Siyah çizgi: korunmayanların tümünde kalan pay.{protected} En az kalan: {least}.",
     },
     "over_seeds": {"en": ", mean over seeds", "tr": ", tohumlar üzerinden ortalama"},
-    "channels_alt": {
-        "en": "A row of bars for each criterion, one bar for each of {layers} layers: channels left in percent. "
-        "{panels}.",
-        "tr": "Her ölçüt için bir çubuk satırı, {layers} katmanın her biri için bir çubuk: kalan kanallar, yüzde. "
-        "{panels}.",
-    },
     "protected_mark": {"en": "protected", "tr": "korunan"},
     "protected_drawn": {
         "en": " Hatched: protected, {reasons}.",
@@ -146,55 +116,4 @@ BOOK: dict[str, dict[str, str]] = {
     "squeeze-excite": {"en": "squeeze-excite ({n})", "tr": "squeeze-excite ({n})"},
     "asked": {"en": "kept as asked ({n})", "tr": "istenerek korunan ({n})"},
     "not prunable": {"en": "cannot be pruned ({n})", "tr": "budanamayan ({n})"},
-    # Activation coverage
-    "coverage_title": {
-        "en": "{model}: activation coverage of its channels",
-        "tr": "{model}: kanalların etkinlik kapsaması",
-    },
-    "coverage_axis": {
-        "en": "Coverage: share of calibration images that activate a channel (%)",
-        "tr": "Kapsama: bir kanalı etkinleştiren kalibrasyon görüntülerinin payı (%)",
-    },
-    "channel_axis": {"en": "Channels (%)", "tr": "Kanallar (%)"},
-    "never": {"en": "never active: {share}", "tr": "hiç etkin olmayan: {share}"},
-    "always": {"en": "always active: {share}", "tr": "hep etkin: {share}"},
-    "sometimes": {"en": "in between: {share}", "tr": "arada kalan: {share}"},
-    "coverage_caption": {
-        "en": "How often the original's channels are active: {channels} channels in {layers} layers, {images} "
-        "calibration images{threshold}. {never} of them are never active, {always} always; the median channel is "
-        "active for {median} of the images.{seeds}",
-        "tr": "Orijinal modelin kanalları ne sıklıkla etkin: {layers} katmanda {channels} kanal, {images} kalibrasyon "
-        "görüntüsü{threshold}. Hiç etkin olmayan pay {never}, hep etkin olan pay {always}; ortanca kanal için etkin "
-        "görüntü payı {median}.{seeds}",
-    },
-    "threshold": {
-        "en": ", threshold {threshold} (0 to 1 within a layer)",
-        "tr": ", eşik {threshold} (katman içinde 0–1 arası)",
-    },
-    "mean_shares": {"en": " Shares are means over {n} seeds.", "tr": " Paylar {n} tohum üzerinden ortalamadır."},
-    "coverage_alt": {
-        "en": "Histogram of activation coverage over {channels} channels: {never} never active, {always} always, "
-        "median {median}. The fullest bin, {low}–{high} coverage, holds {share}.",
-        "tr": "{channels} kanalın etkinlik kapsaması histogramı: hiç etkin olmayan {never}, hep etkin {always}, "
-        "ortanca {median}. En dolu aralık, kapsama {low}–{high}, pay {share}.",
-    },
-    # Agreement of criteria
-    "agreement_title": {
-        "en": "{model}: do the criteria rank channels alike?",
-        "tr": "{model}: ölçütler kanalları benzer mi sıralıyor?",
-    },
-    "agreement_axis": {"en": "Spearman's rank correlation", "tr": "Spearman sıra korelasyonu"},
-    "agreement_caption": {
-        "en": "Spearman's rank correlation between the scores of two criteria within a layer, mean over {layers} "
-        "layers of at least {least} channels, weighted by their channels; {setting}. 1: same order, 0: none in common, "
-        "-1: reversed. Closest: {closest}; furthest: {furthest}.",
-        "tr": "Bir katman içinde iki ölçütün puanları arasındaki Spearman sıra korelasyonu; en az {least} kanallı "
-        "{layers} katmanın kanal sayısıyla ağırlıklı ortalaması; {setting}. 1: aynı sıra, 0: ortak yan yok, -1: ters "
-        "sıra. En yakın: {closest}; en uzak: {furthest}.",
-    },
-    "agreement_alt": {
-        "en": "Heat map of rank correlations between criteria: {pairs}.",
-        "tr": "Ölçütler arası sıra korelasyonu ısı haritası: {pairs}.",
-    },
-    "pair": {"en": "{first} and {second} {value}", "tr": "{first} ile {second} {value}"},
 }

@@ -68,8 +68,6 @@ def pareto(results, lang: str, filters: dict):
     said = {"original": numbers.percent(original.cell.mean if original else None, 2, lang)}
     said["size"] = numbers.decimal(original.size[0] if original else None, 2, lang)
     said["setting"] = setting_name(results, report, lang)
-    shown = [_in_words(results, point, lang) for point in points if report.items() <= point.where.items()]
-    alt = pick(BOOK, "pareto_alt", lang, points="; ".join(shown) or numbers.DASH, **said)
     best = [every[i] for i in front([(point.macs[0], point.height) for point in every])]
     best = "; ".join(
         pick(BOOK, "front_point", lang, name=p.name, accuracy=numbers.percent(p.cell.mean, 2, lang)) for p in best
@@ -77,7 +75,7 @@ def pareto(results, lang: str, filters: dict):
     caption = pick(BOOK, "pareto_caption", lang, count=len(points), front=best, **said)
     spread = pick(BOOK, "error_sd", lang) if any(point.cell.n > 1 for point in points) else ""
     head = title(results, "pareto_title", lang)
-    yield stem(results, "pareto", filters), parts(results, lang, figure, head, alt, caption, spread)
+    yield stem(results, "pareto", filters), parts(results, lang, figure, head, caption, spread)
 
 
 def front(points: list[tuple[float, float]]) -> list[int]:
@@ -165,15 +163,6 @@ def _pareto_handles(results, points: list[Point], original: Point | None, lang: 
     return [*out, Line2D([], [], color=canvas.GREY, linewidth=0.9, label=pick(BOOK, "front", lang))]
 
 
-def _in_words(results, point: Point, lang: str) -> str:
-    """A point of the report's setting, which goes unsaid."""
-    name = names.label(results.study, point.where["criterion"], lang)
-    name += f" ({pick(BOOK, 'distilled', lang)})" if point.where["role"] == "distilled" else ""
-    said = {"name": name, "accuracy": numbers.percent(point.cell.mean, 2, lang)}
-    said |= {"macs": numbers.percent(point.macs[0] / 100, 1, lang), "size": numbers.decimal(point.size[0], 2, lang)}
-    return pick(BOOK, "pareto_point", lang, **said)
-
-
 # Accuracy by pruning ratio
 
 
@@ -195,15 +184,9 @@ def sweep(results, lang: str, filters: dict):
     said = {"original": numbers.percent(original, 2, lang), "chance": numbers.percent(chance, 2, lang)}
     ends = ". ".join(f"{heads[role]}: {_at(results, lines, highest, lang)}" for role, lines in panels.items())
     caption = pick(BOOK, "sweep_caption", lang, highest=share(highest, lang), ends=ends, **said)
-    ratios = {role: sorted({ratio for line in lines.values() for ratio in line}) for role, lines in panels.items()}
-    told = [
-        f"{heads[role]}: " + ". ".join(f"{share(r, lang)}: {_at(results, panels[role], r, lang)}" for r in ratios[role])
-        for role in panels
-    ]
-    alt = pick(BOOK, "sweep_alt", lang, panels=". ".join(told), **said)
     several = any(cell.n > 1 for lines in panels.values() for line in lines.values() for cell in line.values())
     head, spread = title(results, "sweep_title", lang), pick(BOOK, "error_sd", lang) if several else ""
-    yield stem(results, "sweep", filters), parts(results, lang, figure, head, alt, caption, spread)
+    yield stem(results, "sweep", filters), parts(results, lang, figure, head, caption, spread)
 
 
 def _ratios(results, role: str) -> dict[str, dict[float, Cell]]:

@@ -63,23 +63,14 @@ def recovery(results, lang: str, filters: dict):
         ax.set_title(names.label(results.study, name, lang))
     for ax in axes[-1]:
         ax.set_xlabel(word("epoch_axis", lang))
-    told = [
-        pick(
-            BOOK,
-            "recovery_row",
-            lang,
-            setting=setting_name(results, setting, lang),
-            ends=_journeys(results, found, lang),
-        )
-        for setting, found in rows
-    ]
+    setting, found = rows[0]
+    told = {"setting": setting_name(results, setting, lang), "ends": _journeys(results, found, lang)}
     shown = {"original": numbers.percent(original, 2, lang)}
-    alt = pick(BOOK, "recovery_alt", lang, panels=". ".join(told), **shown)
-    caption = pick(BOOK, "recovery_caption", lang, told=told[0], **shown)
+    caption = pick(BOOK, "recovery_caption", lang, told=pick(BOOK, "recovery_row", lang, **told), **shown)
     several = any(len(c.values) > 1 for _, found in rows for curves in found.values() for c in curves)
     head, spread = title(results, "recovery_title", lang), word("band_sd", lang) + "." if several else ""
     handles = _recovery_handles(rows, original, lang)
-    yield stem(results, "recovery", filters), parts(results, lang, figure, head, alt, caption, spread, handles)
+    yield stem(results, "recovery", filters), parts(results, lang, figure, head, caption, spread, handles)
 
 
 def _curves(results, setting: dict) -> dict[str, list[Recovery]]:

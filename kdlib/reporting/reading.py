@@ -9,7 +9,8 @@ from kdlib.studies import pruning_schema, records, schema
 
 
 def read(folder: str | Path) -> Results:
-    """Return the results that ``outputs/<profile>/<study>`` lists, with their records from ``../runs``.
+    """Return the results that ``outputs/<profile>/<study>`` lists, with their records from ``../runs``
+    (published, from ``records.zip``).
 
     The studies that stand beside it come from the folders next to it, as far as they have been run. Raises UserError
     where there is no ``runs.json``.
@@ -24,7 +25,8 @@ def read(folder: str | Path) -> Results:
 
 def _one(folder: Path) -> Results:
     arms, about = records.read_arms(folder)
-    found = {arm.id: records.read(folder.parent / "runs", arm.id) for arm in arms}
+    runs = records.runs_of(folder)
+    found = {arm.id: records.read(runs, arm.id) for arm in arms}
     study = schema.load(about["study"])
     if study.pruning:  # the call may have asked for another ratio or other criteria than the report's
         profile = study.profiles[about["profile"]].pruning

@@ -6,7 +6,10 @@ import os
 import platform
 import shutil
 import subprocess
+import zipfile
 from collections import OrderedDict
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import cache
 from importlib.metadata import version
@@ -18,6 +21,7 @@ import kdlib
 from kdlib.errors import UserError
 from kdlib.files import flush, whole
 
+PACKED = "records.zip"
 _VERSIONS = "module versions"  # in a safetensors file: the _metadata of the state dict
 
 
@@ -51,10 +55,10 @@ class Arm:
 
 @dataclass(frozen=True)
 class Record:
-    """A finished run as it lies on disk."""
+    """A finished run as it lies on disk, or in a published study's ``records.zip``."""
 
     id: str
-    path: Path
+    path: Path | zipfile.Path
     run: dict
 
     @property
@@ -69,31 +73,36 @@ class Record:
 
     def history(self) -> dict[str, list[float]]:
         """Return the columns of history.csv, one value an epoch."""
-        with open(self.path / "history.csv", newline="", encoding="utf-8") as lines:
+        with (self.path / "history.csv").open(newline="", encoding="utf-8") as lines:
             rows = list(csv.DictReader(lines))
         return {name: [float(row[name]) for row in rows] for name in (rows[0] if rows else {})}
 
+    @contextmanager
+    def _arrays(self) -> Iterator[Mapping[str, np.ndarray]]:
+        with (self.path / "predictions.npz").open("rb") as stream, np.load(stream) as file:
+            yield file
+
     def correct(self) -> np.ndarray:
         """Return for each test example whether the run got it right, bool (N,)."""
-        with np.load(self.path / "predictions.npz") as file:
+        with self._arrays() as file:
             top1 = file["top1"] if "top1" in file else file["logits"].argmax(axis=1)
             return top1 == file["labels"]
 
     def labels(self) -> np.ndarray:
         """Return the class of each test example, int64 (N,)."""
-        with np.load(self.path / "predictions.npz") as file:
+        with self._arrays() as file:
             return file["labels"].astype(np.int64)
 
     def predictions(self) -> tuple[np.ndarray, np.ndarray]:
         """Return test logits, float32 (N, K), and labels, int64 (N,); a published record holds no logits."""
-        with np.load(self.path / "predictions.npz") as file:
+        with self._arrays() as file:
             if "logits" not in file:
                 raise UserError(f"record {self.id} was published without its logits; run the study to have them")
             return file["logits"], file["labels"]
 
     def groups(self) -> np.ndarray | None:
         """Return to which group (a patient) each test example belongs, int64 (N,); None where there are no groups."""
-        with np.load(self.path / "predictions.npz") as file:
+        with self._arrays() as file:
             return file.get("groups")
 
     def cuts(self) -> list:
@@ -128,7 +137,13 @@ class Record:
         return state
 
 
-def read(runs: Path, id: str) -> Record | None:
+def runs_of(folder: Path) -> Path | zipfile.Path:
+    """Return where the records of a study's folder lie: beside it, or, published, packed in it."""
+    packed = folder / PACKED
+    return zipfile.Path(packed) if packed.is_file() else folder.parent / "runs"
+
+
+def read(runs: Path | zipfile.Path, id: str) -> Record | None:
     """Return the record of a run, or None where there is none."""
     path = runs / id / "run.json"
     try:

@@ -1,9 +1,8 @@
-"""What git keeps of a study: no weights, no folders of a machine, no pictures twice."""
-
-import json
+"""What git keeps of a study: no weights, no page that can be made again, no figure twice, records in one file."""
 
 import numpy as np
 import pytest
+from PIL import Image, PngImagePlugin
 from small_study import small_plan
 
 from kdlib.errors import UserError
@@ -18,46 +17,59 @@ def published(tiny, tmp_path_factory):
     runner.execute(made, root / "smoke" / "runs", "cpu")
     folder = root / "smoke" / "cnn_grid"
     records.write_arms(folder, made.arms, {"study": "cnn_grid", "profile": "smoke"})
-    notebook = {"metadata": {"papermill": {"parameters": {"data_root": "/home/someone/images"}}}}
-    (folder / "notebook.en.ipynb").write_text(json.dumps(notebook))
-    # "cG5n" and "b3RoZXI=" are "png" and "other" in base64.
-    pictures = "".join(f'<img src="data:image/png;base64,{data}">' for data in ("cG5n", "b3RoZXI="))
-    (folder / "notebook.en.html").write_text(f"<p>data_root = /home/someone/images</p>{pictures}")
+    for name in (
+        "notebook.en.ipynb",
+        "notebook.en.html",
+        "findings.en.md",
+        "tables/grid.en.csv",
+        "tables/grid.en.html",
+    ):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text("words")
     (folder / "figures").mkdir()
     for name, size in {"maps": HEAVY + 1, "alone": HEAVY + 1, "curves": 100}.items():
         (folder / "figures" / f"{name}.svg").write_bytes(b" " * size)
-    (folder / "figures" / "maps.png").write_bytes(b"maps")
-    (folder / "figures" / "curves.png").write_bytes(b"png")
-    target = root / "published"
-    copy, size = publish("cnn_grid", "smoke", root, target)
-    return made, root, copy, size
+    words = PngImagePlugin.PngInfo()
+    words.add_itxt("Description", "Maps; ısı")
+    noise = np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8)
+    for name in ("maps", "curves"):
+        Image.fromarray(noise).save(folder / "figures" / f"{name}.png", pnginfo=words, dpi=(150, 150))
+    return made, root, *publish("cnn_grid", "smoke", root, root / "published")
 
 
-def test_records_leave_their_weights_behind(published):
+def test_records_are_packed_without_their_weights(published):
     made, root, copy, size = published
+    packed = records.runs_of(copy)
     for id in made.runs:
-        files = {path.name for path in (copy.parent / "runs" / id).iterdir()}
-        assert files == {"run.json", "history.csv", "predictions.npz"}
-        ours, theirs = (records.read(folder, id) for folder in (copy.parent / "runs", root / "smoke" / "runs"))
+        assert {path.name for path in (packed / id).iterdir()} == {"run.json", "history.csv", "predictions.npz"}
+        ours, theirs = records.read(packed, id), records.read(root / "smoke" / "runs", id)
         assert ours.metrics == theirs.metrics
+        assert ours.history() == theirs.history()
         assert np.array_equal(ours.correct(), theirs.correct())
-    assert size == sum(path.stat().st_size for path in copy.parent.rglob("*") if path.is_file())
+        with pytest.raises(UserError, match="published without its weights"):
+            ours.weights()
+    assert records.read(packed, "0" * 16) is None
+    assert size == sum(path.stat().st_size for path in copy.rglob("*") if path.is_file())
 
 
-def test_pages_name_no_folder(published):
-    copy = published[2]
-    assert (copy / "notebook.en.html").read_text().startswith("<p>data_root = images</p>")
-    assert not list(copy.glob("*.ipynb"))
+def test_what_can_be_made_again_stays_behind(published):
+    kept = {path.relative_to(published[2]).as_posix() for path in published[2].rglob("*") if path.is_file()}
+    figures = {"figures/maps.png", "figures/alone.svg", "figures/curves.svg"}
+    assert kept == {"runs.json", "records.zip", "findings.en.md", "tables/grid.en.csv"} | figures
 
 
-def test_a_page_links_to_the_figures_beside_it_and_keeps_its_other_pictures(published):
-    page = (published[2] / "notebook.en.html").read_text()
-    assert page.endswith('<img src="figures/curves.png"><img src="data:image/png;base64,b3RoZXI=">')
+def test_a_heavy_figure_has_256_colours_and_its_words(published):
+    with Image.open(published[2] / "figures" / "maps.png") as image:
+        assert image.mode == "P"
+        assert image.info["Description"] == "Maps; ısı"
+        assert image.info["dpi"] == pytest.approx((150, 150), abs=0.1)
 
 
-def test_a_heavy_svg_stays_behind_where_its_png_is_there(published):
-    names = {path.name for path in (published[2] / "figures").iterdir()}
-    assert names == {"maps.png", "alone.svg", "curves.svg", "curves.png"}
+def test_the_same_records_give_the_same_bytes(published):
+    _, root, copy, _ = published
+    before = (copy / records.PACKED).read_bytes()
+    again, _ = publish("cnn_grid", "smoke", root, root / "again")
+    assert (again / records.PACKED).read_bytes() == before
 
 
 def test_a_study_that_was_not_run_is_refused(tmp_path):

@@ -21,8 +21,8 @@ def published(tiny, tmp_path_factory):
         "notebook.en.ipynb",
         "notebook.en.html",
         "findings.en.md",
-        "tables/grid.en.csv",
-        "tables/grid.en.html",
+        "tables/a.en.csv",
+        "tables/a.en.html",
     ):
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_text("words")
@@ -55,7 +55,7 @@ def test_records_are_packed_without_their_weights(published):
 def test_what_can_be_made_again_stays_behind(published):
     kept = {path.relative_to(published[2]).as_posix() for path in published[2].rglob("*") if path.is_file()}
     figures = {"figures/maps.png", "figures/alone.svg", "figures/curves.svg"}
-    assert kept == {"runs.json", "records.zip", "findings.en.md", "tables/grid.en.csv"} | figures
+    assert kept == {"runs.json", "records.zip", "findings.en.md", "tables/a.en.csv"} | figures
 
 
 def test_a_heavy_figure_has_256_colours_and_its_words(published):

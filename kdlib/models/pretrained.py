@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import argparse
+import datetime
 import hashlib
+import pathlib
+import re
+import types
 from collections import OrderedDict
 from collections.abc import Iterable
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -26,6 +32,8 @@ BACKBONES = {
     "efficientnet_b4": "efficientnet_b4",
 }
 State = dict[str, torch.Tensor]
+# Where training scripts put the state dict in what they save.
+NESTED = ("state_dict", "model_state_dict", "model_state", "model", "net", "network", "weights", "student")
 
 
 def imagenet_name(model: str) -> str:
@@ -96,7 +104,8 @@ def _imagenet(model: str):
 def checkpoint(path: str | Path) -> State:
     """Return a checkpoint's tensors: a ``.safetensors`` file, or one that ``torch.load(weights_only=True)`` takes.
 
-    A state dict under ``state_dict`` or ``model`` is found too. Raises ``UserError`` for a file that holds none.
+    A state dict under one of the names in ``NESTED`` is found too, beside numpy numbers, an ``argparse.Namespace``,
+    paths and the like; nothing is unpickled that could run code. Raises ``UserError`` for a file that holds none.
     """
     path = Path(path).expanduser()
     if not path.is_file():
@@ -106,16 +115,35 @@ def checkpoint(path: str | Path) -> State:
             from safetensors.torch import load_file
 
             return load_file(path)
-        found = torch.load(path, map_location="cpu", weights_only=True)
+        with torch.serialization.safe_globals(_harmless()):
+            found = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # unpickling refuses in many ways
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise UserError(f"weights: {path} is no checkpoint of tensors alone: {reason}") from None
-    for key in ("state_dict", "model"):
+        raise UserError(f"weights: {path} {_refused(error)}") from None
+    for key in NESTED:
         if isinstance(found, dict) and isinstance(found.get(key), dict):
             found = found[key]
     if not isinstance(found, dict) or not all(isinstance(value, torch.Tensor) for value in found.values()):
-        raise UserError(f"weights: {path} holds no state dict (a mapping of names to tensors)")
+        held = f"; at its top are {', '.join(map(str, list(found)[:6]))}" if isinstance(found, dict) and found else ""
+        raise UserError(f"weights: {path} holds no state dict (a mapping of names to tensors){held}")
     return found
+
+
+def _harmless() -> list:
+    """What people keep beside tensors, and what nothing but itself comes of."""
+    scalar = np.float64(0).__reduce__()[0]
+    dtypes = [type(np.dtype(code)) for code in "?bBhHiIlLqQefdg"]
+    paths = [pathlib.PosixPath, pathlib.PurePosixPath]
+    return [argparse.Namespace, types.SimpleNamespace, scalar, np.dtype, *dtypes, *paths, datetime.datetime]
+
+
+def _refused(error: Exception) -> str:
+    """Why a file cannot be read, in words of this package: torch's own offer ways that run code."""
+    if found := re.search(r"Unsupported (?:global: GLOBAL|class) (\S+)", str(error)):
+        return (
+            f"holds an object of {found[1].strip('`.,')}, which is code and not tensors: "
+            "save model.state_dict() with torch.save, and name that file"
+        )
+    return f"is no checkpoint of tensors alone: {re.split(r'[.:] |$', ' '.join(str(error).split()))[0]}"
 
 
 def digest(path: str | Path) -> str:
@@ -130,10 +158,13 @@ def digest(path: str | Path) -> str:
 def start_from(model: nn.Module, state: State, head: str = "", whole: bool = False) -> list[str]:
     """Load into the model every tensor that fits by name and shape, but for those below the module ``head``.
 
+    A prefix that wrappers put before every name (``module.``, ``model.``, ``_orig_mod.``) is passed over.
+
     Returns the names that stay as they were, in the model's order. Raises ``UserError`` when no weight fits, and with
     ``whole`` when one does not.
     """
     own = model.state_dict()
+    state = _unwrapped(state, own)
     fits = OrderedDict(
         (name, state[name])
         for name, tensor in own.items()
@@ -152,6 +183,19 @@ def start_from(model: nn.Module, state: State, head: str = "", whole: bool = Fal
         raise UserError(f"weights: {left[0]} of {type(model).__name__} is not in the checkpoint, or of another shape")
     model.load_state_dict(fits, strict=False)
     return left
+
+
+def _unwrapped(state: State, own: State) -> State:
+    """Return the state with the prefix gone under which most of the model's names are found, if there is one."""
+    if any(name in state for name in own):
+        return state
+    last = next(reversed(own), "")
+    prefixes = [key.removesuffix(last) for key in state if key.endswith(f".{last}")]
+    best = max(prefixes, key=lambda prefix: sum(prefix + name in state for name in own), default="")
+    found = OrderedDict((key.removeprefix(best), value) for key, value in state.items() if key.startswith(best))
+    if versions := getattr(state, "_metadata", None):
+        found._metadata = OrderedDict((key.removeprefix(best), value) for key, value in versions.items())
+    return found
 
 
 def open_only(model: nn.Module, prefixes: Iterable[str]) -> None:

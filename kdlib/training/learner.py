@@ -7,7 +7,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import nn
-from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.dropout import _DropoutNd
 
 from kdlib.losses import Response, tapped
@@ -47,7 +47,7 @@ class Learner:
         self.model = model.to(device)
         self.adapter = None if features is None or features.adapter is None else features.adapter.to(device)
         own = [] if self.adapter is None else [*self.adapter.parameters()]
-        self.frozen_batchnorms = [m for m in model.modules() if isinstance(m, _BatchNorm) and _frozen(m)]
+        self.frozen = frozen_modules(model)
         self.optimiser = job.recipe.optimiser([*self.model.parameters(), *own])
         self.history: list[dict[str, float]] = []
         self.diverged: dict | None = None
@@ -80,7 +80,7 @@ class Learner:
         for group in self.optimiser.param_groups:
             group["lr"] = lr
         self.model.train()
-        for module in self.frozen_batchnorms:
+        for module in self.frozen:
             module.eval()
         response = self._respond(images)
         logits = response.logits
@@ -215,10 +215,21 @@ class Learner:
         self._sums.copy_(state["sums"])
 
 
-def _frozen(module: nn.Module) -> bool:
-    """Whether a module has weights and none of them is trained."""
-    weights = list(module.parameters())
-    return bool(weights) and not any(p.requires_grad for p in weights)
+def frozen_modules(model: nn.Module) -> list[nn.Module]:
+    """The norms with statistics and the dropouts that stand still in training, because what they stand in does.
+
+    That is the module itself or, where it has no weights, the nearest one around it that has: none of these is trained.
+    """
+    found, modules = [], dict(model.named_modules())
+    for name, module in modules.items():
+        if not isinstance(module, (_NormBase, _DropoutNd)):
+            continue
+        while not any(True for _ in modules[name].parameters()) and name:
+            name = name.rpartition(".")[0]
+        weights = list(modules[name].parameters())
+        if weights and not any(p.requires_grad for p in weights):
+            found.append(module)
+    return found
 
 
 def on_cpu(model: nn.Module) -> dict[str, torch.Tensor]:

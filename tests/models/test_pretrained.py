@@ -1,7 +1,10 @@
 """Weights to start from: what is loaded, what stays fresh, what is refused."""
 
+import argparse
 import hashlib
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -64,12 +67,30 @@ def test_a_layer_that_is_none_is_named_with_its_neighbour():
         models.open_only(models.build("resnet18_transfer", 10), ["layr4", "fc"])
 
 
-@pytest.mark.parametrize("wrap", [lambda s: s, lambda s: {"state_dict": s, "epoch": 3}, lambda s: {"model": s}])
+WRAPS = {
+    "alone": lambda s: s,
+    "lightning": lambda s: {"state_dict": s, "epoch": 3},
+    "torchvision": lambda s: {"model": s, "args": argparse.Namespace(lr=0.1, out=Path("runs"))},
+    "tutorial": lambda s: {"epoch": 5, "model_state_dict": s, "optimizer_state_dict": {}, "loss": 0.1},
+    "pytorch-cifar": lambda s: {"net": s, "acc": np.float64(93.1), "epoch": np.int64(7)},
+}
+
+
+@pytest.mark.parametrize("wrap", WRAPS.values(), ids=WRAPS)
 def test_checkpoints_of_torch(tmp_path, wrap):
     state = small().state_dict()
     torch.save(wrap(state), tmp_path / "model.pt")
     found = models.checkpoint(tmp_path / "model.pt")
     assert all(torch.equal(found[name], tensor) for name, tensor in state.items())
+
+
+@pytest.mark.parametrize("prefix", ["module.", "model.", "_orig_mod.", "module._orig_mod.", "student.net."])
+def test_a_wrappers_prefix_is_passed_over(prefix):
+    source, target = small(), small()
+    state = {prefix + name: tensor for name, tensor in source.state_dict().items()}
+    assert models.start_from(target, {**state, "criterion.weight": torch.ones(3)}, whole=True) == []
+    for name, tensor in source.state_dict().items():
+        assert torch.equal(target.state_dict()[name], tensor)
 
 
 def test_checkpoints_as_safetensors(tmp_path):
@@ -79,13 +100,18 @@ def test_checkpoints_as_safetensors(tmp_path):
 
 def test_a_pickle_is_not_run(tmp_path):
     torch.save(small(), tmp_path / "whole.pt")  # a module: loading it would run code
-    with pytest.raises(UserError, match="no checkpoint of tensors alone"):
+    with pytest.raises(UserError, match=r"holds an object of \S+Sequential, which is code .* save model\.state_dict"):
         models.checkpoint(tmp_path / "whole.pt")
 
 
 def test_what_is_no_checkpoint(tmp_path):
+    (tmp_path / "text.pt").write_text("no weights at all")
+    with pytest.raises(UserError) as error:
+        models.checkpoint(tmp_path / "text.pt")
+    assert "is no checkpoint of tensors alone: Weights only load failed" in str(error.value)
+    assert str(error.value).isprintable()
     torch.save({"epoch": 3}, tmp_path / "empty.pt")
-    with pytest.raises(UserError, match="holds no state dict"):
+    with pytest.raises(UserError, match=r"holds no state dict .*at its top are epoch"):
         models.checkpoint(tmp_path / "empty.pt")
     for function in (models.checkpoint, models.digest):
         with pytest.raises(UserError, match=r"no such file: .*absent\.pt"):

@@ -4,12 +4,14 @@ import pytest
 import torch
 import torch.nn.functional as F
 from small import assert_same, batchnorm, linear
+from torch import nn
 
 from kdlib.data import Augmentation, Dataset, Split, fingerprint
 from kdlib.errors import UserError
 from kdlib.losses import weighted_kl
 from kdlib.models import open_only
 from kdlib.training import Job, Recipe, distill, fit, train
+from kdlib.training.learner import frozen_modules
 
 RECIPE = Recipe(optimizer="adam", lr=0.01, batch_size=16, epochs=2)
 
@@ -35,6 +37,28 @@ def test_frozen_weights_and_statistics_stay_to_the_bit(tiny):
     for name in before:
         moved = not torch.equal(before[name], after[name])
         assert moved == (name.split(".")[0] in ("5", "6", "7")), name
+
+
+class Body(nn.Sequential):
+    """A frozen body with norms that have no weights of their own, and a dropout; an open head."""
+
+    def __init__(self):
+        norms = [nn.BatchNorm2d(4, affine=False), nn.InstanceNorm2d(4, track_running_stats=True)]
+        body = nn.Sequential(nn.Conv2d(3, 4, 3), norms[0], nn.Conv2d(4, 4, 3), norms[1], nn.Dropout(0.5))
+        super().__init__(body, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(0.5), nn.Linear(4, 4))
+        open_only(self, ["4"])
+
+
+def test_frozen_is_the_block_and_all_in_it(tiny):
+    before, after = initial(Body), fit(Job(Body, RECIPE), tiny, precision="fp32").state
+    moved = {name for name in before if not torch.equal(before[name], after[name])}
+    assert moved == {"4.weight", "4.bias"}
+    still = frozen_modules(Body())
+    assert [type(module).__name__ for module in still] == ["BatchNorm2d", "InstanceNorm2d", "Dropout"]
+
+
+def test_nothing_stands_still_where_all_is_trained():
+    assert frozen_modules(nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4, affine=False), nn.Dropout())) == []
 
 
 def test_open_batch_norm_keeps_learning_its_statistics(tiny):

@@ -133,6 +133,7 @@ class Parameters(BaseModel):
     resize: Annotated[Literal["squash", "crop"] | None, Blank] = None
     background: Annotated[Literal["white", "black"] | None, Blank] = None
     groups: Annotated[str | None, Blank] = None
+    val_fraction: Annotated[Share | None, Decimal] = None
     download: bool = False
 
     @property
@@ -165,7 +166,8 @@ def parse(values: dict[str, Any]) -> Parameters:
         first = error.errors()[0]
         name = first["loc"][0]
         reason = first["msg"].removeprefix("Value error, ")
-        reason = reason[0].lower() + reason[1:] + _how(name, values.get(name))
+        reason = reason[0].lower() + reason[1:]
+        reason += "" if "; write " in reason else _how(name, values.get(name))
         raise UserError(f"parameter {name}={values.get(name)!r}: {reason}") from None
     _say_commas(found, values)
     schema.load(found.study)

@@ -232,7 +232,7 @@ def _data(spec: schema.DataSpec, parameters: Parameters) -> schema.DataSpec:
     if parameters.dataset == "folder" != spec.name:
         spec = spec.model_copy(update={"train_size": None, "test_size": None, "classes": None})
     asked = {"name": parameters.dataset} if parameters.dataset else {}
-    names = ("image_size", "train_size", "test_size", "grayscale", "resize", "background", "groups")
+    names = ("image_size", "train_size", "test_size", "grayscale", "resize", "background", "groups", "val_fraction")
     return spec.model_copy(update=asked | _given(parameters, *names))
 
 

@@ -1,6 +1,7 @@
 """One progress bar with an ETA: widgets in JupyterLab, plain text in a terminal or under ``kdlib run``."""
 
 import os
+import sys
 from types import TracebackType
 
 from tqdm import std
@@ -42,3 +43,13 @@ def _class() -> type:
     from tqdm.auto import tqdm
 
     return tqdm
+
+
+def note(text: str) -> None:
+    """Say one line on stderr, above a bar that may stand there; the same line is said once a process."""
+    if text not in _said:
+        _said.add(text)
+        std.tqdm.write(f"kdlib: {text}", file=sys.stderr)
+
+
+_said: set[str] = set()

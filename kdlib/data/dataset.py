@@ -11,6 +11,7 @@ import torch
 from kdlib.data.images import conform
 from kdlib.data.sources import SOURCES, Part, Parts, Request
 from kdlib.errors import UserError
+from kdlib.progress import note
 
 # One stream of random numbers for each use, so that none moves another.
 SUBSET, HOLD_OUT, TEST_SUBSET = 1, 2, 3
@@ -35,6 +36,7 @@ class Dataset:
     fingerprint: 16 hex digits over classes, shapes, images and labels of the three splits; not over groups,
     which are no part of what a model sees.
     mean, std: per channel over the training split, in 0..1 units.
+    notes: what a reader of the results should know of the images.
     """
 
     name: str
@@ -45,6 +47,7 @@ class Dataset:
     fingerprint: str
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    notes: tuple[str, ...] = ()
 
     @property
     def num_classes(self) -> int:
@@ -77,6 +80,7 @@ class Dataset:
             "mean": list(self.mean),
             "std": list(self.std),
             **({"group_counts": counted} if counted else {}),
+            **({"notes": list(self.notes)} if self.notes else {}),
         }
 
 
@@ -93,6 +97,9 @@ def load(
     classes: int | None = None,
     data_seed: int = 0,
     download: bool = False,
+    resize: str = "squash",
+    background: str = "white",
+    groups: str | None = None,
 ) -> Dataset:
     """Read a dataset into memory.
 
@@ -105,6 +112,8 @@ def load(
     grouped (by patient), whole groups are held out; what train_size draws may cut a group.
     split_seed: chooses what is drawn and what is held out. classes: the first so many only.
     data_seed: seed of generated images. download: let torchvision fetch what is missing.
+    resize, background: see `kdlib.data.images.Decoding`. groups: a regular expression that finds in a file's name
+    whose image it is, for `folder` and `chest_xray`.
     Raises UserError for all a user can get wrong here.
     """
     if name not in SOURCES:
@@ -115,18 +124,24 @@ def load(
     _check_whole(2, classes=classes)
     _check_whole(0, split_seed=split_seed, data_seed=data_seed)
     root = Path(data_root).expanduser() if data_root is not None else None
-    request = Request(root, image_size, grayscale, train_size, test_size, classes, data_seed, download)
+    sizes = (train_size, test_size, classes, data_seed)
+    request = Request(root, image_size, grayscale, *sizes, download, resize, background, groups)
+    decoding = request.decoding
     parts = SOURCES[name](request)
+    if groups and parts.train.groups is None:
+        raise UserError(f"groups does nothing for data set '{name}': it belongs to dataset=folder and chest_xray")
+    for line in parts.notes:
+        note(line)
     chosen = _choose(parts, name, train_size, test_size, val_fraction, split_seed, classes)
     splits = {}
     for part, (source, indices) in chosen.items():
-        images = conform(source.read(indices), image_size, grayscale)
+        images = conform(source.read(indices), decoding)
         groups = None if source.groups is None else source.groups[indices].clone()
         splits[part] = Split(images, source.labels[indices].clone(), groups)
     _check_shapes(splits)
     names = tuple(parts.classes[:classes])
     mean, std = _statistics(splits["train"].images)
-    return Dataset(name, names, **splits, fingerprint=fingerprint(names, splits), mean=mean, std=std)
+    return Dataset(name, names, **splits, fingerprint=fingerprint(names, splits), mean=mean, std=std, notes=parts.notes)
 
 
 def _check_whole(least: int, **values: int | None) -> None:

@@ -1,13 +1,13 @@
 """chest_xray: the paediatric pneumonia radiographs of Kermany et al. (Cell 172, 2018), by patient."""
 
 import re
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import torch
-
-from kdlib.data.sources import Part, Parts, Request, list_classes, register
+from kdlib.data.folders import find_parts, list_classes
+from kdlib.data.groups import by_pattern, numbered
+from kdlib.data.images import Depth
+from kdlib.data.sources import Part, Parts, Request, is_tree, register
 from kdlib.errors import UserError
 
 CLASSES = ("NORMAL", "PNEUMONIA")
@@ -29,16 +29,30 @@ def chest_xray(request: Request) -> Parts:
     know that the test part may not be strictly unseen. No number of val occurs in train.
     Images are resized to image_size, 224 unless said, whatever their sides; grey files become three equal channels
     (one with grayscale).
+    With `groups`, a regular expression, that says whose image a file is, in train and test alike.
     Raises UserError: no data_root, none of these folders in it, a class without images, classes that are others.
     """
     if request.image_size is None:
         request = replace(request, image_size=IMAGE_SIZE)
-    root = _find(request.data_root)
-    train, test = _files(root, "train"), _files(root, "test")
-    if (root / "val").is_dir():
-        train = [ours + more for ours, more in zip(train, _files(root, "val"), strict=True)]
-    first, second = _part(train, request, "train", 0), _part(test, request, "test", sum(map(len, train)))
-    return Parts(CLASSES, first, second)
+    places = find_parts(_find(request.data_root))
+    train, test = _files(places["train"]), _files(places["test"])
+    if "val" in places:
+        train = [ours + more for ours, more in zip(train, _files(places["val"]), strict=True)]
+    paths = {"train": [*train[0], *train[1]], "test": [*test[0], *test[1]]}
+    if request.groups:
+        groups, notes = numbered(paths, by_pattern(request.groups), f"groups={request.groups}")
+    else:
+        groups, notes = numbered({"train": paths["train"]}, _known, "the release's naming")
+        of_test, more = numbered({"test": paths["test"]}, _known, "the release's naming")
+        groups["test"] = of_test["test"] + 1 + groups["train"].max()
+        notes = list(dict.fromkeys(notes + more))
+    depth = Depth([*paths["train"], *paths["test"]])
+    parts = []
+    for name, files in (("train", train), ("test", test)):
+        labels = [label for label, of_class in enumerate(files) for _ in of_class]
+        part = Part.files(paths[name], labels, request, name, depth)
+        parts.append(replace(part, groups=groups[name]))
+    return Parts(CLASSES, *parts, notes=tuple(notes))
 
 
 def patient_of(name: str) -> str:
@@ -47,8 +61,12 @@ def patient_of(name: str) -> str:
     person12_virus_46.jpeg and person12_bacteria_3.jpeg: person12. IM-0115-0001.jpeg: IM-0115.
     NORMAL2-IM-0115-0001.jpeg: NORMAL2-IM-0115, someone else. BACTERIA-1008087-0001.jpeg: 1008087.
     """
+    return _known(name) or name
+
+
+def _known(name: str) -> str | None:
     known = PATIENT.match(name)
-    return next(filter(None, known.groups())) if known else name
+    return next(filter(None, known.groups())) if known else None
 
 
 def _find(root: Path | None) -> Path:
@@ -58,26 +76,16 @@ def _find(root: Path | None) -> Path:
     if not root.is_dir():
         raise UserError(f"no such folder: {root} (--data-root must be a folder {HOLDS})")
     for folder in (root, root / "chest_xray"):
-        if (folder / "train").is_dir() and (folder / "test").is_dir():
+        if is_tree(folder):
             return folder
     raise UserError(f"data set 'chest_xray' is not in {root}: pass --data-root DIR {HOLDS}")
 
 
-def _files(root: Path, part: str) -> list[list[Path]]:
+def _files(folder: Path) -> list[list[Path]]:
     """Image files of each class, sorted."""
-    found = list_classes(root / part)
+    found = list_classes(folder)
     if set(found) != set(CLASSES):
         raise UserError(
-            f"the class folders of {root / part} must be {' and '.join(CLASSES)}, not {', '.join(sorted(found))}"
+            f"the class folders of {folder} must be {' and '.join(CLASSES)}, not {', '.join(sorted(found))}"
         )
     return [found[name] for name in CLASSES]
-
-
-def _part(files: Sequence[Sequence[Path]], request: Request, what: str, first: int) -> Part:
-    """Patients are numbered from `first` in the order in which they are met."""
-    paths = [path for of_class in files for path in of_class]
-    labels = [label for label, of_class in enumerate(files) for _ in of_class]
-    numbers: dict[str, int] = {}
-    groups = [numbers.setdefault(patient_of(path.name), first + len(numbers)) for path in paths]
-    part = Part.files(paths, labels, request, what)
-    return replace(part, groups=torch.tensor(groups, dtype=torch.int64))

@@ -5,14 +5,15 @@ has them read, so that a subset of a large collection costs what the subset cost
 """
 
 import json
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 
-from kdlib.data.images import read_images
+from kdlib.data.folders import Skipped, find_parts, list_classes
+from kdlib.data.groups import by_pattern, numbered
+from kdlib.data.images import Decoding, Depth, read_images
 from kdlib.data.store import stored
 from kdlib.data.synthetic import FINDINGS, OUTLINES, SHAPES
 from kdlib.data.synthetic import outlines10 as draw_outlines
@@ -20,8 +21,8 @@ from kdlib.data.synthetic import phantom as draw_phantom
 from kdlib.data.synthetic import shapes10 as draw_shapes
 from kdlib.errors import UserError
 from kdlib.files import cache_folder
+from kdlib.progress import note
 
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"})
 TREE = "train/ [val/] test/, each with one folder a class"
 
 
@@ -37,6 +38,14 @@ class Request:
     classes: int | None = None
     data_seed: int = 0
     download: bool = False
+    resize: str = "squash"
+    background: str = "white"
+    groups: str | None = None
+
+    @property
+    def decoding(self) -> Decoding:
+        """What is made of an image file."""
+        return Decoding(self.image_size, self.grayscale, self.resize, self.background)
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,25 +68,35 @@ class Part:
         return cls(labels, lambda chosen: images[chosen], groups)
 
     @classmethod
-    def files(cls, paths: Sequence[Path], labels: Sequence[int], request: Request, what: str) -> "Part":
-        """A part whose images are decoded from files when they are read; `what` names the progress bar."""
+    def files(
+        cls, paths: Sequence[Path], labels: Sequence[int], request: Request, what: str, depth: Depth | None = None
+    ) -> "Part":
+        """A part whose images are decoded from files when they are read; `what` names the progress bar.
+
+        depth: how deep images are scaled, the same in all parts of a source.
+        """
+        depth, decoding = depth or Depth(paths), request.decoding
 
         def read(chosen: torch.Tensor) -> torch.Tensor:
             wanted = [paths[i] for i in chosen.tolist()]
-            size, grayscale = request.image_size, request.grayscale
-            return stored(wanted, size, grayscale, lambda: read_images(wanted, size, grayscale, what))
+            # How deep images are scaled depends on files that are not among these: they are not kept.
+            return stored(wanted, decoding, lambda: read_images(wanted, decoding, what, depth), lambda: not depth.met)
 
         return cls(torch.tensor(labels, dtype=torch.int64), read)
 
 
 @dataclass(frozen=True, eq=False)
 class Parts:
-    """What a source returns. Without `val`, validation is held out from the training part."""
+    """What a source returns. Without `val`, validation is held out from the training part.
+
+    notes: what a reader of the results should know of the images, a line each.
+    """
 
     classes: tuple[str, ...]
     train: Part
     test: Part
     val: Part | None = None
+    notes: tuple[str, ...] = ()
 
 
 Source = Callable[[Request], Parts]
@@ -127,7 +146,9 @@ def phantom(request: Request) -> Parts:
 def folder(request: Request) -> Parts:
     """A tree of `train/`, `test/` and perhaps `val/`, each with a folder a class (searched deeply).
 
-    Classes are the folders' names in code-point order, images come in the order of their paths.
+    The parts may have other usual names (`find_parts`), classes are what `list_classes` finds. Classes are the folders'
+    names in code-point order, images come in the order of their paths. With `groups`, a regular expression, each
+    image has an owner (`by_pattern`).
     Raises UserError: no data_root, no such folder, a class without images, splits with different classes.
     """
     root = request.data_root
@@ -135,36 +156,29 @@ def folder(request: Request) -> Parts:
         raise UserError(f"data set 'folder' needs --data-root DIR, a folder that holds {TREE}")
     if not root.is_dir():
         raise UserError(f"no such folder: {root} (--data-root must hold {TREE})")
-    names = ["train", "test"] + (["val"] if (root / "val").is_dir() else [])
-    for name in names:
-        if not (root / name).is_dir():
+    places, skipped = find_parts(root), Skipped()
+    for name in ("train", "test"):
+        if name not in places:
             raise UserError(f"no such folder: {root / name} (--data-root must hold {TREE})")
-    listings = {name: list_classes(root / name) for name in names}
+    listings = {name: list_classes(places[name], skipped) for name in ("train", "test", "val") if name in places}
     classes = tuple(sorted(listings["train"]))
-    for name in names[1:]:
+    for name in listings:
         _check_same_classes(root, classes, name, listings[name])
-    parts = {name: _part_of(listings[name], classes, request, name) for name in names}
-    return Parts(classes, parts["train"], parts["test"], parts.get("val"))
+    paths = {name: [path for label in classes for path in listings[name][label]] for name in listings}
+    depth = Depth([path for of_part in paths.values() for path in of_part])
+    parts = {name: _part_of(listings[name], classes, request, name, depth) for name in listings}
+    notes: list[str] = []
+    if request.groups:
+        groups, notes = numbered(paths, by_pattern(request.groups), f"groups={request.groups}")
+        parts = {name: replace(part, groups=groups[name]) for name, part in parts.items()}
+    if line := skipped.line():
+        note(f"skipped in {root}: {line}")
+    return Parts(classes, parts["train"], parts["test"], parts.get("val"), tuple(notes))
 
 
-def list_classes(directory: Path) -> dict[str, list[Path]]:
-    """Image files of each class folder, sorted. UserError: no class folder, or one without images."""
-    found: dict[str, list[Path]] = {}
-    for entry in sorted(directory.iterdir()):
-        if not entry.is_dir() or entry.name.startswith(".") or entry.name == "__MACOSX":
-            continue
-        files = sorted(
-            Path(where, name).as_posix()
-            for where, _, names in os.walk(entry, followlinks=True)
-            for name in names
-            if os.path.splitext(name)[1].lower() in SUFFIXES and not name.startswith(".")
-        )
-        if not files:
-            raise UserError(f"class '{entry.name}' has no images: {entry} (put some in, or remove the folder)")
-        found[entry.name] = [Path(file) for file in files]
-    if not found:
-        raise UserError(f"no class folders in {directory} (it must hold one folder of images a class)")
-    return found
+def is_tree(root: Path | None) -> bool:
+    """Whether a folder holds a training and a test part as `folder` reads them."""
+    return root is not None and root.is_dir() and {"train", "test"} <= find_parts(root).keys()
 
 
 def _check_same_classes(root: Path, classes: Sequence[str], name: str, listing: dict[str, list[Path]]) -> None:
@@ -183,10 +197,12 @@ def _some(names: list[str], most: int = 5) -> str:
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
-def _part_of(listing: dict[str, list[Path]], classes: Sequence[str], request: Request, what: str) -> Part:
+def _part_of(
+    listing: dict[str, list[Path]], classes: Sequence[str], request: Request, what: str, depth: Depth | None = None
+) -> Part:
     paths = [path for name in classes for path in listing[name]]
     labels = [label for label, name in enumerate(classes) for _ in listing[name]]
-    return Part.files(paths, labels, request, what)
+    return Part.files(paths, labels, request, what, depth)
 
 
 @register("cifar10")
@@ -196,7 +212,7 @@ def cifar10(request: Request) -> Parts:
     Raises UserError when neither is there and `download` is off, or the download fails.
     """
     root = request.data_root
-    if root is not None and (root / "train").is_dir() and (root / "test").is_dir():
+    if is_tree(root):
         return folder(request)
     root = _torchvision_root(
         request, "cifar10", "cifar-10-batches-py", "holding cifar-10-batches-py or train/ and test/ folders"

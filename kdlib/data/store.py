@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from kdlib.data.images import RULES, Decoding
 from kdlib.files import cache_folder, make_room, whole
 
 LIMIT = 20_000_000_000
@@ -20,17 +21,21 @@ _WORTH = 1000  # images
 
 
 def stored(
-    paths: Sequence[Path], image_size: int | None, grayscale: bool, decode: Callable[[], torch.Tensor]
+    paths: Sequence[Path],
+    decoding: Decoding,
+    decode: Callable[[], torch.Tensor],
+    keep: Callable[[], bool] = lambda: True,
 ) -> torch.Tensor:
     """Return what ``decode`` gives for these files, uint8 (N, C, H, W), from the store where it is there.
 
-    A collection is known by its files' paths, sizes and times, and by what is made of them. Few images, and calls with
+    A collection is known by its files' paths, sizes and times, and by what is made of them. ``keep``, asked after
+    decoding, says whether the pixels depend on these files alone. Few images, and calls with
     KDLIB_NO_STORE in the environment, do without the store; so does what cannot be written.
     """
     if len(paths) < _WORTH or os.environ.get(OFF):
         return decode()
     try:
-        path = cache_folder() / "images" / f"{_key(paths, image_size, grayscale)}.npy"
+        path = cache_folder() / "images" / f"{_key(paths, decoding)}.npy"
     except OSError:  # a file is missing: decoding says which
         return decode()
     try:
@@ -41,6 +46,8 @@ def stored(
     except (OSError, ValueError, EOFError):
         pass
     images = decode()
+    if not keep():
+        return images
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         if make_room(path.parent, "*.npy", images.numel(), LIMIT):
@@ -53,8 +60,8 @@ def stored(
     return images
 
 
-def _key(paths: Sequence[Path], image_size: int | None, grayscale: bool) -> str:
-    digest = hashlib.sha256(f"1 {image_size} {grayscale}".encode())
+def _key(paths: Sequence[Path], decoding: Decoding) -> str:
+    digest = hashlib.sha256(f"{RULES} {decoding}".encode())
     for path in paths:
         about = os.stat(path)
         digest.update(f"\n{os.path.abspath(path)} {about.st_size} {about.st_mtime_ns}".encode())

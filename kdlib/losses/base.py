@@ -89,18 +89,20 @@ class Loss:
         labels: Tensor,
         class_weights: Tensor | None = None,
         adapter: nn.Module | None = None,
+        label_smoothing: float = 0.0,
     ) -> tuple[Tensor, Tensor]:
         """Return the soft term with its paper's weight, and the cross-entropy with the labels (B,).
 
         Logits (B, K) alone stand for a response without features. ``class_weights`` (K,) weigh the labels in the
         cross-entropy, as ``torch.nn.functional.cross_entropy`` does. ``adapter``: what the method of that name gave.
+        ``label_smoothing``: the share of the labels that is spread over all classes.
 
         Half-precision responses are computed in fp32, autocast or not: at T = 50 the softmax of ten classes differs
         from uniform by less than bf16 can hold. The teacher gets no gradient.
         """
         student, teacher = _full(student), _full(teacher, _alone)
         with torch.autocast(student.logits.device.type, enabled=False):
-            hard = F.cross_entropy(student.logits, labels, class_weights)
+            hard = F.cross_entropy(student.logits, labels, class_weights, label_smoothing=label_smoothing)
             return self._soft(student, teacher, labels, adapter), hard
 
     def _soft(self, student: Response, teacher: Response, labels: Tensor, adapter: nn.Module | None) -> Tensor:

@@ -6,13 +6,20 @@ Figures are made through the object API: no pyplot, so nothing stays open and no
 from __future__ import annotations
 
 import textwrap
+import warnings
 from contextlib import contextmanager
 from functools import cache, lru_cache
 from pathlib import Path
 
+from kdlib.progress import note
 from kdlib.reporting import numbers
 
 STYLE_FILE = Path(__file__).with_name("style.mplstyle")
+FURTHER_FONTS = (
+    *(f"Noto Sans CJK {region}" for region in ("SC", "JP", "KR", "TC")),
+    *("Source Han Sans", "WenQuanYi Zen Hei", "WenQuanYi Micro Hei", "Droid Sans Fallback", "IPAGothic"),
+    *("PingFang SC", "Hiragino Sans", "Microsoft YaHei", "Yu Gothic", "Malgun Gothic", "Arial Unicode MS"),
+)
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 DASHES = ("-", (0, (5, 1.5)), (0, (1, 1)), (0, (5, 1.5, 1, 1.5)), (0, (8, 2)), (0, (3, 1, 1, 1, 1, 1)))
 BLACK, GREY = "#111111", "#6f6f6f"
@@ -21,17 +28,31 @@ BLACK, GREY = "#111111", "#6f6f6f"
 @cache
 def _rc():
     import matplotlib
+    from matplotlib.font_manager import fontManager
 
-    return matplotlib.rc_params_from_file(STYLE_FILE, use_default_template=False)
+    rc = matplotlib.rc_params_from_file(STYLE_FILE, use_default_template=False)
+    # matplotlib takes a glyph from the first font that has it; names of classes may be in any script.
+    installed = {font.name for font in fontManager.ttflist}
+    rc["font.family"] = [*rc["font.sans-serif"], *(name for name in FURTHER_FONTS if name in installed)]
+    return rc
 
 
 @contextmanager
 def style():
-    """The project's matplotlib style; what was set before is back afterwards."""
+    """The project's matplotlib style; what was set before is back afterwards.
+
+    Glyphs that no font here has are named in one note, not in a warning each.
+    """
     import matplotlib
 
-    with matplotlib.rc_context(_rc()):
+    with warnings.catch_warnings(record=True) as caught, matplotlib.rc_context(_rc()):
         yield
+    missing = [warning for warning in caught if " missing from " in str(warning.message)]
+    if missing:
+        note("a figure shows boxes for characters that no installed font has; a Noto CJK font has most of them")
+    for warning in caught:
+        if warning not in missing:
+            warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
 
 
 def panels(rows: int, columns: int, size: tuple[float, float], **options):

@@ -161,7 +161,8 @@ def _parts(results, clinic: Clinic) -> list[Sheet]:
     share = both("column_share", name=lambda lang: clinic.class_name(clinic.positive, lang))
     classes = [_named(clinic, k) for k in range(len(clinic.classes))]
     columns = [BOOK["column_images"], *classes, share, BOOK["column_patients"]]
-    notes = [*_weights(results), both("held_out" if patients else "no_patients"), _provenance(results)]
+    said = [dict.fromkeys(LANGS, line) for line in data.get("notes", ())]
+    notes = [*_weights(results), both("held_out" if patients else "no_patients"), *said, _provenance(results)]
     title, legend = BOOK["split_title"], BOOK["split_legend"]
     return [Sheet("clinical_parts", title, [BOOK["part"]], columns, rows, legend, notes, results.study.name)]
 

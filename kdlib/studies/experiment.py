@@ -12,7 +12,7 @@ from kdlib.errors import UserError
 from kdlib.studies import attention, compactness, cost, counts, model_costs, records, runner, schema
 from kdlib.studies.parameters import Parameters, from_notebook
 from kdlib.studies.plan import Plan, plan
-from kdlib.studies.settings import Settings, settle
+from kdlib.studies.settings import Settings, fitted, settle
 from kdlib.training import Stop
 
 _PLACES = {"data_root", "source_root", "output_dir", "device"}  # where, not what
@@ -121,6 +121,7 @@ def prepare(parameters: Parameters | dict[str, Any]) -> Experiment:
     settings = settle(parameters)
     _check_writable(parameters.root)
     dataset = settings.load_data(parameters)
+    settings = fitted(settings, len(dataset.train), parameters)
     source = settings.load_source(parameters)
     return Experiment(parameters, settings, dataset, plan(settings, dataset, source))
 

@@ -1,28 +1,80 @@
 """The flat parameters of a study: papermill's, ``kdlib run --set``'s and the notebook's, all checked in one place."""
 
 import ast
+import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from kdlib.errors import UserError, did_you_mean
+from kdlib.progress import note
 from kdlib.studies import schema
+
+_NOISE = re.compile(r"[\[\](){}\"'“”‘’`]")
+_COMMA = re.compile(r"[+-]?\d+,\d+")
+_RANGE = re.compile(r"(\d+)\s*(?:-|–|\.\.)\s*(\d+)")
 
 
 def _listed(value: Any) -> Any:
-    """Take ``0,1,2``, a single value or a list."""
+    """Take a list as it is usually written: ``0,1,2``, ``[0, 1]``, ``["a", "b"]``, a YAML list, or a single value."""
     if isinstance(value, str):
-        return [part.strip() for part in value.strip("[]() ").split(",") if part.strip()]
+        parts = re.split(r"[\s,;]+", _NOISE.sub(" ", value))
+        return [part for part in parts if part not in ("", "-")] or None
     return value if isinstance(value, (list, tuple)) else [value]
+
+
+def _seeds(value: Any) -> Any:
+    """Take ranges as well: ``0-2`` is 0, 1, 2."""
+    found = []
+    for part in (
+        _listed(re.sub(r"(?<=\d)[ \t]*(-|–|\.\.)[ \t]*(?=\d)", r"\1", value) if isinstance(value, str) else value) or ()
+    ):
+        ends = _RANGE.fullmatch(part) if isinstance(part, str) else None
+        if ends and int(ends[1]) > int(ends[2]):
+            raise ValueError(f"the range {part} goes down; write {ends[2]}-{ends[1]}")
+        found += range(int(ends[1]), int(ends[2]) + 1) if ends else [part]
+    return found or None
+
+
+def _numbers(value: Any) -> Any:
+    """Take a list of numbers, whose decimals have a point; a comma divides numbers."""
+    if isinstance(value, str):
+        _check_commas(re.sub(r"(?m)^\s*-\s+", "", _NOISE.sub(" ", value)).strip())
+    elif isinstance(value, (list, tuple)):
+        for part in value:
+            _number(part)
+    return _listed(value)
+
+
+def _check_commas(text: str) -> None:
+    """Refuse what is most likely meant as decimal commas: 0,5 and 0,05 and 1,5;2,5. Whoever means two says 0, 5."""
+    several = "," in text and re.fullmatch(r"\d+(?:,\d+)?(?:[;\s]\s*\d+(?:,\d+)?)+", text)
+    if several or re.search(r"(?<![\d.])(?:0,(?:[2-9]|\d\d)\d*|\d+,0\d+)(?![\d.])", text):
+        points = ",".join(re.split(r"[;\s]+", re.sub(r"(\d+),(\d+)", r"\1.\2", text)))
+        raise ValueError(f"decimals have a point, and commas divide numbers; write {points}")
+
+
+def _number(value: Any) -> Any:
+    """Refuse a decimal comma."""
+    if isinstance(value, str) and _COMMA.fullmatch(value.strip()):
+        raise ValueError(f"decimals have a point; write {value.strip().replace(',', '.')}")
+    return value
 
 
 def _empty_is_none(value: Any) -> Any:
     return None if value in ("", None, [], ()) else value
 
 
-Listed = BeforeValidator(lambda value: None if _empty_is_none(value) is None else _listed(value))
+def _unless_empty(read: Callable[[Any], Any]) -> BeforeValidator:
+    return BeforeValidator(lambda value: None if _empty_is_none(value) is None else read(value))
+
+
+Listed, Seeds, Numbers = _unless_empty(_listed), _unless_empty(_seeds), _unless_empty(_numbers)
 Blank = BeforeValidator(_empty_is_none)
+Decimal = _unless_empty(_number)
+Seed = Annotated[int, Field(ge=0)]
 Positive = Annotated[float, Field(gt=0)]
 Weight = Annotated[float, Field(ge=0)]
 Share = Annotated[float, Field(gt=0, lt=1)]
@@ -39,7 +91,7 @@ class Parameters(BaseModel):
     study: str = "tr_kd"
     profile: Literal["smoke", "quick", "reduced", "paper"] = "quick"
     lang: Literal["en", "tr"] = "en"
-    seeds: Annotated[list[int] | None, Listed] = None
+    seeds: Annotated[list[Seed] | None, Seeds] = None
     data_root: Annotated[str | None, Blank] = None
     source_root: Annotated[str | None, Blank] = None
     device: str = "auto"
@@ -50,31 +102,38 @@ class Parameters(BaseModel):
     columns: Annotated[list[str] | None, Listed] = None
     model: Annotated[str | None, Blank] = None
     criteria: Annotated[list[str] | None, Listed] = None
-    ratio: Annotated[list[Share] | None, Listed] = None
-    macs: Annotated[Share | None, Blank] = None
+    ratio: Annotated[list[Share] | None, Numbers] = None
+    macs: Annotated[Share | None, Decimal] = None
     protect_se: Annotated[bool | None, Blank] = None
     steps: Annotated[int | None, Blank] = Field(None, ge=1)
     round_to: Annotated[int | None, Blank] = Field(None, ge=1)
     calibration_batches: Annotated[int | None, Blank] = Field(None, ge=1)
-    threshold: Annotated[float | None, Blank] = Field(None, ge=0, lt=1)
+    threshold: Annotated[float | None, Decimal] = Field(None, ge=0, lt=1)
     open_layers: Annotated[list[str] | None, Listed] = None
     weights: Annotated[str | None, Blank] = None
-    T: Annotated[list[Positive] | None, Listed] = None
-    alpha: Annotated[list[Weight] | None, Listed] = None
-    lam: Annotated[Weight | None, Blank] = None
+    T: Annotated[list[Positive] | None, Numbers] = None
+    alpha: Annotated[list[Weight] | None, Numbers] = None
+    lam: Annotated[Weight | None, Decimal] = None
     loss: Annotated[str | None, Blank] = None
     taps: Annotated[list[str] | None, Listed] = None
     epochs: Annotated[int | None, Blank] = Field(None, ge=1)
     teacher_epochs: Annotated[int | None, Blank] = Field(None, ge=1)
     source_epochs: Annotated[int | None, Blank] = Field(None, ge=1)
     batch_size: Annotated[int | None, Blank] = Field(None, ge=1)
-    lr: Annotated[Positive | None, Blank] = None
+    lr: Annotated[Positive | None, Decimal] = None
+    class_weights: Annotated[Literal["none", "balanced"] | None, Blank] = None
+    label_smoothing: Annotated[float | None, Decimal] = Field(None, ge=0, lt=1)
     precision: Annotated[Literal["auto", "bf16", "fp32"] | None, Blank] = None
     dataset: Annotated[str | None, Blank] = None
     image_size: Annotated[int | None, Blank] = Field(None, ge=8)
     input_size: Annotated[int | None, Blank] = Field(None, ge=8)
     train_size: Annotated[int | None, Blank] = Field(None, ge=2)
     test_size: Annotated[int | None, Blank] = Field(None, ge=1)
+    grayscale: Annotated[bool | None, Blank] = None
+    resize: Annotated[Literal["squash", "crop"] | None, Blank] = None
+    background: Annotated[Literal["white", "black"] | None, Blank] = None
+    groups: Annotated[str | None, Blank] = None
+    val_fraction: Annotated[Share | None, Decimal] = None
     download: bool = False
 
     @property
@@ -106,10 +165,39 @@ def parse(values: dict[str, Any]) -> Parameters:
     except ValidationError as error:
         first = error.errors()[0]
         name = first["loc"][0]
-        reason = first["msg"][0].lower() + first["msg"][1:]
+        reason = first["msg"].removeprefix("Value error, ")
+        reason = reason[0].lower() + reason[1:]
+        reason += "" if "; write " in reason else _how(name, values.get(name))
         raise UserError(f"parameter {name}={values.get(name)!r}: {reason}") from None
+    _say_commas(found, values)
     schema.load(found.study)
     return found
+
+
+def _how(name: str, value: Any) -> str:
+    """What would be right, where the value alone shows it."""
+    if name == "alpha" and value in ("white", "black"):
+        return f"; what transparent images are laid over is background={value}"
+    if name == "seeds":
+        return "; write such as 0,1,2 or 0-2"
+    if name in _LISTS and isinstance(value, str) and _COMMA.fullmatch(value.strip()):
+        return f"; decimals have a point: write {value.strip().replace(',', '.')}"
+    return ""
+
+
+_LISTS = ("T", "alpha", "ratio")
+
+
+def _say_commas(found: Parameters, values: dict[str, Any]) -> None:
+    """Two numbers, in Turkish or the first of them 0, may be one with a decimal comma: say how they are taken."""
+    for name in _LISTS:
+        value = values.get(name)
+        if not (isinstance(value, str) and _COMMA.fullmatch(value.strip())):
+            continue
+        first, second = getattr(found, name)
+        point = value.strip().replace(",", ".")
+        if found.lang == "tr" or first == 0:
+            note(f"{name}={value} is two values, {first:g} and {second:g}; with a point, {point}, it is one")
 
 
 def from_notebook(variables: dict[str, Any]) -> Parameters:

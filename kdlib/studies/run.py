@@ -63,6 +63,8 @@ class Run:
         recipe = asdict(self.recipe) if self.recipe else None
         if recipe and recipe["class_weights"] == "none":
             del recipe["class_weights"]
+        if recipe and not recipe["label_smoothing"]:
+            del recipe["label_smoothing"]
         start = {}
         if self.weights is not None:
             named = self.weights.id if isinstance(self.weights, Run) else self.weights.name

@@ -6,6 +6,7 @@ from typing import Any
 
 from kdlib import data, losses, models, pruning, training
 from kdlib.errors import UserError, did_you_mean
+from kdlib.progress import note
 from kdlib.studies import pruning_schema, schema
 from kdlib.studies.parameters import Parameters
 from kdlib.studies.run import Weights
@@ -73,12 +74,13 @@ def settle(parameters: Parameters) -> Settings:
     for name in columns:
         if name not in study.recipes:
             raise UserError(f"study {study.name} has no column {name!r}; {did_you_mean(name, study.recipes)}")
-    asked = {key: getattr(parameters, key) for key in ("epochs", "batch_size", "lr")}
-    asked = {key: value for key, value in asked.items() if value is not None}
+    # How the labels count is a matter of the data: it holds for the teacher as well.
+    labels = _given(parameters, "class_weights", "label_smoothing")
+    asked = labels | _given(parameters, "epochs", "batch_size", "lr")
     teacher_asked = {"epochs": parameters.teacher_epochs} if parameters.teacher_epochs else {}
     teacher_recipe = None
     if profile.teacher_recipe:
-        teacher_recipe = recipe({**profile.teacher_recipe, **teacher_asked})
+        teacher_recipe = recipe({**profile.teacher_recipe, **labels, **teacher_asked})
     elif teacher_asked:
         raise UserError(f"profile {parameters.profile} trains the teacher by the columns' recipe; set epochs instead")
     asked_pruning = None
@@ -219,12 +221,41 @@ def recipe(values: dict[str, Any]) -> training.Recipe:
     return training.Recipe(**values, augmentation=data.Augmentation(**augmentation))
 
 
+def _given(parameters: Parameters, *names: str) -> dict[str, Any]:
+    """What was set of these."""
+    values = {name: getattr(parameters, name) for name in names}
+    return {name: value for name, value in values.items() if value is not None}
+
+
 def _data(spec: schema.DataSpec, parameters: Parameters) -> schema.DataSpec:
-    asked = {
-        "name": parameters.dataset,
-        **{key: getattr(parameters, key) for key in ("image_size", "train_size", "test_size")},
-    }
-    return spec.model_copy(update={key: value for key, value in asked.items() if value is not None})
+    # Of a folder all images are used: how many a profile takes is said of its own data set.
+    if parameters.dataset == "folder" != spec.name:
+        spec = spec.model_copy(update={"train_size": None, "test_size": None, "classes": None})
+    asked = {"name": parameters.dataset} if parameters.dataset else {}
+    names = ("image_size", "train_size", "test_size", "grayscale", "resize", "background", "groups", "val_fraction")
+    return spec.model_copy(update=asked | _given(parameters, *names))
+
+
+def fitted(settings: Settings, images: int, parameters: Parameters) -> Settings:
+    """Return the settings with smaller batches where a folder has fewer training images than a batch is to have.
+
+    images: those in training. Batches are then of a quarter of them, a power of two, at least two images. A batch
+    size that was asked for stays.
+    """
+    if settings.data.name != "folder":
+        return settings
+
+    def fit(recipe_: training.Recipe | None) -> training.Recipe | None:
+        if recipe_ is None or recipe_.batch_size <= images:
+            return recipe_
+        size = max(2, 2 ** ((images // 4) or 1).bit_length() // 2)
+        note(f"there are {images} training images: batches are of {size}, not of {recipe_.batch_size}")
+        return replace(recipe_, batch_size=size)
+
+    recipes = settings.recipes
+    if parameters.batch_size is None:
+        recipes = {name: fit(recipe_) for name, recipe_ in recipes.items()}
+    return replace(settings, recipes=recipes, teacher_recipe=fit(settings.teacher_recipe))
 
 
 def _points(points: list[schema.Point], study: schema.Study, parameters: Parameters) -> list[schema.Point]:

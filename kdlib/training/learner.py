@@ -84,11 +84,13 @@ class Learner:
             module.eval()
         response = self._respond(images)
         logits = response.logits
+        smoothing = self.job.recipe.label_smoothing
         if self.job.loss is None:
-            hard = loss = F.cross_entropy(logits.float(), labels, self.class_weights)
+            hard = loss = F.cross_entropy(logits.float(), labels, self.class_weights, label_smoothing=smoothing)
         else:
             target = teacher_output.response(self.features)
-            soft, hard = self.job.loss.terms(response, target, labels, self.class_weights, self.adapter)
+            more = {"label_smoothing": smoothing} if smoothing else {}
+            soft, hard = self.job.loss.terms(response, target, labels, self.class_weights, self.adapter, **more)
             loss = self.job.loss.combine(soft, hard)
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()

@@ -20,6 +20,8 @@ class Recipe:
     at every step. ``select`` keeps the ``last`` epoch or the one ``best`` on the validation split.
     ``class_weights``: ``balanced`` weighs the cross-entropy of a class of n images by N / (K n), N images and K classes
     in the training split, so that a rare class counts as much as a common one; ``none`` counts every image once.
+    ``label_smoothing`` (Szegedy et al. 2016): the share of a hard label that is spread over all classes, in the
+    cross-entropy that is trained on; validation and test are measured without it.
 
     Raises ``UserError`` for values that make no training.
     """
@@ -36,6 +38,7 @@ class Recipe:
     select: str = "last"
     augmentation: Augmentation = field(default_factory=Augmentation)
     class_weights: str = "none"
+    label_smoothing: float = 0.0
 
     def __post_init__(self):
         _choice("optimizer", self.optimizer, ("adam", "sgd"))
@@ -45,12 +48,14 @@ class Recipe:
         _typed("a whole number", Integral, batch_size=self.batch_size, epochs=self.epochs)
         _typed("a number", Real, lr=self.lr, momentum=self.momentum)
         _typed("a number", Real, weight_decay=self.weight_decay, warmup=self.warmup)
+        _typed("a number", Real, label_smoothing=self.label_smoothing)
         _in_range("lr", self.lr, self.lr > 0, "a positive number")
         _in_range("batch_size", self.batch_size, self.batch_size >= 1, "at least 1")
         _in_range("epochs", self.epochs, self.epochs >= 1, "at least 1")
         _in_range("momentum", self.momentum, 0 <= self.momentum < 1, "from 0 to below 1")
         _in_range("weight_decay", self.weight_decay, self.weight_decay >= 0, "zero or positive")
         _in_range("warmup", self.warmup, 0 <= self.warmup < 1, "from 0 to below 1")
+        _in_range("label_smoothing", self.label_smoothing, 0 <= self.label_smoothing < 1, "from 0 to below 1")
         if self.optimizer == "adam" and (self.momentum or self.nesterov):
             raise UserError("momentum and nesterov belong to optimizer 'sgd'; leave them out with 'adam'")
         if self.nesterov and not self.momentum:

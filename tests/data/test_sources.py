@@ -89,7 +89,9 @@ def test_transparency_in_a_palette_is_silent(tmp_path, recwarn):
     image.putpalette([0, 0, 0, 200, 100, 50])
     image.save(tmp_path / "test" / "cat" / "0.png", transparency=b"\x00\x80")
     data = load("folder", data_root=tmp_path)
-    assert data.test.images[0, :, 0, 0].tolist() == [200, 100, 50]
+    assert data.test.images[0, :, 0, 0].tolist() == [227, 177, 152]  # half of it, and half white
+    black = load("folder", data_root=tmp_path, background="black")
+    assert black.test.images[0, :, 0, 0].tolist() == [100, 50, 25]
     assert not recwarn.list
 
 

@@ -48,6 +48,16 @@ def test_class_weights_weigh_the_labels_alone(name):
     assert torch.equal(weighed[1], F.cross_entropy(student.logits, y, weights))
 
 
+@pytest.mark.parametrize("name", ALL)
+def test_label_smoothing_spreads_the_labels_alone(name):
+    student, teacher, y = response(), response(seed=1), labels()
+    plain, smooth = (either(name).terms(student, teacher, y, label_smoothing=share) for share in (0.0, 0.1))
+    assert torch.equal(plain[0], smooth[0])
+    spread = 0.9 * F.one_hot(y, student.logits.shape[1]) + 0.1 / student.logits.shape[1]
+    expected = -(spread * student.logits.log_softmax(1)).sum(1).mean()
+    assert smooth[1].item() == pytest.approx(expected.item(), rel=1e-6)
+
+
 @pytest.mark.parametrize("name", LOGITS)
 def test_losses_on_logits_take_plain_logits(name):
     student, teacher, y = response(), response(seed=1), labels()

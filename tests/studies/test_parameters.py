@@ -5,16 +5,111 @@ from pydantic import ValidationError
 
 from kdlib.errors import UserError
 from kdlib.studies.parameters import Parameters, from_notebook, parse
-from kdlib.studies.settings import settle
+from kdlib.studies.settings import fitted, settle
 
 
 def refused(says: str | None):
     return pytest.raises(UserError, match=says)
 
 
-@pytest.mark.parametrize("value", ["0,1,2", "0, 1, 2", "[0, 1, 2]", "(0,1,2)", [0, 1, 2], (0, 1, 2), ["0", "1", "2"]])
+@pytest.mark.parametrize(
+    "value",
+    [
+        "0,1,2",
+        "0, 1, 2",
+        "[0, 1, 2]",
+        "(0,1,2)",
+        [0, 1, 2],
+        (0, 1, 2),
+        ["0", "1", "2"],
+        '["0", "1", "2"]',
+        "0 1 2",
+        "0;1;2",
+        "- 0\n- 1\n- 2",
+        "0-2",
+        "0..2",
+        "0 - 2",
+        "[0-1, 2]",
+        ["0-2"],
+    ],
+)
 def test_lists_may_be_written_in_many_ways(value):
     assert parse({"seeds": value}).seeds == [0, 1, 2]
+
+
+def test_names_in_lists_may_be_quoted():
+    for value in ('["mypkg:small", "cnn2"]', "['mypkg:small','cnn2']", "mypkg:small, cnn2", "“mypkg:small”, “cnn2”"):
+        assert parse({"students": value}).students == ["mypkg:small", "cnn2"]
+    assert parse({"T": "[]"}).T is None
+
+
+def test_ranges_of_seeds():
+    assert parse({"seeds": "1-2"}).seeds == [1, 2]
+    assert parse({"seeds": "0,4-6,9"}).seeds == [0, 4, 5, 6, 9]
+
+
+@pytest.mark.parametrize(
+    ("values", "says"),
+    [
+        ({"seeds": "3-1"}, "the range 3-1 goes down; write 1-3"),
+        ({"seeds": "-1"}, "write such as 0,1,2 or 0-2"),
+        ({"seeds": "range(3)"}, "write such as 0,1,2 or 0-2"),
+        ({"alpha": "0,5"}, "write 0.5"),
+        ({"alpha": "[0,5]"}, "write 0.5"),
+        ({"alpha": "0,5,0,9"}, "write 0.5,0.9"),
+        ({"alpha": "- 0,5\n- 0,9"}, "write 0.5,0.9"),
+        ({"alpha": "0,05"}, "write 0.05"),
+        ({"T": "0,5"}, "write 0.5"),
+        ({"T": "1,5;2,5"}, "write 1.5,2.5"),
+        ({"T": "1,5 4"}, "write 1.5,4"),
+        ({"T": ["1,5", 4]}, "write 1.5"),
+        ({"ratio": "0,1"}, "write 0.1"),
+        ({"lr": "0,001"}, "decimals have a point; write 0.001"),
+        ({"label_smoothing": "0,1"}, "write 0.1"),
+        ({"alpha": "black"}, "background=black"),
+    ],
+)
+def test_odd_ranges_and_decimal_commas_say_how(values, says):
+    with refused(None) as caught:
+        parse(values)
+    assert says in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_two_numbers_that_may_be_one_are_named(capsys):
+    assert parse({"T": "1,7", "lang": "tr"}).T == [1, 7]
+    assert parse({"alpha": "0,1"}).alpha == [0, 1]
+    assert capsys.readouterr().err.splitlines() == [
+        "kdlib: T=1,7 is two values, 1 and 7; with a point, 1.7, it is one",
+        "kdlib: alpha=0,1 is two values, 0 and 1; with a point, 0.1, it is one",
+    ]
+    assert parse({"T": "1,4"}).T == [1, 4]
+    assert parse({"T": "1, 4", "lang": "tr"}).T == [1, 4]
+    assert parse({"alpha": "0, 5"}).alpha == [0, 5]
+    assert capsys.readouterr().err == ""
+
+
+def test_a_folder_is_used_whole_unless_said():
+    spec = settle(parse({"profile": "smoke", "dataset": "folder", "groups": r"(\d+)_", "grayscale": "true"})).data
+    assert (spec.train_size, spec.test_size, spec.groups, spec.grayscale) == (None, None, r"(\d+)_", True)
+    assert settle(parse({"profile": "smoke", "dataset": "folder", "train_size": 40})).data.train_size == 40
+    assert settle(parse({"profile": "smoke"})).data.train_size == 80
+
+
+def test_batches_fit_a_small_folder(capsys):
+    asked = parse({"profile": "reduced", "dataset": "folder"})
+    small = fitted(settle(asked), 38, asked)
+    assert {recipe.batch_size for recipe in (*small.recipes.values(), small.teacher_recipe)} == {8}
+    assert "there are 38 training images: batches are of 8, not of 128" in capsys.readouterr().err
+    assert fitted(settle(asked), 128, asked) == settle(asked)
+    asked = parse({"profile": "reduced", "dataset": "folder", "batch_size": 64})
+    assert {recipe.batch_size for recipe in fitted(settle(asked), 38, asked).recipes.values()} == {64}
+
+
+def test_how_labels_count_holds_for_teacher_and_students():
+    found = settle(parse({"profile": "reduced", "class_weights": "balanced", "label_smoothing": "0.1"}))
+    for recipe in (*found.recipes.values(), found.teacher_recipe):
+        assert (recipe.class_weights, recipe.label_smoothing) == ("balanced", 0.1)
 
 
 def test_a_single_value_is_a_list_of_one():

@@ -85,7 +85,9 @@ def test_what_is_off_is_not_in_the_config(target, source):
     config = by_variant(planned(target, source))["scratch"].config
     asked = {"model", "num_classes", "dataset", "recipe", "seed", "precision", "loss", "teacher"}
     assert set(config) == {*asked, "protocol", "role"}
-    assert "class_weights" not in config["recipe"]
+    assert not {"class_weights", "label_smoothing"} & config["recipe"].keys()
+    smooth = by_variant(planned(target, source, label_smoothing=0.1))["scratch"]
+    assert smooth.config["recipe"]["label_smoothing"] == 0.1
 
 
 def test_arithmetic_of_what_is_open(target, source):

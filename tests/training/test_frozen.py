@@ -108,6 +108,18 @@ def test_balanced_weights_by_hand():
     assert balanced.state["1.bias"].tolist() == pytest.approx([0.0, 0.0], abs=1e-7)
 
 
+@pytest.mark.parametrize("loss", [None, weighted_kl(2, 0, 1)])
+def test_label_smoothing_by_hand(loss):
+    # As above, from zero: six labels of eight are class 0. Smoothed by 0.2 a label is 0.9 and 0.1, and the bias moves
+    # by the mean of (label - 1/2): 6/8 · 0.4 - 2/8 · 0.4 = 0.2. The test loss knows no smoothing.
+    recipe = Recipe(optimizer="sgd", lr=1.0, batch_size=8, epochs=1, label_smoothing=0.2)
+    job = Job(lambda: linear(2), recipe, loss=loss)
+    found = distill(linear(2), [job], uneven(), precision="fp32")[0] if loss else fit(job, uneven(), precision="fp32")
+    assert found.state["1.bias"].tolist() == pytest.approx([0.2, -0.2])
+    expected = F.cross_entropy(found.logits.double(), found.labels).item()
+    assert found.metrics["test_loss"] == pytest.approx(expected, rel=1e-6)
+
+
 def test_the_validation_loss_weighs_as_the_training_does_and_the_test_loss_does_not():
     recipe = Recipe(optimizer="sgd", lr=0.01, batch_size=8, epochs=1, class_weights="balanced")
     outcome = fit(Job(lambda: linear(2), recipe), uneven(), precision="fp32")
@@ -138,6 +150,8 @@ def test_groups_come_out_with_the_test_labels(tiny):
 def test_unknown_class_weights():
     with pytest.raises(UserError, match="class_weights must be one of none, balanced"):
         Recipe(class_weights="inverse")
+    with pytest.raises(UserError, match="label_smoothing must be from 0 to below 1, got 1"):
+        Recipe(label_smoothing=1)
 
 
 def test_radiograph_augmentation_does_not_mirror():

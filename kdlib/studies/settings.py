@@ -228,9 +228,9 @@ def _given(parameters: Parameters, *names: str) -> dict[str, Any]:
 
 
 def _data(spec: schema.DataSpec, parameters: Parameters) -> schema.DataSpec:
-    # Of a folder all images are used: how many a profile takes is said of its own data set.
+    # Of a folder all images are used: how many a profile takes and holds out is said of its own data set.
     if parameters.dataset == "folder" != spec.name:
-        spec = spec.model_copy(update={"train_size": None, "test_size": None, "classes": None})
+        spec = schema.DataSpec(name="folder", image_size=spec.image_size)
     asked = {"name": parameters.dataset} if parameters.dataset else {}
     names = ("image_size", "train_size", "test_size", "grayscale", "resize", "background", "groups", "val_fraction")
     return spec.model_copy(update=asked | _given(parameters, *names))

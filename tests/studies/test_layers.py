@@ -35,7 +35,7 @@ MAY = {
         "kdlib.training",
         "kdlib.pruning",
     },
-    "kdlib.reporting": {"kdlib.studies"},
+    "kdlib.reporting": {"kdlib.studies", "kdlib.progress"},
 }
 
 

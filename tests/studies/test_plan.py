@@ -215,7 +215,7 @@ def test_data_parameters_reach_the_data(monkeypatch, tiny):
     assert settle(parameters).load_data(parameters) is tiny
     expected = {"name": "folder", "data_root": "/x", "image_size": 64, "train_size": 100, "test_size": 50}
     assert expected.items() <= asked.items()
-    assert (asked["download"], asked["val_fraction"]) == (True, 0.5)
+    assert (asked["download"], asked["val_fraction"]) == (True, 0.2)
 
 
 def test_a_model_of_the_images_shape_is_built(make_tiny):

@@ -1,6 +1,7 @@
 """One progress bar with an ETA: widgets in JupyterLab, plain text in a terminal or under ``kdlib run``."""
 
 import os
+import sys
 from types import TracebackType
 
 from tqdm import std
@@ -28,6 +29,10 @@ class Progress:
     def say(self, text: str) -> None:
         """Show a few words behind the bar."""
         self._bar.set_postfix_str(text, refresh=False)
+
+    def note(self, text: str) -> None:
+        """Print a line of its own, on stderr, above the bar."""
+        self._bar.write(text, file=sys.stderr)
 
     def __enter__(self) -> "Progress":
         return self

@@ -25,7 +25,8 @@ def magnitude(model: nn.Module, batches: Batches, *, norm: int = 1, **_) -> Scor
     """Sum of |w|^norm over a channel's weights, to the power 1/norm (1: L1, 2: L2). Needs no images.
 
     Li et al. 2017, Pruning Filters for Efficient ConvNets: the L1 norm of a filter. Beside the filter that makes a
-    channel the weights that read it count, for they leave with it (Fang et al. 2023).
+    channel the weights that read it count, for they leave with it (Fang et al. 2023); the paper leaves those out, and
+    ranks within each layer alone.
     """
     found: Scores = {}
     for name, layer in _layers(model):
@@ -41,7 +42,22 @@ def taylor(model: nn.Module, batches: Batches, **_) -> Scores:
 
     Molchanov et al. 2019, Importance Estimation for Neural Network Pruning: contributions of one channel's parameters
     add up within a batch, and the sign goes before batches are averaged. Batch norm counts by its scale and shift.
+    It leaves the paper in that the absolute value stands for the square of eq. 8 (`taylor_squared` has it), that a set
+    takes the mean over its layers, batch norms and readers instead of one sum over a filter, and that a global ranking
+    divides by the layer's mean unless the spec says ``normalise="none"``, as the paper does.
     """
+    return _taylor(model, batches, torch.abs)
+
+
+def taylor_squared(model: nn.Module, batches: Batches, **_) -> Scores:
+    """Mean over calibration batches of (sum of gradient × weight)² over a channel's weights.
+
+    Molchanov et al. 2019, eq. 8; it leaves the paper as `taylor` does, but for the square.
+    """
+    return _taylor(model, batches, torch.square)
+
+
+def _taylor(model: nn.Module, batches: Batches, unsigned: Callable[[torch.Tensor], torch.Tensor]) -> Scores:
     found: Scores = {}
     with torch.enable_grad():
         for images, labels in batches:
@@ -49,7 +65,7 @@ def taylor(model: nn.Module, batches: Batches, **_) -> Scores:
             F.cross_entropy(model(images.clone()).float(), labels).backward()
             for name, module in model.named_modules():
                 for side, change in _first_order(module):
-                    found[name, side] = found.get((name, side), 0) + change.abs() / len(batches)
+                    found[name, side] = found.get((name, side), 0) + unsigned(change) / len(batches)
     model.zero_grad(set_to_none=True)
     return found
 
@@ -59,7 +75,8 @@ def wanda(model: nn.Module, batches: Batches, **_) -> Scores:
     calibration images and positions.
 
     Sun et al. 2024, A Simple and Effective Pruning Approach for Large Language Models: their score of one weight,
-    summed over what leaves with a channel.
+    summed over what leaves with a channel. The paper compares weights within one output row and prunes them one by one;
+    its norm is the root of the sum of squares, which ranks inputs of one layer alike.
     """
     squares: dict[str, torch.Tensor] = {}
     counts: dict[str, int] = {}
@@ -83,8 +100,9 @@ def coverage(model: nn.Module, batches: Batches, *, threshold: float = 0.25, **_
     """Share of calibration images that activate a channel: its mean over positions, where the next layer reads it,
     scaled to 0..1 over that layer's channels, lies above ``threshold``.
 
-    Pei et al. 2017, DeepXplore (neuron coverage, scaled within a layer). Shares are full of ties; among equals the
-    higher mean activation stays, which adds less than one image's worth to a score.
+    Pei et al. 2017, DeepXplore (neuron coverage, scaled within a layer). The paper tests networks with it, counts a
+    neuron once any input activates it, and prunes nothing; the share of images is the reports'. Shares are full
+    of ties; among equals the higher mean activation stays, which adds less than one image's worth to a score.
     """
     hits: dict[str, torch.Tensor] = {}
     sums: dict[str, torch.Tensor] = {}
@@ -117,9 +135,10 @@ CRITERIA: dict[str, Criterion] = {
     "wanda": wanda,
     "magnitude": magnitude,
     "taylor": taylor,
+    "taylor_squared": taylor_squared,
     "random": random,
 }
-CALIBRATED = ("coverage", "wanda", "taylor")
+CALIBRATED = ("coverage", "wanda", "taylor", "taylor_squared")
 """Criteria that need images."""
 
 

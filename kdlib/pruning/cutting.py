@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from kdlib.errors import UserError
-from kdlib.pruning.structure import Structure
+from kdlib.pruning.structure import Structure, ties
 
 History = list[list[tuple[str, str, list[int]]]]
 """One entry a step: (layer, "out" or "in", channels that left it, counted before the step)."""
@@ -26,13 +26,14 @@ def cuts(structure: Structure, removed: dict[str, torch.Tensor]) -> list[tuple[s
 def replay(model: nn.Module, history: History) -> nn.Module:
     """Cut a model in place as ``history`` says and return it; frozen parameters stay frozen, modes stay.
 
-    The same as pruning did, for a fresh model of the same architecture. Raises ``UserError`` for a history that
-    belongs to another architecture.
+    The same as pruning did, for a fresh model of the same architecture; parameters that layers share stay shared.
+    Raises ``UserError`` for a history that belongs to another architecture.
     """
     from torch_pruning import ops
     from torch_pruning.pruner.function import PrunerBox
 
     for step in history:
+        shared = ties(model)
         for name, side, index in step:
             try:
                 layer = model.get_submodule(name)
@@ -45,4 +46,8 @@ def replay(model: nn.Module, history: History) -> nn.Module:
             for key, p in layer.named_parameters(recurse=False):
                 p.requires_grad_(trained[key])
                 p.grad = None
+        for (owner, key), *others in shared:
+            for module, other in others:
+                if getattr(module, other).shape == getattr(owner, key).shape:
+                    setattr(module, other, getattr(owner, key))
     return model

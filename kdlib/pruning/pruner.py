@@ -13,7 +13,8 @@ from kdlib.errors import UserError
 from kdlib.profiling import count_parameters, forward_macs, state_bytes
 from kdlib.pruning.criteria import CRITERIA, Batches, Scores, gathered
 from kdlib.pruning.cutting import History, cuts, replay
-from kdlib.pruning.selection import choose
+from kdlib.pruning.meaning import Meaning
+from kdlib.pruning.selection import Removed, choose
 from kdlib.pruning.spec import Spec
 from kdlib.pruning.structure import Structure, scan
 
@@ -23,7 +24,9 @@ class Pruned:
     """A pruned model and what was done to it.
 
     ``history``: what left each layer, step by step; ``report``: channels before and after of each set, what was
-    protected and why, parameters, MACs, bytes; ``scores``: the criterion's scores at the first step, by set.
+    protected and why, parameters, MACs, bytes, and ``check``: whether the pruned network was seen to compute what the
+    whole one does without the same channels ("equal"; "unchecked: …" but for the layers named), and the sets kept whole
+    because with them it did not; ``scores``: the criterion's scores at the first step, by set.
     """
 
     model: nn.Module
@@ -76,8 +79,9 @@ def prune(
     None for criteria without calibration, with ``shape`` (C, H, W) instead. ``structure`` and ``scores``, as `scan`
     and `score` give them for this model, spare the first scan and the first scoring. The copy keeps the model's mode.
 
-    Raises ``UserError`` for a ratio that would empty a layer, missing calibration images, a model that cannot be
-    followed, and one that cannot run once it is cut.
+    Sets of channels that cannot leave without the network running no more, or computing something else, are kept whole
+    and named in the report; the rest is pruned. Raises ``UserError`` for a ratio that would empty a layer, missing
+    calibration images, a model that cannot be followed, and one of which nothing is left to prune.
     """
     batches, shape = _inputs(images, shape, spec, scores)
     structure = structure or scan(model, shape, spec.keep, spec.protect_se)
@@ -86,19 +90,33 @@ def prune(
     subject, first = copy.deepcopy(model), structure
     for p in subject.parameters():
         p.grad = None
-    sizes, macs = {c.name: c.size for c in structure.open}, structure.macs()
+    sizes, macs, faults, verdicts = {c.name: c.size for c in structure.open}, structure.macs(), [], []
     history: History = []
     first_scores: dict[str, torch.Tensor] = {}
     for step in range(1, spec.steps + 1):
         if step > 1:
             structure = _within(scan(subject, shape, spec.keep, spec.protect_se), sizes)
+            structure = _closed(structure, faults)
         layers = scores if step == 1 and scores is not None else score(subject, batches, spec)
         own = gathered(structure, layers, first=spec.criterion == "random")
         first_scores = first_scores or own
-        removed = choose(structure, own, spec, sizes, macs, step)
+        meaning = Meaning(subject, shape)
+        while True:
+            removed = choose(structure, own, spec, sizes, macs, step)
+            verdict = meaning.verdict(cuts(structure, removed))
+            if verdict is not None:
+                break
+            wrong = _faults(meaning, structure, removed)
+            faults += wrong
+            structure, sizes = _closed(structure, wrong), {k: n for k, n in sizes.items() if k not in wrong}
+            if not structure.open:
+                raise UserError(f"{type(model).__name__} has nothing to prune: {_UNSOUND} at {', '.join(faults)}")
+        verdicts.append(verdict)
         history.append(cuts(structure, removed))
         replay(subject, history[-1:])
-    report = _report(model, subject, first, history, shape) | {"calibration": _counted(batches, spec)}
+    check = {"verdict": max(verdicts), "kept": faults}
+    report = _report(model, subject, _closed(first, faults), history, shape)
+    report |= {"calibration": _counted(batches, spec), "check": check}
     return Pruned(subject, history, report, first_scores)
 
 
@@ -119,20 +137,27 @@ def _within(structure: Structure, sizes: dict[str, int]) -> Structure:
     return replace(structure, sets=sets)
 
 
+_UNSOUND = "cut, it does not run or computes something else"
+
+
+def _faults(meaning: Meaning, structure: Structure, removed: Removed) -> list[str]:
+    """The sets among ``removed`` that make the cut wrong."""
+
+    def cuts_of(names: Sequence[str]) -> list:
+        return cuts(structure, {name: removed[name] for name in names})
+
+    sound = meaning.sound(cuts_of, list(removed))
+    return [name for name in removed if name not in sound]
+
+
+def _closed(structure: Structure, names: Sequence[str]) -> Structure:
+    sets = [replace(c, protected=c.protected or "not prunable") if c.name in names else c for c in structure.sets]
+    return replace(structure, sets=sets)
+
+
 def _counted(batches: Batches, spec: Spec) -> dict[str, int]:
     used = batches if spec.calibrated else []
     return {"batches": len(used), "images": sum(len(images) for images, _ in used)}
-
-
-def _macs(pruned: nn.Module, shape: tuple[int, int, int], model: nn.Module) -> int:
-    """Count the pruned model's MACs, by which it is seen to run."""
-    try:
-        return forward_macs(pruned, shape)
-    except Exception as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise UserError(
-            f"{type(model).__name__} cannot run once it is pruned ({reason}); name the layers that must stay in keep"
-        ) from None
 
 
 def _report(model, subject, structure: Structure, history: History, shape) -> dict[str, Any]:
@@ -148,6 +173,6 @@ def _report(model, subject, structure: Structure, history: History, shape) -> di
         "protected": {channels.name: channels.protected for channels in structure.sets if channels.protected},
         "removed": [sum(sizes.values()) - sum(left.values()), total],
         "params": [count_parameters(model), count_parameters(subject)],
-        "macs": [structure.macs(), _macs(subject, shape, model)],
+        "macs": [structure.macs(), forward_macs(subject, shape)],
         "size_bytes": [state_bytes(model), state_bytes(subject)],
     }

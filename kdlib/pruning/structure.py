@@ -7,8 +7,8 @@ import contextlib
 import copy
 import warnings
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
-from math import prod
+from dataclasses import dataclass, field, replace
+from math import lcm, prod
 
 import torch
 from torch import nn
@@ -16,7 +16,10 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
 from kdlib.errors import UserError, did_you_mean
+from kdlib.pruning.limit import TookTooLong, at_most
 
+LIMIT = 120
+"""Seconds that following a model's channels may take."""
 LAYERS = (_ConvNd, nn.Linear)
 # Class names of torchvision, timm and those that follow them.
 _EXCITERS = ("squeezeexcitation", "squeezeexcite", "semodule", "selayer", "seblock", "effectivesemodule")
@@ -86,23 +89,37 @@ def scan(model: nn.Module, shape: tuple[int, int, int], keep: Iterable[str] = ()
 
     Protected are the channels of the model's output, those of layers below the modules named in ``keep`` (``layer1``,
     ``features.8``), those of squeeze-excite bottlenecks where ``protect_se`` says so, and what runs through modules
-    whose channels have no fixed place. The model is traced on a copy: it keeps modes, gradients, hooks and attributes.
-    Raises ``UserError`` for a model that cannot be followed and for a name in ``keep`` that leads to no layer.
+    whose channels have no fixed place. Layers that share a weight are one set. The model is traced on a copy: it keeps
+    modes, gradients, hooks and attributes. Raises ``UserError`` for a model that cannot be followed, or not within
+    `LIMIT` seconds, and for a name in ``keep`` that leads to no layer.
     """
     subject = copy.deepcopy(model).cpu().eval().requires_grad_(True)  # frozen weights would not be traced
     names = {module: name for name, module in subject.named_modules()}
     keep = tuple(keep)
     _check_names(keep, names.values(), model)
     example = torch.zeros(1, *shape)
-    graph = _trace(subject, example, model)
+    graph, groups = _trace(subject, example, model)
     exciters = [name for module, name in names.items() if _excites(module)]
     found = []
-    for group in graph.get_all_groups():
+    for group in groups:
         channels = _channels(group, graph, names, keep, exciters if protect_se else [])
         if channels is not None:
             found.append(channels)
+    for (first, _), *others in ties(subject):
+        for other, _ in others:
+            found = _tied(found, names[first], names[other])
     order = {name: i for i, name in enumerate(names.values())}
     return Structure(sorted(found, key=lambda c: order[c.name]), _arithmetic(subject, example))
+
+
+def ties(model: nn.Module) -> list[list[tuple[nn.Module, str]]]:
+    """Return for each parameter that several modules share these modules, and what they call it."""
+    found: dict[nn.Parameter, list[tuple[nn.Module, str]]] = {}
+    for module in model.modules():
+        for key, p in module._parameters.items():
+            if p is not None:
+                found.setdefault(p, []).append((module, key))
+    return [owners for owners in found.values() if len(owners) > 1]
 
 
 def _check_names(keep: tuple[str, ...], known: Iterable[str], model: nn.Module) -> None:
@@ -127,8 +144,13 @@ def _trace(subject: nn.Module, example: torch.Tensor, model: nn.Module):
             logits = subject(example)
         if not isinstance(logits, torch.Tensor):
             raise TypeError(f"it gives a {type(logits).__name__} instead of logits")
-        with _tracing():
-            return DependencyGraph().build_dependency(subject, example, verbose=False)
+        with _tracing(), at_most(LIMIT, f"following the channels of {type(model).__name__}"):
+            graph = DependencyGraph().build_dependency(subject, example, verbose=False)
+            return graph, list(graph.get_all_groups())
+    except TookTooLong:
+        raise UserError(
+            f"{type(model).__name__} is too entangled to prune: following its channels took longer than {LIMIT} s"
+        ) from None
     except Exception as error:  # a model of the user's own may raise anything, and so may the tracer
         size = "×".join(map(str, example.shape[1:]))
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
@@ -155,13 +177,47 @@ def _channels(group, graph, names: dict, keep: tuple[str, ...], exciters: list[s
         out = graph.is_out_channel_pruning_fn(handler)
         reads |= not out
         if isinstance(module, _ConvNd) and module.groups > 1 and not _depthwise(module):
-            blocks = max(blocks, module.groups)
+            blocks = lcm(blocks, module.groups)
         index, origin = torch.tensor(list(item.idxs)), torch.tensor(list(item.root_idxs))
+        if isinstance(module, nn.GroupNorm) and module.num_groups > 1:
+            # Equally many leave each group, so that none changes its group; not where groups lie across sets.
+            blocks = lcm(blocks, module.num_groups)
+            foreign |= not torch.equal(index, origin) or len(index) != size
         members.append(Member(names[module], "out" if out else "in", index, origin))
-    if size is None or size % blocks:
+    if size is None:
         return None
+    if size % blocks:
+        blocks, foreign = 1, True
     foreign |= 1 < blocks == size  # one channel a block: none can leave
     return Channels(names[root], size, members, blocks, _reason(members, reads and not ends, foreign, keep, exciters))
+
+
+def _tied(found: list[Channels], one: str, other: str) -> list[Channels]:
+    """Make one set of the sets on either side of two layers of one weight; where their channels do not face each other
+    in order, keep them whole."""
+    for side in ("out", "in"):
+        ends = [_whose(found, name, side) for name in (one, other)]
+        sets = {c.name: c for c, _ in filter(None, ends)}
+        alike = all(ends) and torch.equal(ends[0][1].root, ends[1][1].root)
+        if alike and len(sets) == 1:
+            continue
+        inner = alike and all(len(m.root) == c.size and torch.equal(m.index, m.root) for c, m in ends)
+        if not inner:
+            found = [replace(c, protected=c.protected or "not prunable") if c.name in sets else c for c in found]
+            continue
+        first, second = sets.values()
+        joint = replace(
+            first,
+            members=[*first.members, *second.members],
+            blocks=lcm(first.blocks, second.blocks),
+            protected=first.protected or second.protected,
+        )
+        found = [joint if c is first else c for c in found if c is not second]
+    return found
+
+
+def _whose(found: list[Channels], layer: str, side: str) -> tuple[Channels, Member] | None:
+    return next(((c, m) for c in found for m in c.members if (m.layer, m.side) == (layer, side)), None)
 
 
 def _reason(members: list[Member], reads: bool, foreign: bool, keep: tuple[str, ...], exciters: list[str]) -> str:

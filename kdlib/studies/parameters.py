@@ -109,6 +109,8 @@ class Parameters(BaseModel):
     round_to: Annotated[int | None, Blank] = Field(None, ge=1)
     calibration_batches: Annotated[int | None, Blank] = Field(None, ge=1)
     threshold: Annotated[float | None, Decimal] = Field(None, ge=0, lt=1)
+    keep: Annotated[list[str] | None, Listed] = None
+    normalise: Annotated[Literal["mean", "none"] | None, Blank] = None
     open_layers: Annotated[list[str] | None, Listed] = None
     weights: Annotated[str | None, Blank] = None
     T: Annotated[list[Positive] | None, Numbers] = None

@@ -109,6 +109,7 @@ def _specs(asked: Pruning, seed: int) -> Iterator[tuple[Cut, pruning.Spec]]:
         **{key: getattr(asked, key) for key in ("scope", "steps", "round_to", "threshold", "norm", "normalise")},
         "calibration_batches": asked.calibration_batches,
         "batch_size": asked.calibration_batch_size,
+        "keep": tuple(asked.keep),
         "seed": seed,
     }
     for cut in asked.cuts:

@@ -9,7 +9,7 @@ from kdlib.studies.fields import Strict, Text
 
 PARAMETERS = (
     *("model", "criteria", "ratio", "macs", "protect_se", "steps", "round_to"),
-    *("calibration_batches", "threshold"),
+    *("calibration_batches", "threshold", "keep", "normalise"),
 )
 """Parameters of a call that replace fields of `Pruning`."""
 
@@ -65,6 +65,7 @@ class Pruning(Strict):
     threshold: float = 0.25
     norm: int = 1
     normalise: Literal["mean", "none"] = "mean"
+    keep: list[str] = []
     num_classes: int = 101
     image_size: int = 380
     latency_batches: list[int] = [1, 32]

@@ -142,7 +142,9 @@ class Run:
             images = len(self.dataset.val) + len(self.dataset.test)
             if self.prune and self.prune.calibrated:
                 calibration = self.prune.calibration_batches * self.prune.batch_size
-                images += (3 if self.prune.criterion == "taylor" else 1) * min(calibration, len(self.dataset.train))
+                images += (3 if self.prune.criterion.startswith("taylor") else 1) * min(
+                    calibration, len(self.dataset.train)
+                )
             return 2 * _macs(self) * images
         return (2 * _macs(self) + 4 * _open_macs(self)) * self.recipe.epochs * len(self.dataset.train)
 

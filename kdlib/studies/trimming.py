@@ -29,6 +29,7 @@ def do(
     """
     structures: dict[tuple, pruning.Structure] = {}
     scores: dict[tuple, dict] = {}
+    said: set[str] = set()
     for i, run in enumerate(runs):
         stop.check(f"stopped after {i} of {len(runs)} models")
         pruned = None if run.prune is None else _pruned(run, whole.to(device), structures, scores, device)
@@ -39,8 +40,16 @@ def do(
             outcome.state = on_cpu(model)
         else:
             extra["pruning"] = pruned.report
+            if (line := _checked(run.model, pruned.report["check"])) not in said:
+                bar.note(line)
+                said.add(line)
         records.write(folder, run.id, run.config, outcome, extra, pruned)
         bar.advance(run.train_flops() / 1e12)
+
+
+def _checked(model: str, check: dict) -> str:
+    kept = f"; kept whole, for cut it would be wrong: {', '.join(check['kept'])}" if check["kept"] else ""
+    return f"{model} pruned, against the whole network without the same channels: {check['verdict']}{kept}"
 
 
 def _taken(run: Run) -> nn.Module:

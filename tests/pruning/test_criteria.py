@@ -76,6 +76,14 @@ def test_taylor_by_hand_over_all_batches():
     same(gathered(structure, found)["fc1"], sum((a + b) / 6 for a, b in zip(one, two, strict=True)).tolist())
 
 
+def test_squared_taylor_is_the_square_of_each_batch():
+    one, two = ([batch] for batch in batches(2))
+    first, second = (score(normed(), given, spec("taylor")) for given in (one, two))
+    found = score(normed(), one + two, spec("taylor_squared"))
+    for key in found:
+        same(found[key], ((first[key] ** 2 + second[key] ** 2) / 2).tolist())
+
+
 def test_taylor_signs_go_batch_by_batch():
     model, (first, second) = normed(), batches(2)
     alone = [set_scores(model, spec("taylor"), [batch])["conv1"] for batch in (first, second)]

@@ -197,6 +197,23 @@ def test_a_model_that_cannot_be_followed_is_refused_before_anything_is_trained(m
     assert not (tmp_path / "runs").exists()
 
 
+def test_layers_that_stay_whole_and_scores_as_they_are(tiny):
+    plain = planned(tiny, ratio="0.25")
+    assert planned(tiny, ratio="0.25", keep="", normalise="mean").runs.keys() == plain.runs.keys()
+    made = planned(tiny, ratio="0.25", keep="features.0,hidden", normalise="none")
+    specs = {(run.prune.keep, run.prune.normalise) for run in made.runs.values() if run.prune}
+    assert specs == {(("features.0", "hidden"), "none")}
+    assert len(made.runs.keys() & plain.runs.keys()) == 1  # the unpruned model
+
+
+def test_an_unknown_layer_to_keep_is_refused_before_anything_is_trained(tiny, tmp_path):
+    made = planned(tiny, ratio="0.25", keep="features.9")
+    with pytest.raises(UserError, match=r"has no layer 'features\.9'; did you mean 'features") as caught:
+        runner.execute(made, tmp_path / "runs", "cpu")
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "runs").exists()
+
+
 def test_a_ratio_that_empties_a_layer_is_refused_before_anything_is_trained(tiny, tmp_path):
     made = planned(tiny, study="ts5", ratio="0.99")
     with pytest.raises(UserError, match="would empty"):
@@ -217,6 +234,11 @@ def test_a_ratio_that_empties_a_layer_is_refused_before_anything_is_trained(tiny
         ({"weights": "source"}, "no source task"),
         ({"model": "no_such"}, "unknown model"),
         ({"threshold": "1"}, "parameter threshold"),
+        ({"normalise": "max"}, "parameter normalise='max'"),
+        (
+            {"study": "tr_kd", "model": "", "criteria": "", "keep": "conv1"},
+            "keep does nothing in study tr_kd: it prunes nothing",
+        ),
         ({"study": "tr_kd", "students": "conv3"}, "model does nothing in study tr_kd: it prunes nothing"),
     ],
 )

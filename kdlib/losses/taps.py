@@ -60,8 +60,9 @@ def stages(model: nn.Module, shape: tuple[int, int, int]) -> list[Stage]:
 
     One stage for each spatial size: of the modules with 4-D output of that size, called once in a forward, the one
     that finishes last. What lies within a block that leads from this size to the next one belongs to the next and is
-    passed over, so that the stage is ``layer1`` and not the first convolution of ``layer2``. Maps of 1×1 count only
-    where there are no others. The model is run once on zeros, in eval mode, and left as it was.
+    passed over, so that the stage is ``layer1`` and not the first convolution of ``layer2``. Outputs (B, H, W, C), as
+    transformers have within their blocks, are no maps here: their last side would pass for an image's. Maps
+    of 1×1 count only where there are no others. The model is run once on zeros, in eval mode, and left as it was.
     """
     found = _outputs(model, shape)
     sizes = {name: size[1:] for name, size in found.items()}
@@ -90,6 +91,11 @@ def _ancestors(name: str) -> list[str]:
     return [".".join(parts[:i]) for i in range(1, len(parts))]
 
 
+def _is_map(size: tuple[int, int], image: tuple[int, int]) -> bool:
+    """Whether the last two sides of a 4-D output are the image's, shrunk: tokens (B, H, W, C) end in channels."""
+    return size == (1, 1) or abs(size[0] * image[1] - size[1] * image[0]) < max(image)
+
+
 def _outputs(model: nn.Module, shape: tuple[int, int, int]) -> dict[str, tuple[int, int, int]]:
     """Return the output shapes (C, H, W) of the modules called once that put out maps, in the order they finish."""
     calls: Counter[str] = Counter()
@@ -98,7 +104,7 @@ def _outputs(model: nn.Module, shape: tuple[int, int, int]) -> dict[str, tuple[i
     def watch(name: str):
         def hook(module, args, output):
             calls[name] += 1
-            if isinstance(output, Tensor) and output.dim() == 4:
+            if isinstance(output, Tensor) and output.dim() == 4 and _is_map(tuple(output.shape[2:]), shape[1:]):
                 found[name] = tuple(output.shape[1:])
 
         return hook

@@ -32,15 +32,19 @@ def imported(name: str) -> ModuleType:
         ) from None
 
 
-def torchinfo_counts(model: nn.Module, image: torch.Tensor) -> dict[str, float]:
+def torchinfo_counts(model: nn.Module, image: torch.Tensor) -> dict[str, float | None]:
     """Return torchinfo's mult-adds (convolutions, linear and norm layers) and its megabytes of 10^6 bytes.
 
     ``fwd_bwd_mb``: outputs of layers with parameters, twice, for their gradients; ``params_mb``: their weights;
-    ``total_mb``: both and the input, ``image`` (1, C, H, W).
+    ``total_mb``: both and the input, ``image`` (1, C, H, W). All None where it fails, as on a part that returns no
+    tensor.
     """
     torchinfo = imported("torchinfo")
-    with _silence():
+    found = None
+    with _silence(), contextlib.suppress(Exception):
         found = torchinfo.summary(copy.deepcopy(model).eval(), input_data=image, verbose=0, mode="eval")
+    if found is None:
+        return dict.fromkeys(("mult_adds", "input_mb", "fwd_bwd_mb", "params_mb", "total_mb"))
     sizes = found.total_input, found.total_output_bytes, found.total_param_bytes
     names = ("input_mb", "fwd_bwd_mb", "params_mb")
     return {

@@ -166,3 +166,21 @@ def test_sizes_that_are_not_square():
         Stage("maxpool", (16, 32, 48)),
         Stage("layer1", (32, 16, 24), block=True),
     ]
+
+
+class Tokens(nn.Module):
+    """(B, C, H, W) to (B, H, W, C), a layer there, and back, as ConvNeXt's blocks have it."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.norm = nn.Conv2d(3, 12, 4, stride=4), nn.LayerNorm(12)
+
+    def forward(self, x):
+        return self.norm(self.conv(x).permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+
+
+@pytest.mark.parametrize("image", [(3, 32, 32), (3, 30, 44)])
+def test_tokens_with_channels_last_are_no_maps(image):
+    model = nn.Sequential(Tokens(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(12, 2))
+    (stage,) = stages(model, image)
+    assert (stage.name, stage.shape) == ("0", (12, image[1] // 4, image[2] // 4))

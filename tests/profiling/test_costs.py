@@ -131,10 +131,8 @@ def test_profiling_leaves_nothing_behind_when_a_counter_fails():
     model = Fragile()
     before = traces(model)
     Fragile.calls = 0
-    with pytest.raises(Exception, match=r"."):
-        costs(model, (3, 8, 8))
-    assert traces(model) == before
     image = torch.zeros(1, 3, 8, 8)
+    assert set(counters.torchinfo_counts(model, image).values()) == {None}
     assert counters.macs_thop(model, image) is None
     assert counters.macs_fvcore(model, image) is None
     assert traces(model) == before

@@ -12,15 +12,19 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from kdlib.data import Dataset
 from kdlib.errors import UserError
+from kdlib.progress import note
 from kdlib.training.precision import autocast
 
 
 @dataclass(frozen=True)
 class Handling:
-    """How a model must be given its images: in which memory format, and as a copy where it writes into them."""
+    """How a model is run: in which memory format it gets its images, as a copy where it writes into them, and whether
+    it has auxiliary outputs in training (GoogLeNet, Inception), of which the main logits alone count.
+    """
 
     memory_format: torch.memory_format
     writes: bool
+    auxiliary: bool = False
 
     def run(self, model: nn.Module, images: torch.Tensor, name: str) -> torch.Tensor:
         """Return what the model ``name`` answers to images (B, C, H, W), which stay as they are.
@@ -34,7 +38,14 @@ class Handling:
         answer = model(given)
         if given is images and given._version != version:
             raise UserError(f"{name} writes into its images, which others see too; let it write into a copy")
-        return answer
+        return _main(answer) if self.auxiliary and model.training else answer
+
+
+def _main(answer: object) -> object:
+    """The logits among a model's outputs: those it calls so, or the first."""
+    if isinstance(logits := getattr(answer, "logits", None), torch.Tensor):
+        return logits
+    return answer[0] if isinstance(answer, (tuple, list)) and answer else answer
 
 
 def seed_draws(seed: int, device: torch.device) -> None:
@@ -104,16 +115,25 @@ def handling(
             batches = [torch.zeros((count, *dataset.shape), device=weight.device) for count in (1, min(batch_size, 2))]
             single, batch = (images.contiguous(memory_format=memory_format) for images in batches)
             versions = single._version, batch._version
-            with _untouched(model), autocast(weight.device, precision):
-                answered = [_answer(model.eval(), single, backward=False)]
+            with _untouched(model), autocast(weight.device, precision), torch.no_grad():
+                answered = [model.eval()(single)]
+                auxiliary = False
                 if trains:
-                    answered.append(_answer(model.train(), batch, backward=True))
+                    with torch.enable_grad():
+                        logits = model.train()(batch)
+                        auxiliary = isinstance(answered[0], torch.Tensor) and not isinstance(logits, torch.Tensor)
+                        logits = _main(logits) if auxiliary else logits
+                        if isinstance(logits, torch.Tensor) and logits.requires_grad:
+                            logits.float().sum().backward()
+                    answered.append(logits)
         except Exception as error:  # a model of the user's own may raise anything
             reason = (str(error).splitlines() or [type(error).__name__])[0]
             continue
         for mode, logits, images in zip(("", " in training"), answered, (single, batch), strict=False):
             _check_logits(logits, len(images), dataset, f"{name} gives outputs{mode}")
-        return Handling(memory_format, writes=(single._version, batch._version) != versions)
+        if auxiliary:
+            note(f"{name} gives auxiliary outputs in training: its main logits are trained, the others are left out")
+        return Handling(memory_format, writes=(single._version, batch._version) != versions, auxiliary=auxiliary)
     size = "×".join(map(str, dataset.shape))
     raise UserError(f"{name} cannot take images of {size} (channels×height×width): {reason}")
 
@@ -124,14 +144,6 @@ def _check_trainable(model: nn.Module, name: str) -> None:
     for key, value in model.state_dict().items():
         if not isinstance(value, torch.Tensor):
             raise UserError(f"{name} keeps {key} in its state, a {type(value).__name__}; only tensors can be stored")
-
-
-def _answer(model: nn.Module, images: torch.Tensor, backward: bool) -> object:
-    with torch.set_grad_enabled(backward):
-        logits = model(images)
-        if isinstance(logits, torch.Tensor) and logits.requires_grad:
-            logits.float().sum().backward()
-    return logits
 
 
 def _check_logits(logits: object, count: int, dataset: Dataset, what: str) -> None:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import random
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -207,24 +208,45 @@ def test_one_that_takes_channels_last_gets_channels_last(tiny):
 # Training mode
 
 
+class Outputs(NamedTuple):
+    """As torchvision's networks name what they give."""
+
+    aux_logits: torch.Tensor
+    logits: torch.Tensor
+
+
 class Auxiliary(nn.Module):
     """Gives more than logits in training, as GoogLeNet and Inception do."""
+
+    give = staticmethod(lambda main, more: (main, more))
 
     def __init__(self):
         super().__init__()
         self.net = mlp()
 
     def forward(self, x):
-        return (self.net(x), self.net(x)) if self.training else self.net(x)
+        return self.give(self.net(x), self.net(x) + 1) if self.training else self.net(x)
 
 
-def test_extra_outputs_in_training_are_refused_in_one_line(tiny):
-    with pytest.raises(UserError, match=r"my net gives outputs in training of shape \('tuple',\)"):
-        fit(Job(Auxiliary, RECIPE, name="my net"), tiny)
-    with pytest.raises(UserError, match="gives outputs in training"):
-        check_model(Auxiliary(), tiny, "my net")
+@pytest.mark.parametrize("give", [lambda main, more: (main, more), lambda main, more: Outputs(more, main)])
+def test_of_outputs_in_training_the_main_logits_are_trained(tiny, give, capsys, monkeypatch):
+    monkeypatch.setattr(Auxiliary, "give", staticmethod(give))
+    found, alone = fit(Job(Auxiliary, RECIPE, name="my net"), tiny), fit(Job(mlp, RECIPE), tiny)
+    for name, tensor in alone.state.items():
+        assert torch.equal(found.state[f"net.{name}"], tensor)
+    assert torch.equal(found.logits, alone.logits)
+    assert capsys.readouterr().err.count("my net gives auxiliary outputs in training") <= 1  # once a process
     # as a teacher it stays in eval mode
     assert distill(Auxiliary(), [Job(mlp, RECIPE, loss=weighted_kl(2, 0.5))], tiny)
+
+
+def test_outputs_that_are_no_logits_are_refused_in_one_line(tiny, monkeypatch):
+    monkeypatch.setattr(Auxiliary, "give", staticmethod(lambda main, more: {"out": main}))
+    with pytest.raises(UserError, match=r"my net gives outputs in training of shape \('dict',\)"):
+        fit(Job(Auxiliary, RECIPE, name="my net"), tiny)
+    monkeypatch.setattr(Auxiliary, "give", staticmethod(lambda main, more: (main.sum(), more)))
+    with pytest.raises(UserError, match="gives outputs in training of shape"):
+        check_model(Auxiliary(), tiny, "my net")
 
 
 def test_a_failure_in_training_mode_alone_is_told_before_training(tiny):

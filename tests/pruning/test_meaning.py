@@ -71,9 +71,14 @@ def masked(model, history, x):
         (Does(lambda x: x[:, ::2]), 8),
         (Does(of_each_other), 16),
         (nn.PixelShuffle(2), 4),
-        (Does(lambda x: x.cumsum(1)), 16),
+        (nn.GLU(1), 8),
+        (Does(lambda x: x.roll(1, 1)), 16),
+        (Does(lambda x: x.sort(1)[0]), 16),
+        (Does(lambda x: x.reshape(len(x), -1, 2, *x.shape[2:]).amax(2)), 8),
+        (nn.LocalResponseNorm(5), 16),
+        (Does(lambda x: nn.functional.normalize(x, dim=1)), 16),
     ],
-    ids=["gate", "split", "view", "every second", "attention over channels", "pixel shuffle", "running sum"],
+    ids="gate split view pick attention pixelshuffle glu roll sort maxout neighbours norm".split(),
 )
 def test_what_would_be_cut_wrong_is_kept_and_the_rest_is_pruned(middle, width):
     model = net(middle, width)

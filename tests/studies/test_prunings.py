@@ -208,7 +208,7 @@ def test_layers_that_stay_whole_and_scores_as_they_are(tiny):
 
 def test_an_unknown_layer_to_keep_is_refused_before_anything_is_trained(tiny, tmp_path):
     made = planned(tiny, ratio="0.25", keep="features.9")
-    with pytest.raises(UserError, match="has no layer 'features.9'; did you mean 'features") as caught:
+    with pytest.raises(UserError, match=r"has no layer 'features\.9'; did you mean 'features") as caught:
         runner.execute(made, tmp_path / "runs", "cpu")
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "runs").exists()

@@ -78,7 +78,20 @@ def masked(model, history, x):
         (nn.LocalResponseNorm(5), 16),
         (Does(lambda x: nn.functional.normalize(x, dim=1)), 16),
     ],
-    ids="gate split view pick attention pixelshuffle glu roll sort maxout neighbours norm".split(),
+    ids=[
+        "gate",
+        "split",
+        "view",
+        "pick",
+        "attention",
+        "pixelshuffle",
+        "glu",
+        "roll",
+        "sort",
+        "maxout",
+        "neighbours",
+        "norm",
+    ],
 )
 def test_what_would_be_cut_wrong_is_kept_and_the_rest_is_pruned(middle, width):
     model = net(middle, width)

@@ -120,6 +120,18 @@ def test_a_flattening_in_another_order():
     assert prune(model, Spec("random", ratio=0.3), shape=SHAPE).report["check"]["kept"] == ["b"]
 
 
+def test_a_network_without_finite_outputs_is_unchecked():
+    found = prune(net(Does(lambda x: x / 0 * 0), 16), Spec("random", ratio=0.3), shape=SHAPE)
+    assert found.report["check"] == {"verdict": "unchecked: outputs that are not finite", "kept": []}
+
+
+def test_a_layer_of_one_channel_stays():
+    middle = nn.Conv2d(16, 1, 1)
+    found = prune(net(middle, 1), Spec("random", ratio=0.25, scope="layerwise"), shape=SHAPE)
+    assert found.report["protected"] == {"middle": "not prunable", "fc": "output"}
+    assert found.report["removed"] == [2 + 4 + 2, 32]
+
+
 def test_a_sound_network_is_equal_in_double_precision():
     model = normed().double()
     x = torch.randn(3, *SHAPE, dtype=torch.float64)

@@ -56,7 +56,7 @@ def test_other_values_are_named(wrong):
 
 def test_which_criteria_look_at_images():
     assert {name for name in CRITERIA if Spec(name, ratio=0.1).calibrated} == set(CALIBRATED)
-    assert set(CALIBRATED) == {"coverage", "wanda", "taylor"}
+    assert set(CALIBRATED) == {"coverage", "wanda", "taylor", "taylor_squared"}
 
 
 def test_keep_is_a_list_of_names():

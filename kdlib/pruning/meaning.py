@@ -33,12 +33,16 @@ class Meaning:
         except Exception:  # float32 may be written down in the model
             self.model, self.images = self.model.float(), self.images.float()
         self.tolerance = _TOLERANCE[self.images.dtype]
+        self.comparable = self._same(self.model, [])  # finite, and the same twice
 
     def verdict(self, cuts: Cuts) -> str | None:
         """Return "equal"; "unchecked: …" where it is equal but for the named layers, which look at all their channels
         at once and so cannot be compared; None for a cut that does not run, or computes something else."""
         try:
             pruned = replay(copy.deepcopy(self.model), [cuts])
+            if not self.comparable:
+                self._run(pruned)
+                return "unchecked: outputs that are not finite"
             with _Aside(softmax=True) as soft:
                 fits = self._same(pruned, cuts)
             if fits and (not soft.seen or self._same(pruned, cuts)):

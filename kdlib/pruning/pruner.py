@@ -85,6 +85,7 @@ def prune(
     """
     batches, shape = _inputs(images, shape, spec, scores)
     structure = structure or scan(model, shape, spec.keep, spec.protect_se)
+    structure = _closed(structure, [c.name for c in structure.open if c.size == 1])  # an attention map's only channel
     if not structure.open:
         raise UserError(f"{type(model).__name__} has no channels to prune: all its layers are protected")
     subject, first = copy.deepcopy(model), structure

@@ -71,9 +71,27 @@ def masked(model, history, x):
         (Does(lambda x: x[:, ::2]), 8),
         (Does(of_each_other), 16),
         (nn.PixelShuffle(2), 4),
-        (Does(lambda x: x.cumsum(1)), 16),
+        (nn.GLU(1), 8),
+        (Does(lambda x: x.roll(1, 1)), 16),
+        (Does(lambda x: x.sort(1)[0]), 16),
+        (Does(lambda x: x.reshape(len(x), -1, 2, *x.shape[2:]).amax(2)), 8),
+        (nn.LocalResponseNorm(5), 16),
+        (Does(lambda x: nn.functional.normalize(x, dim=1)), 16),
     ],
-    ids=["gate", "split", "view", "every second", "attention over channels", "pixel shuffle", "running sum"],
+    ids=[
+        "gate",
+        "split",
+        "view",
+        "pick",
+        "attention",
+        "pixelshuffle",
+        "glu",
+        "roll",
+        "sort",
+        "maxout",
+        "neighbours",
+        "norm",
+    ],
 )
 def test_what_would_be_cut_wrong_is_kept_and_the_rest_is_pruned(middle, width):
     model = net(middle, width)
@@ -100,6 +118,18 @@ def test_a_flattening_in_another_order():
         fc=nn.Linear(128, 4),
     )
     assert prune(model, Spec("random", ratio=0.3), shape=SHAPE).report["check"]["kept"] == ["b"]
+
+
+def test_a_network_without_finite_outputs_is_unchecked():
+    found = prune(net(Does(lambda x: x / 0 * 0), 16), Spec("random", ratio=0.3), shape=SHAPE)
+    assert found.report["check"] == {"verdict": "unchecked: outputs that are not finite", "kept": []}
+
+
+def test_a_layer_of_one_channel_stays():
+    middle = nn.Conv2d(16, 1, 1)
+    found = prune(net(middle, 1), Spec("random", ratio=0.25, scope="layerwise"), shape=SHAPE)
+    assert found.report["protected"] == {"middle": "not prunable", "fc": "output"}
+    assert found.report["removed"] == [2 + 4 + 2, 32]
 
 
 def test_a_sound_network_is_equal_in_double_precision():

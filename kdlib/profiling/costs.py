@@ -1,13 +1,13 @@
 """All that a model costs, as one dictionary: what is counted, and what is measured on this machine."""
 
 import contextlib
-import copy
 from importlib import metadata
 from typing import Any
 
 import torch
 from torch import nn
 
+from kdlib.copies import copied
 from kdlib.errors import UserError
 from kdlib.profiling import counters, measuring
 from kdlib.profiling.counting import count_parameters, macs_by_torch
@@ -42,7 +42,7 @@ def costs(model: nn.Module, shape: tuple[int, int, int]) -> dict[str, float | in
     follow the model. The model, its mode and the global random state stay as they are. Raises ``UserError`` for an
     image the model cannot take, and for a counter that is not installed.
     """
-    subject = copy.deepcopy(model).to("cpu").eval()
+    subject = copied(model).to("cpu").eval()
     image = torch.zeros(1, *_checked(shape))
     with torch.random.fork_rng(devices=[]):
         _try(subject, image)
@@ -62,7 +62,7 @@ def costs(model: nn.Module, shape: tuple[int, int, int]) -> dict[str, float | in
 
 def macs_thop(model: nn.Module, shape: tuple[int, int, int]) -> int | None:
     """Return thop's count of one image of ``shape`` (C, H, W) on a copy without data; None where it fails."""
-    return counters.macs_thop(copy.deepcopy(model).to("meta").eval(), torch.zeros(1, *_checked(shape), device="meta"))
+    return counters.macs_thop(copied(model).to("meta").eval(), torch.zeros(1, *_checked(shape), device="meta"))
 
 
 def profile(
@@ -161,8 +161,9 @@ def _by_torch(model: nn.Module, shape: tuple[int, int, int]) -> int | None:
 def _file_bytes(model: nn.Module) -> int:
     from safetensors.torch import save
 
-    # Clones: tied weights lie in the file twice, as records write them.
-    return len(save({name: tensor.detach().cpu().clone().contiguous() for name, tensor in model.state_dict().items()}))
+    # Clones: tied weights lie in the file twice, as records write them. What is no tensor has no place in it.
+    tensors = {name: value for name, value in model.state_dict().items() if isinstance(value, torch.Tensor)}
+    return len(save({name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()}))
 
 
 def _device_name(device: torch.device) -> str:

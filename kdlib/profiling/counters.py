@@ -4,7 +4,6 @@ Copies, because thop leaves buffers and torchinfo modes behind, above all when a
 """
 
 import contextlib
-import copy
 import io
 import logging
 import warnings
@@ -15,6 +14,7 @@ from types import ModuleType
 import torch
 from torch import nn
 
+from kdlib.copies import copied
 from kdlib.errors import UserError
 
 PACKAGES = ("torchinfo", "thop", "fvcore")
@@ -42,7 +42,7 @@ def torchinfo_counts(model: nn.Module, image: torch.Tensor) -> dict[str, float |
     torchinfo = imported("torchinfo")
     found = None
     with _silence(), contextlib.suppress(Exception):
-        found = torchinfo.summary(copy.deepcopy(model).eval(), input_data=image, verbose=0, mode="eval")
+        found = torchinfo.summary(copied(model).eval(), input_data=image, verbose=0, mode="eval")
     if found is None:
         return dict.fromkeys(("mult_adds", "input_mb", "fwd_bwd_mb", "params_mb", "total_mb"))
     sizes = found.total_input, found.total_output_bytes, found.total_param_bytes
@@ -58,7 +58,7 @@ def macs_thop(model: nn.Module, image: torch.Tensor) -> int | None:
     """Return thop's count of one forward pass: modules it has a rule for, batch norm included; None where it fails."""
     thop = imported("thop")
     with _silence(), contextlib.suppress(Exception):
-        return int(thop.profile(copy.deepcopy(model), inputs=(image,), verbose=False)[0])
+        return int(thop.profile(copied(model), inputs=(image,), verbose=False)[0])
     return None
 
 
@@ -66,7 +66,7 @@ def macs_fvcore(model: nn.Module, image: torch.Tensor) -> int | None:
     """Return fvcore's "flops", which are MACs: traced operations, batch norm and pooling in; None where it fails."""
     fvcore = imported("fvcore.nn")
     with _silence(), contextlib.suppress(Exception):
-        found = fvcore.FlopCountAnalysis(copy.deepcopy(model).eval(), image)
+        found = fvcore.FlopCountAnalysis(copied(model).eval(), image)
         found.unsupported_ops_warnings(False).uncalled_modules_warnings(False).tracer_warnings("none")
         return int(found.total())
     return None

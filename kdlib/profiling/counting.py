@@ -1,11 +1,10 @@
 """Parameters and multiply-accumulates with torch alone, cheap enough for planning."""
 
-import copy
-
 import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from kdlib.copies import copied
 from kdlib.profiling.layers import covers, layer_macs
 
 
@@ -29,7 +28,7 @@ def forward_macs(model: nn.Module, shape: tuple[int, int, int]) -> int:
 
 def macs_by_torch(model: nn.Module, shape: tuple[int, int, int]) -> int:
     """Return the same by torch's ``FlopCounterMode``, which gives 2 FLOPs a MAC, on a copy without data."""
-    ghost = copy.deepcopy(model).to("meta").eval()
+    ghost = copied(model).to("meta").eval()
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         ghost(torch.empty(1, *shape, device="meta"))
     return counter.get_total_flops() // 2

@@ -1,11 +1,12 @@
 """Multiply-accumulates layer by layer, with torch alone and at next to no cost: every plan counts them."""
 
-import copy
 from math import prod
 
 import torch
 from torch import nn
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
+
+from kdlib.copies import copied
 
 _COUNTED = (_ConvNd, nn.Linear)
 
@@ -17,7 +18,7 @@ def layer_macs(model: nn.Module, shape: tuple[int, int, int]) -> dict[str, int]:
     in eval mode and leaves nothing behind; ``shape`` is (C, H, W). A model that cannot take such an image raises what
     it raises.
     """
-    subject = copy.deepcopy(model).cpu().eval()
+    subject = copied(model).cpu().eval()
     found: dict[str, int] = {}
     for name, module in subject.named_modules():
         if isinstance(module, _COUNTED):

@@ -1,7 +1,6 @@
 """What has to be run to be known: latency, throughput, peak memory. Each on a copy, on CPU or CUDA."""
 
 import contextlib
-import copy
 import os
 import statistics
 import time
@@ -10,6 +9,8 @@ from collections.abc import Callable, Iterator, Sequence
 import torch
 from torch import nn
 from torch.nn import functional
+
+from kdlib.copies import copied
 
 MEGA = 1e6
 WARM_UP = 5
@@ -22,7 +23,7 @@ def latency(model: nn.Module, batch: torch.Tensor, repeats: int, warm_up: int = 
     Returns ``latency_ms`` (median of ``repeats`` runs after ``warm_up`` runs), ``latency_iqr_ms`` (quartile 3 minus
     quartile 1; 0 for one run) and ``throughput`` (images/s at the median). CUDA is waited for around each run.
     """
-    subject = copy.deepcopy(model).to(batch.device).eval()
+    subject = copied(model).to(batch.device).eval()
     times = []
     with torch.inference_mode():
         for run in range(-warm_up, repeats):
@@ -49,7 +50,7 @@ def latencies(models: Sequence[nn.Module], batch: torch.Tensor, repeats: int) ->
     run push each other's out, which costs more than most prunings save. Every round starts with another model.
     Returns for each ``median_ms``, ``q1_ms`` and ``q3_ms`` of ``repeats`` timed runs.
     """
-    subjects = [copy.deepcopy(model).to(batch.device).eval() for model in models]
+    subjects = [copied(model).to(batch.device).eval() for model in models]
     times: list[list[float]] = [[] for _ in subjects]
     with torch.inference_mode():
         for begin in range(0, repeats, TURN):
@@ -114,7 +115,7 @@ def _peak(model: nn.Module, batch: torch.Tensor, run: Callable, train: bool) -> 
 
 
 def _cpu_peak(model: nn.Module, batch: torch.Tensor, run: Callable, train: bool) -> int:
-    subject = copy.deepcopy(model).to("cpu").train(train)
+    subject = copied(model).to("cpu").train(train)
     run(subject, batch)  # what is set up once, such as packed weights, is no part of the peak
     subject.zero_grad(set_to_none=True)
     # The plain profiler, not torch.profiler, which imports torch's compiler.
@@ -146,7 +147,7 @@ def _cuda_peak(model: nn.Module, batch: torch.Tensor, run: Callable, train: bool
     device = batch.device
     # What others hold on the device is taken off; the batch itself is there already and is added.
     before = torch.cuda.memory_allocated(device)
-    subject = copy.deepcopy(model).to(device).train(train)
+    subject = copied(model).to(device).train(train)
     run(subject, batch)
     subject.zero_grad(set_to_none=True)
     _wait(device)

@@ -20,9 +20,15 @@ def save(path: str | Path, model: nn.Module, history: History, build: dict[str, 
     """Write a pruned model's tensors and history, whole or not at all; ``torch.load(weights_only=True)`` reads it.
 
     ``build``: the arguments of ``kdlib.models.build`` that give the unpruned architecture (name, num_classes,
-    in_channels); without it `load` must be told how to build.
+    in_channels); without it `load` must be told how to build. Raises ``UserError`` for a model whose state is not of
+    tensors alone, and for a file named .safetensors.
     """
     path = Path(path).expanduser()
+    if path.suffix == ".safetensors":
+        raise UserError(f"{path} holds a history beside the tensors, which safetensors cannot; call it {path.stem}.pt")
+    for name, value in model.state_dict().items():
+        if not isinstance(value, torch.Tensor):
+            raise UserError(f"{type(model).__name__} keeps {name} in its state; only tensors can be stored")
     path.parent.mkdir(parents=True, exist_ok=True)
     steps = [[[layer, side, list(index)] for layer, side, index in step] for step in history]
     state = copy.copy(model.state_dict())  # keeps the versions of its modules

@@ -1,7 +1,6 @@
 """Whether a cut means what it should: the pruned network computes what the whole one does when it reads nothing of the
 channels that left."""
 
-import copy
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from types import MethodType
@@ -12,6 +11,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.overrides import TorchFunctionMode
 
+from kdlib.copies import copied
 from kdlib.pruning.cutting import replay
 from kdlib.pruning.structure import LAYERS
 
@@ -26,7 +26,7 @@ class Meaning:
 
     def __init__(self, model: nn.Module, shape: tuple[int, int, int]):
         chance = torch.Generator().manual_seed(0)
-        self.model = _awake(copy.deepcopy(model).cpu().eval(), chance)
+        self.model = _awake(copied(model).cpu().eval(), chance)
         self.images = torch.randn(2, *shape, generator=chance, dtype=torch.float64)
         try:
             self._run(self.model.double())
@@ -39,7 +39,7 @@ class Meaning:
         """Return "equal"; "unchecked: …" where it is equal but for the named layers, which look at all their channels
         at once and so cannot be compared; None for a cut that does not run, or computes something else."""
         try:
-            pruned = replay(copy.deepcopy(self.model), [cuts])
+            pruned = replay(copied(self.model), [cuts])
             if not self.comparable:
                 self._run(pruned)
                 return "unchecked: outputs that are not finite"

@@ -1,6 +1,5 @@
 """Prune a model: scan, score, choose, cut; the given one is not touched."""
 
-import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from kdlib.copies import copied
 from kdlib.data import Dataset, normalise
 from kdlib.errors import UserError
 from kdlib.profiling import count_parameters, forward_macs, state_bytes
@@ -57,7 +57,7 @@ def score(model: nn.Module, batches: Batches, spec: Spec) -> Scores:
     """
     if spec.calibrated and not batches:
         raise UserError(f"criterion {spec.criterion} needs calibration images; pass a data set or batches")
-    subject = copy.deepcopy(model).eval().requires_grad_(True)
+    subject = copied(model).eval().requires_grad_(True)
     device = next(subject.parameters()).device
     batches = [(images.to(device), labels.to(device)) for images, labels in batches]
     options = {"norm": spec.norm, "threshold": spec.threshold, "seed": spec.seed}
@@ -88,7 +88,7 @@ def prune(
     structure = _closed(structure, [c.name for c in structure.open if c.size == 1])  # an attention map's only channel
     if not structure.open:
         raise UserError(f"{type(model).__name__} has no channels to prune: all its layers are protected")
-    subject, first = copy.deepcopy(model), structure
+    subject, first = copied(model), structure
     for p in subject.parameters():
         p.grad = None
     sizes, macs, faults, verdicts = {c.name: c.size for c in structure.open}, structure.macs(), [], []

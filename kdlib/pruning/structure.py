@@ -4,7 +4,6 @@ The dependency graph is Torch-Pruning's (Fang et al. 2023, DepGraph: Towards Any
 """
 
 import contextlib
-import copy
 import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
@@ -15,6 +14,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
+from kdlib.copies import copied
 from kdlib.errors import UserError, did_you_mean
 from kdlib.pruning.limit import TookTooLong, at_most
 
@@ -93,7 +93,7 @@ def scan(model: nn.Module, shape: tuple[int, int, int], keep: Iterable[str] = ()
     modes, gradients, hooks and attributes. Raises ``UserError`` for a model that cannot be followed, or not within
     `LIMIT` seconds, and for a name in ``keep`` that leads to no layer.
     """
-    subject = copy.deepcopy(model).cpu().eval().requires_grad_(True)  # frozen weights would not be traced
+    subject = copied(model).cpu().eval().requires_grad_(True)  # frozen weights would not be traced
     names = {module: name for name, module in subject.named_modules()}
     keep = tuple(keep)
     _check_names(keep, names.values(), model)

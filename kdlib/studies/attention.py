@@ -1,6 +1,5 @@
 """Attention maps: on which parts of a test image a trained model's answer rests (Grad-CAM, Selvaraju et al. 2017)."""
 
-import copy
 import os
 from collections import Counter
 from collections.abc import Sequence
@@ -11,6 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from kdlib.copies import copied
 from kdlib.data import normalise
 from kdlib.errors import UserError
 from kdlib.studies import records, runner
@@ -192,7 +192,7 @@ def grad_cam(model: nn.Module, images: torch.Tensor, targets: Sequence[int]) -> 
 
 def _copy(model: nn.Module) -> nn.Module:
     """A copy in eval mode, all of it differentiable, that overwrites no feature map in place."""
-    own = copy.deepcopy(model).eval().requires_grad_(True)
+    own = copied(model).eval().requires_grad_(True)
     for module in own.modules():
         if getattr(module, "inplace", False) is True:
             module.inplace = False

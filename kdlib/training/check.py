@@ -10,6 +10,7 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from kdlib.copies import check_not_lazy
 from kdlib.data import Dataset
 from kdlib.errors import UserError
 from kdlib.progress import note
@@ -101,6 +102,7 @@ def handling(
     channels_last memory where the model takes it, else contiguous; its weights are brought into that format. Modes and
     buffers are left as they were. Raises ``UserError`` as `check_model` does.
     """
+    check_not_lazy(model)
     weight = next(model.parameters(), None)
     if weight is None:
         raise UserError(f"{name} has no weights, so there is nothing to train; name a network")

@@ -1,6 +1,5 @@
 """The teacher: frozen, its logits of an epoch computed in one order and kept in a store, its feature maps live."""
 
-import copy
 import hashlib
 import json
 import os
@@ -15,6 +14,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from kdlib.copies import copied
 from kdlib.data import Augmentation, Dataset, augment, draws, normalise
 from kdlib.files import make_room, whole
 from kdlib.losses import Response, Stage, stages, tapped
@@ -134,7 +134,7 @@ class Teacher:
         store: TeacherStore | None = None,
     ):
         self.precision = choose(model, device, precision)
-        self.model = copy.deepcopy(model).to(device)
+        self.model = copied(model).to(device)
         self.handling = handling(self.model, dataset, "the teacher", precision=self.precision, trains=False)
         self.model.eval().requires_grad_(False)
         self.dataset, self.device, self.store = dataset, device, store
@@ -223,7 +223,7 @@ def fused(model: nn.Module, images: torch.Tensor) -> Callable[[torch.Tensor], to
     oneDNN then answers up to twice as fast, most where it has AVX-512. None where the model cannot be traced, or does
     not give on ``images``, (B, C, H, W), what it gave before.
     """
-    subject = copy.deepcopy(model).to(memory_format=torch.contiguous_format)
+    subject = copied(model).to(memory_format=torch.contiguous_format)
     images = images.contiguous()
     try:
         with warnings.catch_warnings(), torch.no_grad(), torch.random.fork_rng(devices=[]):

@@ -3,6 +3,7 @@
 import pytest
 import torch
 from nets import normed, pruned
+from torch import nn
 
 from kdlib import pruning
 from kdlib.errors import UserError
@@ -85,3 +86,21 @@ def test_a_save_that_fails_leaves_what_was_there(error, tmp_path, monkeypatch):
         saved(tmp_path)
     assert [file.name for file in tmp_path.iterdir()] == ["pruned.pt"]
     assert (tmp_path / "pruned.pt").read_bytes() == before
+
+
+class Extra(nn.Linear):
+    """Keeps something in its state that is no tensor."""
+
+    def get_extra_state(self):
+        return {"seen": 3}
+
+    def set_extra_state(self, state):
+        pass
+
+
+def test_what_cannot_be_stored_is_refused_before_anything_is_written(tmp_path):
+    with pytest.raises(UserError, match="Extra keeps _extra_state in its state; only tensors can be stored"):
+        pruning.save(tmp_path / "there" / "model.pt", Extra(2, 2), [])
+    with pytest.raises(UserError, match=r"which safetensors cannot; call it model\.pt"):
+        pruning.save(tmp_path / "there" / "model.safetensors", nn.Linear(2, 2), [])
+    assert not (tmp_path / "there").exists()

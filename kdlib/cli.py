@@ -170,6 +170,7 @@ def _run(arguments: argparse.Namespace) -> int:
         print(f"[{i}/{len(asked)}] {parameters.study}, {parameters.profile}", flush=True)
         experiments.append(experiment := prepare(parameters))
         if arguments.dry_run:
+            experiment.check()
             _show_costs(experiment)
         elif arguments.force or not experiment.up_to_date():
             stop.check(f"stopped before study {parameters.study}")

@@ -121,3 +121,14 @@ def test_a_failing_cell_is_named_and_its_notebook_kept_aside(tmp_path, monkeypat
     with pytest.raises(notebook.NotebookFailed, match=r"'# divide'.*ZeroDivisionError"):
         notebook.execute("broken", {"lang": "en"}, folder)
     assert [path.name for path in folder.iterdir()] == ["notebook.en.failed.ipynb"]
+
+
+def test_a_dry_run_finds_what_the_run_would(tmp_path, capsys):
+    import torch
+
+    torch.save({"fc.weight": torch.zeros(7, 16)}, tmp_path / "other.pt")
+    words = ["run", "ts6", "--profile", "smoke", "--dry-run", "--output-dir", str(tmp_path / "out")]
+    assert main([*words, "--set", f"weights={tmp_path / 'other.pt'}"]) == 2
+    said = capsys.readouterr().err
+    assert "none of the 1 tensors fits" in said
+    assert not (tmp_path / "out").exists()

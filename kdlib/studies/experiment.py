@@ -71,6 +71,10 @@ class Experiment:
         """Return the runs that are still to do."""
         return runner.missing(self.plan, self.runs_folder)
 
+    def check(self) -> None:
+        """Raise ``UserError`` for what a run could not use: a model, images, a checkpoint. Nothing is written."""
+        runner.check(self.plan, self.parameters.device)
+
     def run(self, options: runner.Options | None = None, stop: Stop | None = None) -> Path:
         """Do the missing runs, write what else the study shows beside them, and return the study's folder.
 

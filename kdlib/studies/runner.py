@@ -116,8 +116,7 @@ def execute(
     resolved = resolve_device(device)
     checkpoints = Checkpoints(folder / ".training", options.checkpoint_every)
     if todo:
-        for run in {_checked_by(run): run for run in plan.runs.values()}.values():
-            _check(run, resolved)
+        check(plan, device)
         records.sweep(folder)
         work = groups(plan, todo)
         with Progress(sum(group.flops() for group in work) / 1e12, "training") as bar, stop.on_signals():
@@ -129,6 +128,12 @@ def execute(
             stop.check("stopped after the last run")
     checkpoints.sweep(lambda id: records.read(folder, id) is not None)
     return {id: records.read(folder, id) for id in plan.runs}
+
+
+def check(plan: Plan, device: str = "auto") -> None:
+    """Raise ``UserError`` for a model, images or weights that a run of the plan cannot use; nothing is written."""
+    for run in {_checked_by(run): run for run in plan.runs.values()}.values():
+        _check(run, resolve_device(device))
 
 
 def _checked_by(run: Run) -> tuple:

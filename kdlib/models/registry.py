@@ -72,8 +72,6 @@ def build(name: str, num_classes: int, in_channels: int = 3) -> nn.Module:
     # torchvision's builders take any keyword and refuse this one later: it is passed only where it must be.
     if "in_channels" in signature.parameters or (takes_any and in_channels != 3):
         given["in_channels"] = in_channels
-    elif in_channels != 3:
-        raise UserError(f"model {name!r} takes 3 channels, the images have {in_channels}; give it an in_channels")
     try:
         signature.bind(**given)
     except TypeError as error:
@@ -86,6 +84,9 @@ def build(name: str, num_classes: int, in_channels: int = 3) -> nn.Module:
         raise UserError(f"model {name!r} cannot be built: {_line(error)}") from None
     if not isinstance(model, nn.Module):
         raise UserError(f"model {name!r} gives a {type(model).__name__}, not a torch.nn.Module")
+    first = next((module.in_channels for module in model.modules() if isinstance(module, nn.Conv2d)), in_channels)
+    if "in_channels" not in given and first != in_channels:
+        raise UserError(f"model {name!r} takes {first} channels, the images have {in_channels}; give it an in_channels")
     return model
 
 

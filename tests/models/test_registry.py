@@ -27,7 +27,9 @@ def package(tmp_path, monkeypatch):
         "def build(num_classes, in_channels=3):\n"
         "    return nn.Sequential(nn.Flatten(), nn.LazyLinear(num_classes))\n"
         "def only_colour(num_classes):\n"
-        "    return nn.Linear(3, num_classes)\n"
+        "    return nn.Conv2d(3, num_classes, 1)\n"
+        "def only_grey(num_classes):\n"
+        "    return nn.Conv2d(1, num_classes, 1)\n"
         "def needs_more(depth, num_classes):\n"
         "    return nn.Linear(depth, num_classes)\n"
         "def not_a_model(num_classes):\n"
@@ -99,8 +101,11 @@ def test_a_builder_that_builds_no_model_of_so_many_classes(package, path):
         models.build(path, 10)
 
 
-def test_a_builder_without_in_channels_takes_three(package):
-    assert models.build("a_users_own.nets:only_colour", 4, 3).out_features == 4
+def test_a_builder_without_in_channels_takes_what_its_first_layer_takes(package):
+    assert models.build("a_users_own.nets:only_colour", 4, 3).out_channels == 4
+    assert models.build("a_users_own.nets:only_grey", 4, 1).out_channels == 4
+    with pytest.raises(UserError, match="takes 1 channels, the images have 3"):
+        models.build("a_users_own.nets:only_grey", 4, 3)
     with pytest.raises(UserError, match="takes 3 channels, the images have 1"):
         models.build("a_users_own.nets:only_colour", 4, 1)
 

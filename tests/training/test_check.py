@@ -293,7 +293,7 @@ def test_what_cannot_train_is_told_before_training(tiny):
         fit(Job(frozen, RECIPE, name="my net"), tiny)
     with pytest.raises(UserError, match="my net keeps _extra_state in its state, a dict; only tensors can be stored"):
         fit(Job(lambda: Keeps(nn.Flatten(), nn.Linear(192, 4)), RECIPE, name="my net"), tiny)
-    with pytest.raises(UserError, match="Sequential cannot take images"):
+    with pytest.raises(UserError, match="layer 1 of Sequential is lazy"):
         fit(Job(lambda: nn.Sequential(nn.Flatten(), nn.LazyLinear(4)), RECIPE), tiny)
 
 

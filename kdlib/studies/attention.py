@@ -4,7 +4,6 @@ import os
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -14,11 +13,9 @@ from kdlib.copies import copied
 from kdlib.data import normalise
 from kdlib.errors import UserError
 from kdlib.studies import records, runner
+from kdlib.studies.call import Call
 from kdlib.studies.run import Run
 from kdlib.training import resolve_device
-
-if TYPE_CHECKING:
-    from kdlib.studies.experiment import Experiment
 
 FILE = "attention.npz"
 COUNT = 8  # images
@@ -26,7 +23,7 @@ SIDE = 4  # fewest positions a side of the feature map that is drawn
 _BATCH = 4
 
 
-def write(experiment: "Experiment") -> Path | None:
+def write(call: Call) -> Path | None:
     """Write the maps of the first seed's teacher, student alone and student with teacher to ``attention.npz``.
 
     The file holds, for M models and n images: ``images`` uint8 (n, C, H, W), ``maps`` float16 (M, n, H, W) in 0..1,
@@ -35,26 +32,26 @@ def write(experiment: "Experiment") -> Path | None:
     attention maps, where a record lies there without weights or logits, and where no model has a feature map of 4×4
     positions. A file of the same runs is left as it is. Raises ``UserError`` where the package grad-cam is missing.
     """
-    if all(figure.kind != "attention" for figure in experiment.settings.study.figures):
+    if all(figure.kind != "attention" for figure in call.settings.study.figures):
         return None
-    chosen = _models(experiment)
+    chosen = _models(call)
     if not chosen:
         return None
-    path = experiment.folder / FILE
+    path = call.folder / FILE
     if not _stands(path, [run.id for _, run, _ in chosen]):
-        content = _content(experiment, chosen)
+        content = _content(call, chosen)
         if content is None:
             return None
         _save(path, content)
     return path
 
 
-def _models(experiment: "Experiment") -> list[tuple[str, Run, records.Record]]:
+def _models(call: Call) -> list[tuple[str, Run, records.Record]]:
     """(role, run, record) of the student that validation chooses among the first seed's, of it alone, its teacher."""
-    seed, plan = experiment.settings.seeds[0], experiment.plan
+    seed, plan = call.settings.seeds[0], call.plan
     found = []
     for arm in plan.arms:
-        record = records.read(experiment.runs_folder, arm.id)
+        record = records.read(call.runs_folder, arm.id)
         if record and not record.diverged and (record.path / "model.safetensors").is_file() and _has_logits(record):
             found.append((arm, record))
     mine = [(arm, record) for arm, record in found if arm.seed == seed]
@@ -85,8 +82,8 @@ def _stands(path: Path, ids: list[str]) -> bool:
         return file["asked"].tolist() == ids
 
 
-def _content(experiment: "Experiment", chosen: list[tuple[str, Run, records.Record]]) -> dict | None:
-    dataset, device = experiment.dataset, resolve_device(experiment.parameters.device)
+def _content(call: Call, chosen: list[tuple[str, Run, records.Record]]) -> dict | None:
+    dataset, device = call.dataset, resolve_device(call.parameters.device)
     logits = np.stack([record.predictions()[0] for _, _, record in chosen]).astype(np.float64)
     labels = chosen[0][2].predictions()[1]
     indices = choose(labels, logits.argmax(axis=2) == labels, chosen[0][2].groups())
@@ -95,7 +92,7 @@ def _content(experiment: "Experiment", chosen: list[tuple[str, Run, records.Reco
     kept, maps, layers = [], [], []
     for k, (_, run, _) in enumerate(chosen):
         inputs = normalise(images, dataset.mean, dataset.std).to(device)
-        model = runner.trained(run, experiment.runs_folder).to(device)
+        model = runner.trained(run, call.runs_folder).to(device)
         if found := grad_cam(model, inputs, probabilities[k].argmax(axis=1).tolist()):
             kept.append(k)
             layers.append(found[0])
@@ -109,7 +106,7 @@ def _content(experiment: "Experiment", chosen: list[tuple[str, Run, records.Reco
         "labels": labels[indices],
         "indices": np.asarray(indices, dtype=np.int64),
         "classes": np.array(dataset.classes),
-        "seed": np.int64(experiment.settings.seeds[0]),
+        "seed": np.int64(call.settings.seeds[0]),
         "roles": np.array([chosen[k][0] for k in kept]),
         "models": np.array([chosen[k][1].model for k in kept]),
         "ids": np.array([chosen[k][1].id for k in kept]),

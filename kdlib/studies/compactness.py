@@ -2,37 +2,35 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import nn
 
 from kdlib import models, profiling, pruning
 from kdlib.studies import counts, records, runner
+from kdlib.studies.call import Call
 from kdlib.studies.pruning_schema import Pruning
 from kdlib.studies.records import Arm
 from kdlib.training import resolve_device
 
-if TYPE_CHECKING:
-    from kdlib.studies.experiment import Experiment
-
 FILE = "pruned.json"
 
 
-def write(experiment: "Experiment") -> Path | None:
+def write(call: Call) -> Path | None:
     """Measure the unpruned model and the pruned ones of a pruning study; what is there for the same runs stays.
 
     The models are those of the first seed at the report's ratio and at equal MACs, before fine-tuning, which changes
     weights and not shapes. None for a study that prunes nothing.
     """
-    spec = experiment.settings.pruning
+    spec = call.settings.pruning
     if spec is None:
         return None
-    path = experiment.folder / FILE
-    report = experiment.settings.study.pruning
-    counted = experiment.parameters.model or report.model  # the report's network, also where a small one stands in
-    arms = _arms(experiment, spec)
-    device = resolve_device(experiment.parameters.device)
+    path = call.folder / FILE
+    report = call.settings.study.pruning
+    counted = call.parameters.model or report.model  # the report's network, also where a small one stands in
+    arms = _arms(call, spec)
+    device = resolve_device(call.parameters.device)
     asked = {
         "runs": [arm.id for arm in arms],
         "batches": spec.latency_batches,
@@ -49,26 +47,26 @@ def write(experiment: "Experiment") -> Path | None:
         return path
     found = {
         **{"asked": asked, "packages": profiling.packages(), "hardware": records.hardware(), "device": str(device)},
-        **{"image_size": experiment.dataset.shape[1], "report_size": spec.image_size},
+        **{"image_size": call.dataset.shape[1], "report_size": spec.image_size},
         **{"repeats": spec.latency_repeats, "warm_up": profiling.UNTIMED},
-        "models": _models(experiment, spec, arms, device),
+        "models": _models(call, spec, arms, device),
         "reference": counts.kept(reference, counted, spec.num_classes, 3, spec.image_size, report.ratio),
     }
     records.write_text(path, json.dumps(found, indent=1) + "\n")
     return path
 
 
-def _arms(experiment: "Experiment", spec: Pruning) -> list[Arm]:
-    arms = experiment.plan.arms
-    first = experiment.settings.seeds[0]
+def _arms(call: Call, spec: Pruning) -> list[Arm]:
+    arms = call.plan.arms
+    first = call.settings.seeds[0]
     original = next(arm for arm in arms if arm.role == "original")
     shown = [arm for arm in arms if arm.role == "pruned" and arm.seed == first]
     return [original, *(arm for arm in shown if arm.macs is not None or arm.ratio == spec.ratio)]
 
 
-def _models(experiment: "Experiment", spec: Pruning, arms: list[Arm], device: torch.device) -> list[dict[str, Any]]:
-    built = [runner.trained(experiment.plan.runs[arm.id], experiment.runs_folder) for arm in arms]
-    channels, height, width = experiment.dataset.shape
+def _models(call: Call, spec: Pruning, arms: list[Arm], device: torch.device) -> list[dict[str, Any]]:
+    built = [runner.trained(call.plan.runs[arm.id], call.runs_folder) for arm in arms]
+    channels, height, width = call.dataset.shape
     found = [
         {
             **{key: getattr(arm, key) for key in ("id", "role", "criterion", "ratio", "macs", "protect_se")},
@@ -81,7 +79,7 @@ def _models(experiment: "Experiment", spec: Pruning, arms: list[Arm], device: to
         for arm, model in zip(arms, built, strict=True)
     ]
     for size in spec.latency_batches:
-        batch = torch.zeros(size, *experiment.dataset.shape, device=device)
+        batch = torch.zeros(size, *call.dataset.shape, device=device)
         for row, times in zip(found, profiling.latencies(built, batch, spec.latency_repeats), strict=True):
             row["latency"][str(size)] = times
     return found

@@ -2,40 +2,23 @@
 
 import hashlib
 import json
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from kdlib import models, profiling
-from kdlib.data import Dataset
 from kdlib.errors import UserError
 from kdlib.studies import attention, compactness, cost, counts, model_costs, records, runner, schema
+from kdlib.studies.call import Call
 from kdlib.studies.parameters import Parameters, from_notebook
-from kdlib.studies.plan import Plan, plan
-from kdlib.studies.settings import Settings, fitted, settle
+from kdlib.studies.plan import plan
+from kdlib.studies.settings import fitted, settle
 from kdlib.training import Stop
 
 _PLACES = {"data_root", "source_root", "output_dir", "device"}  # where, not what
 
 
-@dataclass(frozen=True)
-class Experiment:
-    """One call of a study: its parameters, settings, data, plan, and where its results lie."""
-
-    parameters: Parameters
-    settings: Settings
-    dataset: Dataset
-    plan: Plan
-
-    @property
-    def runs_folder(self) -> Path:
-        """Where the records of all studies of this profile lie."""
-        return self.parameters.root / "runs"
-
-    @property
-    def folder(self) -> Path:
-        """Where this study's notebook, tables and figures lie."""
-        return self.parameters.root / self.settings.study.name
+class Experiment(Call):
+    """A call of a study that can be looked at, done, and asked whether it is done."""
 
     @property
     def title(self) -> str:
@@ -72,8 +55,9 @@ class Experiment:
         return runner.missing(self.plan, self.runs_folder)
 
     def check(self) -> None:
-        """Raise ``UserError`` for what a run could not use: a model, images, a checkpoint. Nothing is written."""
-        runner.check(self.plan, self.parameters.device)
+        """Raise ``UserError`` for what a run to come could not use: a model, images, a checkpoint; writes nothing."""
+        if self.missing():
+            runner.check(self.plan, self.parameters.device)
 
     def run(self, options: runner.Options | None = None, stop: Stop | None = None) -> Path:
         """Do the missing runs, write what else the study shows beside them, and return the study's folder.

@@ -132,8 +132,9 @@ def execute(
 
 def check(plan: Plan, device: str = "auto") -> None:
     """Raise ``UserError`` for a model, images or weights that a run of the plan cannot use; nothing is written."""
+    resolved = resolve_device(device)
     for run in {_checked_by(run): run for run in plan.runs.values()}.values():
-        _check(run, resolve_device(device))
+        _check(run, resolved)
 
 
 def _checked_by(run: Run) -> tuple:

@@ -30,10 +30,6 @@ class Progress:
         """Show a few words behind the bar."""
         self._bar.set_postfix_str(text, refresh=False)
 
-    def note(self, text: str) -> None:
-        """Print a line of its own, on stderr, above the bar."""
-        self._bar.write(text, file=sys.stderr)
-
     def __enter__(self) -> "Progress":
         return self
 

@@ -2,16 +2,15 @@
 
 import hashlib
 import os
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
 from kdlib.data.images import RULES, Decoding
 from kdlib.files import cache_folder, make_room, whole
+from kdlib.progress import note
 
 LIMIT = 20_000_000_000
 """Bytes; beyond them the longest unused collections go."""
@@ -54,7 +53,7 @@ def stored(
             with whole(path) as aside, open(aside, "wb") as file:
                 np.save(file, images.numpy())
             size = f"{images.numel() / 1e6:,.0f} MB"
-            tqdm.write(f"kdlib: decoded images kept in {path.parent} ({size}; --no-store: not)", file=sys.stderr)
+            note(f"decoded images kept in {path.parent} ({size}; --no-store: not)")
     except OSError:
         pass
     return images

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from kdlib import models, pruning
-from kdlib.progress import Progress
+from kdlib.progress import Progress, note
 from kdlib.studies import records
 from kdlib.studies.run import Run
 from kdlib.training import Stop, evaluate
@@ -29,7 +29,6 @@ def do(
     """
     structures: dict[tuple, pruning.Structure] = {}
     scores: dict[tuple, dict] = {}
-    said: set[str] = set()
     for i, run in enumerate(runs):
         stop.check(f"stopped after {i} of {len(runs)} models")
         pruned = None if run.prune is None else _pruned(run, whole.to(device), structures, scores, device)
@@ -40,16 +39,17 @@ def do(
             outcome.state = on_cpu(model)
         else:
             extra["pruning"] = pruned.report
-            if (line := _checked(run.model, pruned.report["check"])) not in said:
-                bar.note(line)
-                said.add(line)
+            _say_check(run.model, **pruned.report["check"])
         records.write(folder, run.id, run.config, outcome, extra, pruned)
         bar.advance(run.train_flops() / 1e12)
 
 
-def _checked(model: str, check: dict) -> str:
-    kept = f"; kept whole, for cut it would be wrong: {', '.join(check['kept'])}" if check["kept"] else ""
-    return f"{model} pruned, against the whole network without the same channels: {check['verdict']}{kept}"
+def _say_check(model: str, verdict: str, kept: list[str]) -> None:
+    """Say what stayed whole and what was not checked; that all is as it should be needs no word."""
+    if kept:
+        note(f"of {model} stay whole, as cut they would be wrong: {', '.join(kept)}")
+    if verdict != "equal":
+        note(f"{model} pruned, compared with the whole network without the same channels: {verdict}")
 
 
 def _taken(run: Run) -> nn.Module:

@@ -6,7 +6,6 @@ import contextlib
 import hashlib
 import os
 import signal
-import sys
 import threading
 import time
 import zipfile
@@ -17,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from tqdm import tqdm
 
 from kdlib.files import remove_if_left, whole
+from kdlib.progress import note
 
 _FORMAT = "kdlib checkpoint 1"
 EVERY = 300.0
@@ -145,6 +144,5 @@ def _read(path: Path) -> dict[str, Any] | None:
         with contextlib.suppress(FileNotFoundError):  # another process set it aside
             os.replace(path, aside)
         reason = (str(error).splitlines() or [type(error).__name__])[0]
-        line = f"kdlib: a checkpoint is damaged ({reason}): set aside as {aside}, its runs begin anew"
-        tqdm.write(line, file=sys.stderr)
+        note(f"a checkpoint is damaged ({reason}): set aside as {aside}, its runs begin anew")
         return None

@@ -1,15 +1,13 @@
 """Many models in lockstep over one pass of the data, each ending exactly as it would alone."""
 
-import sys
 import time
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from tqdm import tqdm
 
 from kdlib.data import Dataset, Split, augment, draws, normalise
-from kdlib.progress import Progress
+from kdlib.progress import Progress, note
 from kdlib.training.check import seed_draws
 from kdlib.training.checkpoint import Checkpoints, Stop, Stopped
 from kdlib.training.evaluation import blown_up, eval_batches, scores
@@ -183,7 +181,7 @@ class Group:
         try:
             self.course.checkpoints.save(self.ids, state)
         except OSError as error:  # a full disk must not end a training that could go on
-            tqdm.write(f"kdlib: no checkpoint could be written ({error}); the training goes on", file=sys.stderr)
+            note(f"no checkpoint could be written ({error}); the training goes on")
         self._saved = time.perf_counter()
 
     def _elapsed(self) -> float:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from kdlib.data.images import conform
+from kdlib.data.images import Decoding, conform
 from kdlib.data.sources import SOURCES, Part, Parts, Request
 from kdlib.errors import UserError
 from kdlib.progress import note
@@ -124,10 +124,8 @@ def load(
     _check_whole(2, classes=classes)
     _check_whole(0, split_seed=split_seed, data_seed=data_seed)
     root = Path(data_root).expanduser() if data_root is not None else None
-    sizes = (train_size, test_size, classes, data_seed)
-    request = Request(root, image_size, grayscale, *sizes, download, resize, background, groups)
-    decoding = request.decoding
-    parts = SOURCES[name](request)
+    decoding = Decoding(image_size, grayscale, resize, background)
+    parts = SOURCES[name](Request(root, decoding, train_size, test_size, classes, data_seed, download, groups))
     if groups and parts.train.groups is None:
         raise UserError(f"groups does nothing for data set '{name}': it belongs to dataset=folder and chest_xray")
     for line in parts.notes:

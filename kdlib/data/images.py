@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import ExifTags, Image, ImageOps
 
 from kdlib.errors import UserError
 from kdlib.progress import Progress, note
@@ -24,14 +24,6 @@ RULES = 2
 RESIZES = ("squash", "crop")
 BACKGROUNDS = {"white": (255, 255, 255, 255), "black": (0, 0, 0, 255)}
 _DEPTHS = (8, 10, 12, 14, 16, 24, 32)
-_ORIENTATION = 0x0112  # the EXIF tag
-_TURNS = dict(
-    zip(
-        range(2, 9),
-        ("FLIP_LEFT_RIGHT", "ROTATE_180", "FLIP_TOP_BOTTOM", "TRANSPOSE", "ROTATE_270", "TRANSVERSE", "ROTATE_90"),
-        strict=True,
-    )
-)
 _WRONG = (OSError, ValueError, SyntaxError, EOFError, struct.error, OverflowError, Image.DecompressionBombError)
 
 
@@ -230,10 +222,10 @@ def _decode(path: Path, decoding: Decoding, depth: Depth) -> np.ndarray | None:
 def _upright(image: Image.Image) -> Image.Image:
     """The image as EXIF says it is to be seen; as it is where the tag cannot be read."""
     try:
-        turn = _TURNS.get(image.getexif().get(_ORIENTATION))
+        turned = image.getexif().get(ExifTags.Base.Orientation, 1) != 1
+        return ImageOps.exif_transpose(image) if turned else image
     except (*_WRONG, KeyError, TypeError):
         return image
-    return image if turn is None else image.transpose(Image.Transpose[turn])
 
 
 def _array(image: Image.Image, decoding: Decoding) -> np.ndarray:

@@ -32,8 +32,7 @@ def chest_xray(request: Request) -> Parts:
     With `groups`, a regular expression, that says whose image a file is, in train and test alike.
     Raises UserError: no data_root, none of these folders in it, a class without images, classes that are others.
     """
-    if request.image_size is None:
-        request = replace(request, image_size=IMAGE_SIZE)
+    request = request.of_size(IMAGE_SIZE)
     places = find_parts(_find(request.data_root))
     train, test = _files(places["train"]), _files(places["test"])
     if "val" in places:

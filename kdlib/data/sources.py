@@ -30,22 +30,18 @@ TREE = "train/ [val/] test/, each with one folder a class"
 class Request:
     """What `load` was asked for, as far as a source may want to know it (see `kdlib.data.load`)."""
 
-    data_root: Path | None = None
-    image_size: int | None = None
-    grayscale: bool = False
-    train_size: int | None = None
-    test_size: int | None = None
-    classes: int | None = None
-    data_seed: int = 0
-    download: bool = False
-    resize: str = "squash"
-    background: str = "white"
-    groups: str | None = None
+    data_root: Path | None
+    decoding: Decoding
+    train_size: int | None
+    test_size: int | None
+    classes: int | None
+    data_seed: int
+    download: bool
+    groups: str | None
 
-    @property
-    def decoding(self) -> Decoding:
-        """What is made of an image file."""
-        return Decoding(self.image_size, self.grayscale, self.resize, self.background)
+    def of_size(self, image_size: int) -> "Request":
+        """The same with images of this many pixels a side, where none was said."""
+        return replace(self, decoding=replace(self.decoding, image_size=self.decoding.image_size or image_size))
 
 
 @dataclass(frozen=True, eq=False)
@@ -235,8 +231,7 @@ def food101(request: Request) -> Parts:
 
     Images are resized to image_size, 64 unless said. Raises UserError as `cifar10` does.
     """
-    if request.image_size is None:
-        request = replace(request, image_size=64)
+    request = request.of_size(64)
     root = request.data_root
     if root is not None and (root / "meta").is_dir() and (root / "images").is_dir():
         base = root

@@ -1,4 +1,4 @@
-"""What every part of a study's YAML is made of: strict fields, texts in one or both languages, images."""
+"""What every part of a study's YAML is made of: strict fields, and texts in one or both languages."""
 
 from typing import Annotated
 
@@ -25,20 +25,3 @@ class Strict(BaseModel):
     """Unknown fields are mistakes; what was read does not change."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class DataSpec(Strict):
-    """Which images, how many, at which size; the fields are those of ``kdlib.data.load``."""
-
-    name: str
-    image_size: int | None = None
-    grayscale: bool = False
-    train_size: int | None = None
-    test_size: int | None = None
-    classes: int | None = None
-    val_fraction: float = 0.2
-    split_seed: int = 0
-    data_seed: int = 0
-    resize: str = "squash"
-    background: str = "white"
-    groups: str | None = None

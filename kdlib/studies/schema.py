@@ -10,10 +10,10 @@ import yaml
 from pydantic import ConfigDict, Field, ValidationError, model_validator
 
 from kdlib.errors import UserError, did_you_mean
-from kdlib.studies.fields import LANGUAGES, DataSpec, Strict, Text, text
+from kdlib.studies.fields import LANGUAGES, Strict, Text, text
 from kdlib.studies.pruning_schema import Pruning
 
-__all__ = ["LANGUAGES", "PROFILES", "DataSpec", "Pruning", "Study", "Text", "load", "names", "text"]
+__all__ = ["LANGUAGES", "PROFILES", "Pruning", "Study", "Text", "load", "names", "text"]
 
 PROFILES = ("smoke", "quick", "reduced", "paper")
 
@@ -36,6 +36,23 @@ class Point(Strict):
         for alpha in _listed(self.alpha):
             for T in _listed(self.T):
                 yield T, alpha, self.lam
+
+
+class DataSpec(Strict):
+    """Which images, how many, at which size; the fields are those of ``kdlib.data.load``."""
+
+    name: str
+    image_size: int | None = None
+    grayscale: bool = False
+    train_size: int | None = None
+    test_size: int | None = None
+    classes: int | None = None
+    val_fraction: float = 0.2
+    split_seed: int = 0
+    data_seed: int = 0
+    resize: str = "squash"
+    background: str = "white"
+    groups: str | None = None
 
 
 class Start(Strict):

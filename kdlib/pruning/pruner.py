@@ -115,7 +115,7 @@ def prune(
         verdicts.append(verdict)
         history.append(cuts(structure, removed))
         replay(subject, history[-1:])
-    check = {"verdict": max(verdicts), "kept": faults}
+    check = {"verdict": max(verdicts), "kept": faults}  # "unchecked" of any step, which sorts behind "equal"
     report = _report(model, subject, _closed(first, faults), history, shape)
     report |= {"calibration": _counted(batches, spec), "check": check}
     return Pruned(subject, history, report, first_scores)

@@ -14,7 +14,7 @@ from kdlib.studies import schema
 
 _NOISE = re.compile(r"[\[\](){}\"'“”‘’`]")
 _COMMA = re.compile(r"[+-]?\d+,\d+")
-_RANGE = re.compile(r"(\d+)\s*(?:-|–|\.\.)\s*(\d+)")
+_RANGE = re.compile(r"(\d+)[ \t]*(?:-|–|\.\.)[ \t]*(\d+)")
 
 
 def _listed(value: Any) -> Any:
@@ -27,10 +27,10 @@ def _listed(value: Any) -> Any:
 
 def _seeds(value: Any) -> Any:
     """Take ranges as well: ``0-2`` is 0, 1, 2."""
+    if isinstance(value, str):  # a range may be written with spaces, which otherwise part the seeds
+        value = _RANGE.sub(r"\1-\2", value)
     found = []
-    for part in (
-        _listed(re.sub(r"(?<=\d)[ \t]*(-|–|\.\.)[ \t]*(?=\d)", r"\1", value) if isinstance(value, str) else value) or ()
-    ):
+    for part in _listed(value) or ():
         ends = _RANGE.fullmatch(part) if isinstance(part, str) else None
         if ends and int(ends[1]) > int(ends[2]):
             raise ValueError(f"the range {part} goes down; write {ends[2]}-{ends[1]}")

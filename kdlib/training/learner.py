@@ -89,8 +89,7 @@ class Learner:
             hard = loss = F.cross_entropy(logits.float(), labels, self.class_weights, label_smoothing=smoothing)
         else:
             target = teacher_output.response(self.features)
-            more = {"label_smoothing": smoothing} if smoothing else {}
-            soft, hard = self.job.loss.terms(response, target, labels, self.class_weights, self.adapter, **more)
+            soft, hard = self.job.loss.terms(response, target, labels, self.class_weights, self.adapter, smoothing)
             loss = self.job.loss.combine(soft, hard)
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()

@@ -49,9 +49,7 @@ QUICK = Size((("cnn2", 5, True),), rounds=2, variants=(FP32, UNFUSED))
 
 def run(asked: Asked, size: Size | None = None) -> dict:
     """Time the step as it is and its variants in turns; return a row and a ratio for each."""
-    size = size or (QUICK if asked.quick else Size())
-    rounds = asked.turns(size.rounds)
-    device = asked.torch_device
+    size, rounds, device = asked.sized(size, Size(), QUICK)
     rows, ratios = [], []
     chosen = {
         name: [v for v in _variants(trains) if not size.variants or v in size.variants] for name, _, trains in size.nets

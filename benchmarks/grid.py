@@ -40,9 +40,7 @@ QUICK = Size(images=320, test=100, rounds=2, timed=1)
 
 def run(asked: Asked, size: Size | None = None) -> dict:
     """Time all sides in turns and return the result: settings, a row for each side, ratios, notes."""
-    size = size or (QUICK if asked.quick else Size())
-    rounds = asked.turns(size.rounds)
-    device = asked.torch_device
+    size, rounds, device = asked.sized(size, Size(), QUICK)
     dataset = setting.images(asked.root, size.images, size.test)
     # What a teacher knows changes no time.
     teacher = setting.teacher(size.teacher, dataset, device, epochs=0)

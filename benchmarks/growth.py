@@ -40,9 +40,7 @@ QUICK = Size(students=(1, 5), images=(250, 500), base=250, few=1, test=100)
 
 def run(asked: Asked, size: Size | None = None) -> dict:
     """Run every size in a process of its own and return the result: a row for each."""
-    size = size or (QUICK if asked.quick else Size())
-    rounds = asked.turns(size.rounds)
-    device = asked.torch_device
+    size, rounds, device = asked.sized(size, Size(), QUICK)
     if asked.root is not None:
         setting.check_root(asked.root)
     cells = [*((n, size.base) for n in size.students), *((size.few, n) for n in size.images)]

@@ -41,9 +41,7 @@ QUICK = Size(images=640, test=200, epochs=1, teacher_epochs=1, rounds=2)
 
 def run(asked: Asked, size: Size | None = None) -> dict:
     """Time all sides in turns and return the result: settings, a row for each side, ratios, notes."""
-    size = size or (QUICK if asked.quick else Size())
-    rounds = asked.turns(size.rounds)
-    device = asked.torch_device
+    size, rounds, device = asked.sized(size, Size(), QUICK)
     dataset = setting.images(asked.root, size.images, size.test)
     names = sides()
     with Progress((rounds + 1) * len(names) + 1, "kd-step") as bar:

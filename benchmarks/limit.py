@@ -50,9 +50,7 @@ CUDA_SIDES = (4096, 8192)
 
 def run(asked: Asked, size: Size | None = None) -> dict:
     """Measure the limit and the trainings; return the result: a row for each training and part of it."""
-    size = size or (QUICK if asked.quick else Size())
-    rounds = asked.turns(size.rounds)
-    device = asked.torch_device
+    size, rounds, device = asked.sized(size, Size(), QUICK)
     dataset = setting.images(asked.root, size.images, size.test)
     teacher = setting.teacher(size.teacher, dataset, device, epochs=0)
     sides = size.sides + (CUDA_SIDES if device.type == "cuda" else ())

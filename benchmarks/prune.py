@@ -23,8 +23,9 @@ IMPORTANCES: dict[str, Callable[[], tp.importance.Importance]] = {
     "random": tp.importance.RandomImportance,
 }
 NOTES = [
-    "Timed: a copy of the network, its dependency graph, the scores, the cut. kdlib also runs the pruned network once "
-    "and writes a report with parameters and MACs before and after; the other does not.",
+    "Timed: a copy of the network, its dependency graph, the scores, the cut. kdlib also compares the pruned network "
+    "with the whole one without the same channels, in float64, and writes a report with parameters and MACs before and "
+    "after; the other does not.",
     "Both prune the same share of every layer's channels, squeeze-excite bottlenecks included, but the classifier's "
     "outputs. The criteria are alike, not the same: each library's own Taylor and magnitude.",
     "Peak memory is what a process of its own grows by while it prunes once.",
@@ -50,9 +51,7 @@ QUICK = Size(batches=2, batch_size=8, rounds=2, criteria=("magnitude", "taylor")
 
 def run(asked: Asked, size: Size | None = None) -> dict:
     """Time both libraries in turns for each criterion and return the result."""
-    size = size or (QUICK if asked.quick else Size())
-    rounds = asked.turns(size.rounds)
-    device = asked.torch_device
+    size, rounds, device = asked.sized(size, Size(), QUICK)
     rows, ratios = [], []
     count = sum(1 + (criterion in IMPORTANCES) for criterion in size.criteria)
     with Progress(count * (rounds + 2), "prune") as bar:

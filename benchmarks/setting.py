@@ -4,6 +4,7 @@ import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from torch import nn
@@ -17,6 +18,7 @@ from kdlib.losses import weighted_kl
 GENERATED = "shapes10"
 HELD_OUT = 0.2
 SIDE = 32
+_Size = TypeVar("_Size")
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,11 @@ class Asked:
     def torch_device(self) -> torch.device:
         """The device of that name; raises ``UserError`` for one that is not here."""
         return training.resolve_device(self.device)
+
+    def sized(self, size: _Size | None, full: _Size, quick: _Size) -> tuple[_Size, int, torch.device]:
+        """Return a bench's size (where none is given its full one, or the quick one), its rounds, and the device."""
+        size = size or (quick if self.quick else full)
+        return size, self.turns(size.rounds), self.torch_device
 
     def turns(self, own: int) -> int:
         """Return how many rounds there are, the bench's ``own`` unless asked; raises ``UserError`` for none."""

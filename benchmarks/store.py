@@ -38,9 +38,7 @@ QUICK = Size(images=320, test=100, epochs=1, rounds=1, students=(("cnn2", "sgd",
 
 def run(asked: Asked, size: Size | None = None) -> dict:
     """Time the three in turns for each student and return the result: settings, rows, ratios, notes."""
-    size = size or (QUICK if asked.quick else Size())
-    rounds = asked.turns(size.rounds)
-    device = asked.torch_device
+    size, rounds, device = asked.sized(size, Size(), QUICK)
     dataset = setting.images(asked.root, size.images, size.test)
     teacher = setting.teacher(size.teacher, dataset, device, epochs=0)
     rows, ratios = [], []

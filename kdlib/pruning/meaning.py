@@ -3,6 +3,7 @@ channels that left."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import cached_property
 from types import MethodType
 
 import torch
@@ -33,21 +34,24 @@ class Meaning:
         except Exception:  # float32 may be written down in the model
             self.model, self.images = self.model.float(), self.images.float()
         self.tolerance = _TOLERANCE[self.images.dtype]
-        self.comparable = self._same(self.model, [])  # finite, and the same twice
+
+    @cached_property
+    def comparable(self) -> bool:
+        """Whether the model's own outputs are finite, and the same twice."""
+        return self._same(self.model, [])
 
     def verdict(self, cuts: Cuts) -> str | None:
         """Return "equal"; "unchecked: …" where it is equal but for the named layers, which look at all their channels
         at once and so cannot be compared; None for a cut that does not run, or computes something else."""
         try:
             pruned = replay(copied(self.model), [cuts])
-            if not self.comparable:
-                self._run(pruned)
-                return "unchecked: outputs that are not finite"
             with _Aside(softmax=True) as soft:
                 fits = self._same(pruned, cuts)
             if fits and (not soft.seen or self._same(pruned, cuts)):
                 return "equal"
             self._run(pruned)  # it must run as it is, too
+            if not self.comparable:
+                return "unchecked: outputs that are not finite"
             with _own_weights_aside(pruned, self.model) as layers, _Aside(softmax=True, norms=True) as aside:
                 fits = self._same(pruned, cuts)
             return f"unchecked: {', '.join(sorted(layers | aside.seen))}" if fits else None

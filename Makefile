@@ -6,7 +6,7 @@ BIN := .venv/bin
 # Huge pages spare the CPU some page faults in training; harmless where the C library does not know them.
 export GLIBC_TUNABLES ?= glibc.malloc.hugetlb=1
 
-.PHONY: study test lab bench lint lock clean
+.PHONY: study test lab bench lint extract lock clean
 
 study: .venv/ready
 	$(BIN)/kdlib run --profile quick $(ARGS)
@@ -44,6 +44,10 @@ lint: .venv/ready
 	@touch $@
 
 # After a change of dependencies in pyproject.toml.
+# What is said in other languages than English: new messages enter the catalogues, what is no longer said leaves them.
+extract: .venv/ready
+	.venv/bin/python -c "from kdlib.reporting import i18n; i18n.extract()"
+
 lock:
 	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes \
 	  --no-header --no-emit-index-url --no-annotate -q -o requirements.lock

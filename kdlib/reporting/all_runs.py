@@ -3,39 +3,40 @@
 from __future__ import annotations
 
 from kdlib.reporting import names, numbers
+from kdlib.reporting.i18n import N_, Message, translations
 from kdlib.reporting.results import SETTING, Results
-from kdlib.reporting.transfer_text import BOOK, layers
+from kdlib.reporting.transfer_text import layers
 from kdlib.studies.schema import LANGUAGES, Column, Row, Table
 
 _ROLES = {
-    "teacher": {"en": "teacher", "tr": "öğretmen"},
-    "baseline": {"en": "alone", "tr": "tek başına"},
-    "student": {"en": "distilled", "tr": "damıtılmış"},
-    "source": BOOK["source"],
-    "transfer": BOOK["transfer"],
-    "original": {"en": "not pruned", "tr": "budanmamış"},
-    "pruned": {"en": "pruned, not trained since", "tr": "budanmış, sonra eğitilmemiş"},
-    "finetuned": {"en": "fine-tuned", "tr": "ince ayarlı"},
-    "distilled": {"en": "distilled", "tr": "damıtılmış"},
+    "teacher": N_("teacher"),
+    "baseline": N_("alone"),
+    "student": N_("distilled"),
+    "source": N_("source task"),
+    "transfer": N_("transfer"),
+    "original": N_("not pruned"),
+    "pruned": N_("pruned, not trained since"),
+    "finetuned": N_("fine-tuned"),
+    "distilled": N_("distilled"),
 }
 _PRUNING = ("criterion", "ratio", "macs", "protect_se")
 _BOTTLENECKS = {
     None: "",
-    True: {"en": "spared", "tr": "korunmuş"},
-    False: {"en": "pruned", "tr": "budanmış"},
+    True: N_("spared"),
+    False: N_("pruned"),
 }
 
 _HEADS = {
-    "model": {"en": "Model", "tr": "Model"},
-    "role": {"en": "Training", "tr": "Eğitim"},
-    "recipe": {"en": "Recipe", "tr": "Reçete"},
-    "method": {"en": "Method", "tr": "Yöntem"},
+    "model": N_("Model"),
+    "role": N_("Training"),
+    "recipe": N_("Recipe"),
+    "method": N_("Method"),
     **{"T": "T", "alpha": "α", "lam": "λ"},
-    "variant": BOOK["open_layers"],
-    "criterion": {"en": "Criterion", "tr": "Ölçüt"},
-    "ratio": {"en": "Channels to leave", "tr": "Çıkacak kanal payı"},
-    "macs": {"en": "MACs to stay", "tr": "Kalacak MAC payı"},
-    "protect_se": {"en": "Squeeze-excite", "tr": "Squeeze-excite"},
+    "variant": N_("Open layers"),
+    "criterion": N_("Criterion"),
+    "ratio": N_("Channels to leave"),
+    "macs": N_("MACs to stay"),
+    "protect_se": N_("Squeeze-excite"),
 }
 
 
@@ -62,13 +63,10 @@ def spec(results: Results) -> Table:
         rows.append(Row(label=_labels(results, where, kept), where=where, group=group))
     return Table(
         id="all_runs",
-        title={
-            "en": "Every setting that was run: test accuracy (%)",
-            "tr": "Koşulan bütün ayarlar: test doğruluğu (%)",
-        },
+        title=translations("Every setting that was run: test accuracy (%)"),
         unit="percent",
-        head=[_HEADS[key] for key in kept],
-        columns=[Column(label={"en": "Test accuracy", "tr": "Test doğruluğu"})],
+        head=[translations(_HEADS[key]) for key in kept],
+        columns=[Column(label=translations("Test accuracy"))],
         rows=rows,
         best="column",
     )
@@ -92,4 +90,4 @@ def _labels(results: Results, where: dict, kept: list[str]) -> list:
         out["method"] = {lang: names.method(results.study, where["method"], lang) for lang in LANGUAGES}
     out["recipe"] = _ROLES[where["recipe"]] if own else both("recipe")
     out["variant"] = {lang: layers(where["variant"], lang, results.study) for lang in LANGUAGES}
-    return [out[key] for key in kept]
+    return [translations(out[key]) if isinstance(out[key], Message) else out[key] for key in kept]

@@ -10,36 +10,9 @@ import numpy as np
 from kdlib.reporting import canvas, names, numbers
 from kdlib.reporting.clinical_models import gather
 from kdlib.reporting.clinical_text import BOOK as ROLES
-from kdlib.reporting.text import pick
+from kdlib.reporting.i18n import say
 
 FILE = "attention.npz"
-
-BOOK: dict[str, dict[str, str]] = {
-    "title": {"en": "Where the models look (Grad-CAM)", "tr": "Modeller nereye bakıyor (Grad-CAM)"},
-    "image": {"en": "Test image", "tr": "Test görüntüsü"},
-    "head": {"en": "No. {index}\n{name}", "tr": "No. {index}\n{name}"},
-    "wrong": {"en": "✗ {said}", "tr": "✗ {said}"},
-    "said": {"en": "{name} {probability}", "tr": "{name} {probability}"},
-    "caption": {
-        "en": "Grad-CAM (Selvaraju et al. 2017): bright is where a model finds support for the class it calls, each "
-        "map scaled to its own range; below, that class and its probability, ✗ where it is wrong. Above: the "
-        "image's number in the test part and its true class.",
-        "tr": "Grad-CAM (Selvaraju vd. 2017): parlak yerler, modelin tahmin ettiği sınıf için dayanak bulduğu "
-        "yerlerdir; her harita kendi değer aralığına göre ölçeklidir. Altta bu sınıf ve olasılığı, yanlışsa ✗; "
-        "üstte görüntünün test bölümündeki numarası ve gerçek sınıfı.",
-    },
-    "rule": {
-        "en": "Images by rule, not by hand: class by class in the order of the test part, at most one of a patient; "
-        "first {right} that every model calls right, then {wrong} that at least one calls wrong.",
-        "tr": "Görüntüler elle değil kuralla seçilir: test bölümünün sırasıyla sınıf sınıf, bir hastadan en çok bir "
-        "tane; önce her modelin doğru bildiği {right} görüntü, sonra en az bir modelin yanıldığı {wrong} görüntü.",
-    },
-    "layers": {
-        "en": "Maps from the deepest layer with 4×4 positions or more: {layers}.",
-        "tr": "Haritalar, en az 4×4 konumu olan en derin katmandan: {layers}.",
-    },
-    "seed": {"en": "Seed {seed}.", "tr": "Tohum {seed}."},
-}
 
 
 def attention(results, lang: str, filters: dict):
@@ -52,13 +25,29 @@ def attention(results, lang: str, filters: dict):
     if not set(found["ids"].tolist()) <= {arm.id for arm in results.arms}:
         return  # of other runs: the study has been run anew since
     figure = _figure(results, found, lang)
-    title = pick(BOOK, "title", lang)
+    title = say("Where the models look (Grad-CAM)", lang)
     right = int((_calls(found) == found["labels"]).all(axis=0).sum())
     said = [
-        pick(BOOK, "caption", lang),
-        pick(BOOK, "rule", lang, right=right, wrong=len(found["labels"]) - right),
-        pick(BOOK, "layers", lang, layers=_layers(results, found, lang)),
-        pick(BOOK, "seed", lang, seed=int(found["seed"])),
+        say(
+            "Grad-CAM (Selvaraju et al. 2017): bright is where a model finds support for the class it "
+            "calls, each map scaled to its own range; below, that class and its probability, ✗ where it "
+            "is wrong. Above: the image's number in the test part and its true class.",
+            lang,
+        ),
+        say(
+            "Images by rule, not by hand: class by class in the order of the test part, at most one of a "
+            "patient; first {right} that every model calls right, then {wrong} that at least one calls "
+            "wrong.",
+            lang,
+            right=right,
+            wrong=len(found["labels"]) - right,
+        ),
+        say(
+            "Maps from the deepest layer with 4×4 positions or more: {layers}.",
+            lang,
+            layers=_layers(results, found, lang),
+        ),
+        say("Seed {seed}.", lang, seed=int(found["seed"])),
     ]
     canvas.titled(figure, title, " ".join(said[1:]))
     caption = " ".join([*said, names.provenance(results, lang)])
@@ -78,14 +67,16 @@ def _figure(results, found: dict, lang: str):
     pictures, calls = [_picture(image) for image in found["images"]], _calls(found)
     for i, picture in enumerate(pictures):
         name = _class(results, found, found["labels"][i], lang)
-        axes[0][i].set_title(pick(BOOK, "head", lang, index=found["indices"][i], name=name), fontsize=7.5, loc="center")
+        axes[0][i].set_title(
+            say("No. {index}\n{name}", lang, index=found["indices"][i], name=name), fontsize=7.5, loc="center"
+        )
         axes[0][i].imshow(picture)
         for k in range(models):
             ax = axes[k + 1][i]
             ax.imshow(np.clip(_overlay(picture, found["maps"][k, i].astype(float)), 0, 1))
             wrong = calls[k, i] != found["labels"][i]
             ax.set_xlabel(_said(results, found, k, i, lang), fontsize=7, labelpad=2, weight="bold" if wrong else None)
-    for ax, said in zip(axes[:, 0], [pick(BOOK, "image", lang), *_rows(found, lang)], strict=True):
+    for ax, said in zip(axes[:, 0], [say("Test image", lang), *_rows(found, lang)], strict=True):
         ax.set_ylabel(said, fontsize=8)
     for ax in axes.flat:
         ax.set(xticks=[], yticks=[])
@@ -109,15 +100,15 @@ def _overlay(picture: np.ndarray, heat: np.ndarray) -> np.ndarray:
 
 
 def _rows(found: dict, lang: str) -> list[str]:
-    return ["\n".join(textwrap.wrap(pick(ROLES, role, lang), 13)) for role in found["roles"].tolist()]
+    return ["\n".join(textwrap.wrap(say(ROLES[role], lang), 13)) for role in found["roles"].tolist()]
 
 
 def _said(results, found: dict, k: int, i: int, lang: str) -> str:
     """What model k calls image i, and how sure; marked where it is wrong."""
     call = _calls(found)[k, i]
     probability = numbers.percent(float(found["probabilities"][k, i, call]), 0, lang)
-    said = pick(BOOK, "said", lang, name=_class(results, found, call, lang), probability=probability)
-    return said if call == found["labels"][i] else pick(BOOK, "wrong", lang, said=said)
+    said = say("{name} {probability}", lang, name=_class(results, found, call, lang), probability=probability)
+    return said if call == found["labels"][i] else say("✗ {said}", lang, said=said)
 
 
 def _class(results, found: dict, k: int, lang: str) -> str:
@@ -129,6 +120,6 @@ def _class(results, found: dict, k: int, lang: str) -> str:
 
 def _layers(results, found: dict, lang: str) -> str:
     return "; ".join(
-        f"{pick(ROLES, role, lang)} ({names.label(results.study, model, lang)}) {layer}"
+        f"{say(ROLES[role], lang)} ({names.label(results.study, model, lang)}) {layer}"
         for role, model, layer in zip(*(found[key].tolist() for key in ("roles", "models", "layers")), strict=True)
     )

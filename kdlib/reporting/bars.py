@@ -8,9 +8,9 @@ import numpy as np
 
 from kdlib.reporting import canvas, names, numbers
 from kdlib.reporting.choice import best_by_validation
+from kdlib.reporting.i18n import say
 from kdlib.reporting.names import each_recipe, stem, students
 from kdlib.reporting.results import Cell
-from kdlib.reporting.text import word
 
 MOST = 7  # more settings than this: the one that validation chose, and the mean of all
 
@@ -37,16 +37,25 @@ def bars(results, lang: str, filters: dict):
     if not rows:
         return
     figure, handles = _figure(results, lang, rows)
-    title = word("bars_title", lang)
+    title = say("Students alone and distilled", lang)
     spread = any(bar.cell and bar.cell.n > 1 for _, row in rows for _, found, _ in row for bar in found)
-    footer = (word("error_sd", lang) + ". " if spread else "") + names.provenance(results, lang)
+    footer = (say("Error bar: ± standard deviation; dots: seeds", lang) + ". " if spread else "") + names.provenance(
+        results, lang
+    )
     canvas.titled(figure, title, footer, handles)
     yield (
         stem(results, "bars", filters),
         {
             "figure": figure,
             "title": title,
-            "caption": f"{word('bars_caption', lang)} {footer}",
+            "caption": say(
+                "Test accuracy of each student trained alone and distilled; the numbers give accuracy, ± "
+                "standard deviation, in brackets the difference to alone (percentage points). Line: the "
+                "teacher.",
+                lang,
+            )
+            + " "
+            + footer,
         },
     )
 
@@ -54,16 +63,16 @@ def bars(results, lang: str, filters: dict):
 def _bars(results, here: dict, lang: str) -> tuple[list[Bar], str]:
     """The bars of one student, and what all its settings share."""
     alone = results.cell({"role": "baseline", **here})
-    found = [] if alone.mean is None else [Bar(word("alone", lang), alone.mean, alone, True)]
+    found = [] if alone.mean is None else [Bar(say("alone", lang), alone.mean, alone, True)]
     settings = results.settings(role="student", **here)
     cells = [(where, results.cell(where)) for where in settings]
     cells = [(where, cell) for where, cell in cells if cell.mean is not None]
     if len(cells) > MOST:
         best = best_by_validation(results, settings)
-        label = f"{word('best_validation', lang)}\n{_lines(names.setting(results, best, lang))}"
+        label = f"{say('best by validation', lang)}\n{_lines(names.setting(results, best, lang))}"
         overall = float(np.mean([cell.mean for _, cell in cells]))
         found.append(Bar(label, results.cell(best).mean, results.cell(best)))
-        return [*found, Bar(word("mean_all", lang, n=len(cells)), overall, None)], ""
+        return [*found, Bar(say("mean of {n} settings", lang, n=len(cells)), overall, None)], ""
     shared, labels = names.compact(results, [where for where, _ in cells], lang)
     return found + [Bar(_lines(text), c.mean, c) for text, (_, c) in zip(labels, cells, strict=True)], shared
 
@@ -92,7 +101,7 @@ def _figure(results, lang: str, rows):
                 title += f", {names.label(results.study, recipe, lang)}"
             ax.set_title(f"{title}\n{shared}" if shared else title)
             if k == 0:
-                ax.set_ylabel(word("test_axis", lang))
+                ax.set_ylabel(say("Test accuracy (%)", lang))
                 canvas.ticks(ax.yaxis, lang)
     return figure, next((h for ax in axes.flat if (h := ax.get_legend_handles_labels()[0])), [])
 
@@ -127,7 +136,7 @@ def _panel(ax, found: list[Bar], teacher: float | None, per_bar: float, lang: st
             linestyle=(0, (4, 2)),
             linewidth=1.2,
             zorder=3,
-            label=word("teacher", lang),
+            label=say("Teacher", lang),
         )
     ax.set_xticks(range(len(found)), [bar.label for bar in found])
     ax.tick_params(axis="x", length=0, labelsize=min(8.0, 14.0 * per_bar))

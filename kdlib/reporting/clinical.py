@@ -6,9 +6,9 @@ from kdlib.reporting import names, numbers
 from kdlib.reporting.clinical_findings import findings
 from kdlib.reporting.clinical_metrics import RESAMPLES
 from kdlib.reporting.clinical_models import ROLES, Clinic, Model, cases, gather, units
-from kdlib.reporting.clinical_text import BOOK, both
+from kdlib.reporting.clinical_text import BOOK
+from kdlib.reporting.i18n import LANGS, N_, say, translations
 from kdlib.reporting.sheet import Cell, Row, Sheet
-from kdlib.reporting.text import LANGS
 
 __all__ = ["findings", "sheets"]
 
@@ -58,21 +58,44 @@ def _performance(results, clinic: Clinic) -> Sheet:
         if reported:  # a column of its own: the report gives accuracies alone
             cells.insert(1, Cell(reported.get(_key(model.where)), digits=2))
         rows.append(Row(_labels(results, clinic, model), cells))
-    legend = both("test_legend_seeds" if clinic.several else "test_legend", units=lambda lang: units(clinic, lang))
+    legend = translations(
+        N_(
+            "Mean ± standard deviation over seeds; brackets: 95% bootstrap interval of that mean over "
+            "{units}, which does not hold the spread between seeds"
+        )
+        if clinic.several
+        else N_("Brackets: 95% bootstrap interval over {units}"),
+        units=lambda lang: units(clinic, lang),
+    )
     notes = [
-        both(
-            "definitions",
+        translations(
+            N_(
+                "Positive class: {positive}; threshold 0.5. Sensitivity: share of the images of {positive} "
+                "that are found; specificity: share of the images of {negative} that are called so. AUROC: "
+                "over all thresholds. ECE: expected calibration error, 15 equal bins (Guo et al. 2017); its "
+                "interval leans upward, for drawing anew adds chance gaps."
+            ),
             positive=lambda lang: clinic.class_name(clinic.positive, lang),
             negative=lambda lang: clinic.class_name(1 - clinic.positive, lang),
         ),
-        both("by_image" if clinic.patients is None else "by_patient", draws=lambda lang: _draws(lang)),
+        translations(
+            N_(
+                "Bootstrap: {draws} draws of single images, for the data name no patients; where a patient "
+                "has several images the intervals are too narrow."
+            )
+            if clinic.patients is None
+            else N_("Bootstrap: {draws} draws of whole patients, for images of one patient resemble each other."),
+            draws=lambda lang: _draws(lang),
+        ),
         *_caveats(clinic),
         _provenance(results),
     ]
-    head, columns = [BOOK["models"], BOOK["network"]], [BOOK[name] for name in COLUMNS]
+    head, columns = [N_("Model"), N_("Network")], [BOOK[name] for name in COLUMNS]
     if reported:
-        columns.insert(1, BOOK["reported_accuracy"])
-    return Sheet("clinical_test", BOOK["test_title"], head, columns, rows, legend, notes, results.study.name)
+        columns.insert(1, N_("Accuracy, reported (%)"))
+    return Sheet(
+        "clinical_test", N_("The three models on the test part"), head, columns, rows, legend, notes, results.study.name
+    )
 
 
 def _draws(lang: str) -> str:
@@ -106,11 +129,22 @@ def _caveats(clinic: Clinic) -> list[dict[str, str]]:
     out = []
     if not clinic.named:
         asked = clinic.study.clinical.positive
-        out.append(both("assumed", asked=asked, positive=lambda lang: clinic.class_name(clinic.positive, lang)))
+        out.append(
+            translations(
+                N_(
+                    "The data have no class “{asked}”, which the study names; {positive} is taken for the "
+                    "positive class."
+                ),
+                asked=asked,
+                positive=lambda lang: clinic.class_name(clinic.positive, lang),
+            )
+        )
     if any(model.diverged for model in clinic.models):
-        out.append(both("diverged"))
+        out.append(translations(N_("† n: so many runs diverged; they enter no number.")))
     if unread := sum(model.unread for model in clinic.models):
-        out.append(both("unread", n=unread))
+        out.append(
+            translations(N_("Runs published without their test logits: {n}; they cannot be measured here."), n=unread)
+        )
     return out
 
 
@@ -130,11 +164,26 @@ def _confusion(results, clinic: Clinic) -> Sheet:
             cells = [{lang: _counted(count, line.sum(), lang) for lang in LANGS} for count in line]
             rows.append(Row([*label, _named(clinic, k)], cells))
     seeds = max(len(model.by_seed) for model in clinic.models)
-    legend = both("confusion_legend_seeds", n=seeds) if seeds > 1 else both("confusion_legend")
-    head = [BOOK["models"], BOOK["network"], BOOK["true_class"]]
-    columns = [both("called", name=lambda lang, k=k: clinic.class_name(k, lang)) for k in order]
+    legend = (
+        translations(
+            N_("Images and, in parentheses, their share of the row; threshold 0.5; summed over {n} seeds"), n=seeds
+        )
+        if seeds > 1
+        else translations(N_("Images and, in parentheses, their share of the row; threshold 0.5"))
+    )
+    head = [N_("Model"), N_("Network"), N_("True class")]
+    columns = [translations(N_("Called {name}"), name=lambda lang, k=k: clinic.class_name(k, lang)) for k in order]
     notes = [*_caveats(clinic), _provenance(results)]
-    return Sheet("clinical_confusion", BOOK["confusion_title"], head, columns, rows, legend, notes, results.study.name)
+    return Sheet(
+        "clinical_confusion",
+        N_("Confusion matrices, test part"),
+        head,
+        columns,
+        rows,
+        legend,
+        notes,
+        results.study.name,
+    )
 
 
 def _named(clinic: Clinic, k: int) -> dict[str, str]:
@@ -158,13 +207,22 @@ def _parts(results, clinic: Clinic) -> list[Sheet]:
         cells = [Cell(total, kind="count"), *(Cell(count, kind="count") for count in line)]
         cells.append(Cell(line[clinic.positive] / total if total else None, digits=1, kind="percent"))
         rows.append(Row([BOOK[part]], [*cells, Cell(patients.get(part), kind="count")]))
-    share = both("column_share", name=lambda lang: clinic.class_name(clinic.positive, lang))
+    share = translations(N_("Share of {name}"), name=lambda lang: clinic.class_name(clinic.positive, lang))
     classes = [_named(clinic, k) for k in range(len(clinic.classes))]
-    columns = [BOOK["column_images"], *classes, share, BOOK["column_patients"]]
+    columns = [N_("Images"), *classes, share, N_("Patients")]
     said = [dict.fromkeys(LANGS, line) for line in data.get("notes", ())]
-    notes = [*_weights(results), both("held_out" if patients else "no_patients"), *said, _provenance(results)]
-    title, legend = BOOK["split_title"], BOOK["split_legend"]
-    return [Sheet("clinical_parts", title, [BOOK["part"]], columns, rows, legend, notes, results.study.name)]
+    notes = [
+        *_weights(results),
+        translations(
+            N_("Validation is held out by patient: no patient is both in training and in validation.")
+            if patients
+            else N_("The data name no patients: images of one patient may lie in several parts.")
+        ),
+        *said,
+        _provenance(results),
+    ]
+    title, legend = N_("Images, classes and patients of each part"), N_("Numbers of images and of patients")
+    return [Sheet("clinical_parts", title, [N_("Part")], columns, rows, legend, notes, results.study.name)]
 
 
 def _weights(results) -> list[dict[str, str]]:
@@ -176,6 +234,10 @@ def _weights(results) -> list[dict[str, str]]:
             if role not in found.setdefault(used, []):
                 found[used].append(role)
     if len(found) == 1:
-        return [both(f"weights_{next(iter(found))}")]
-    listed = {used: lambda lang, roles=roles: ", ".join(BOOK[r][lang] for r in roles) for used, roles in found.items()}
-    return [both("weights_mixed", **listed)]
+        return [translations(BOOK[f"weights_{next(iter(found))}"])]
+    listed = {
+        used: lambda lang, roles=roles: ", ".join(say(BOOK[r], lang) for r in roles) for used, roles in found.items()
+    }
+    return [
+        translations(N_("Imbalance: class weights in the cross-entropy for {balanced}; none for {none}."), **listed)
+    ]

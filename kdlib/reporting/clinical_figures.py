@@ -8,9 +8,8 @@ from kdlib.reporting import canvas, names, numbers
 from kdlib.reporting.clinical_findings import plain_interval
 from kdlib.reporting.clinical_metrics import BINS, reliability, roc
 from kdlib.reporting.clinical_models import Model, about, cases, gather, role, units
-from kdlib.reporting.clinical_text import BOOK
+from kdlib.reporting.i18n import say
 from kdlib.reporting.names import stem
-from kdlib.reporting.text import pick
 
 GRID = np.linspace(0.0, 1.0, 201)  # false positive rates that curves of several seeds are averaged at
 HALF = BINS // 2  # with two classes the called one has half the probability or more: the bins below are empty
@@ -57,12 +56,27 @@ def roc_curves(results, lang: str, filters: dict):
         ax.plot([0, 100], [0, 100], color=canvas.GREY, linewidth=0.9, linestyle=(0, (1, 2)))
         said = {"positive": clinic.class_name(clinic.positive, lang)}
         said["negative"] = clinic.class_name(1 - clinic.positive, lang)
-        ax.set(xlabel=pick(BOOK, "false_axis", lang, **said), ylabel=pick(BOOK, "true_axis", lang, **said))
+        ax.set(
+            xlabel=say("1 − specificity: {negative} called {positive} (%)", lang, **said),
+            ylabel=say("Sensitivity: {positive} found (%)", lang, **said),
+        )
         ax.set(xlim=(-1.5, 101.5), ylim=(-1.5, 101.5), aspect="equal")
         ax.legend(loc="lower right")
-        caption = [pick(BOOK, "roc_caption", lang, units=units(clinic, lang))]
-        caption.append(pick(BOOK, "roc_seeds", lang) if clinic.several else "")
-        title = pick(BOOK, "roc_title", lang, about=which)
+        caption = [
+            say(
+                "Sensitivity against 1 − specificity over all thresholds; the marker is the threshold 0.5, "
+                "the dotted diagonal chance. In the legend AUROC with its 95% bootstrap interval over "
+                "{units}.",
+                lang,
+                units=units(clinic, lang),
+            )
+        ]
+        caption.append(
+            say("Thin: each seed; thick: mean sensitivity over the seeds; AUROC: mean over the seeds.", lang)
+            if clinic.several
+            else ""
+        )
+        title = say("ROC curves on the test part{about}", lang, about=which)
         yield name, _parts(results, lang, figure, title, caption)
 
 
@@ -103,15 +117,25 @@ def reliability_diagrams(results, lang: str, filters: dict):
         for (above, below), model in zip(axes.T, models, strict=True):
             _reliability(above, below, model)
             above.set_title(f"{role(model.where, lang)}\n{_ece(model, lang)}")
-            below.set_xlabel(pick(BOOK, "confidence_axis", lang))
+            below.set_xlabel(say("Confidence of the called class", lang))
             canvas.ticks(below.xaxis, lang)
-        axes[0][0].set_ylabel(pick(BOOK, "hit_axis", lang))
-        axes[1][0].set_ylabel(pick(BOOK, "count_axis", lang))
+        axes[0][0].set_ylabel(say("Accuracy in the bin", lang))
+        axes[1][0].set_ylabel(say("Images", lang))
         for row in axes:
             canvas.ticks(row[0].yaxis, lang)
         figure.align_ylabels(axes)
-        caption = [pick(BOOK, "reliability_caption", lang), pick(BOOK, "pooled", lang) if clinic.several else ""]
-        title = pick(BOOK, "reliability_title", lang, about=which)
+        caption = [
+            say(
+                "Accuracy of the test images in 15 equal bins of confidence (Guo et al. 2017), below their "
+                "number; on the dashed diagonal confidence equals accuracy. Hatched: the gap; a bin under "
+                "the diagonal is overconfident.",
+                lang,
+            ),
+            say("The predictions of all seeds are pooled; ECE is the mean over the seeds.", lang)
+            if clinic.several
+            else "",
+        ]
+        title = say("Reliability on the test part{about}", lang, about=which)
         yield name, _parts(results, lang, figure, title, caption, _bar_handles(lang))
 
 
@@ -137,13 +161,13 @@ def _gap_look() -> dict:
 def _bar_handles(lang: str) -> list:
     from matplotlib.patches import Patch
 
-    hits = Patch(facecolor=canvas.colours()[0], label=pick(BOOK, "hits", lang))
-    return [hits, Patch(**_gap_look(), label=pick(BOOK, "gap", lang))]
+    hits = Patch(facecolor=canvas.colours()[0], label=say("accuracy", lang))
+    return [hits, Patch(**_gap_look(), label=say("gap to perfect calibration", lang))]
 
 
 def _ece(model: Model, lang: str) -> str:
     value, interval = numbers.decimal(model.estimate("ece").mean, 3, lang), model.interval("ece")
-    return pick(BOOK, "ece_is", lang, ece=value, interval=plain_interval(interval, 3, lang)).rstrip()
+    return say("ECE = {ece} {interval}", lang, ece=value, interval=plain_interval(interval, 3, lang)).rstrip()
 
 
 # Confusion
@@ -156,10 +180,17 @@ def confusion_matrices(results, lang: str, filters: dict):
         called = [clinic.class_name(k, lang) for k in (1 - clinic.positive, clinic.positive)]
         for ax, model in zip(axes[0], models, strict=True):
             _confusion(ax, model, called, lang)
-        axes[0][0].set_ylabel(pick(BOOK, "true_class", lang))
+        axes[0][0].set_ylabel(say("True class", lang))
         seeds = max(len(model.by_seed) for model in models)
-        caption = [pick(BOOK, "confusion_caption", lang), pick(BOOK, "summed", lang, n=seeds) if seeds > 1 else ""]
-        title = pick(BOOK, "confusion_figure", lang, about=which)
+        caption = [
+            say(
+                "Test images by true class (rows) and called class (columns), threshold 0.5; below the "
+                "number its share of the row, which the shade shows.",
+                lang,
+            ),
+            say("Counts are summed over {n} seeds.", lang, n=seeds) if seeds > 1 else "",
+        ]
+        title = say("Confusion matrices on the test part{about}", lang, about=which)
         yield name, _parts(results, lang, figure, title, caption)
 
 
@@ -178,7 +209,7 @@ def _confusion(ax, model: Model, called: list[str], lang: str) -> None:
     ax.set_title(role(model.where, lang))
     ax.set_xticks(range(2), called)
     ax.set_yticks(range(2), called, rotation=90, va="center")
-    ax.set_xlabel(pick(BOOK, "called_axis", lang))
+    ax.set_xlabel(say("Called", lang))
     ax.tick_params(length=0)
     ax.grid(False)
     ax.spines[:].set_visible(False)

@@ -9,8 +9,8 @@ import numpy as np
 from kdlib.reporting import numbers
 from kdlib.reporting.clinical_models import ROLES, Clinic, Model, about, cases, gather, paired, role, units
 from kdlib.reporting.clinical_text import FINDINGS
+from kdlib.reporting.i18n import LANGS, N_, say
 from kdlib.reporting.results import MIN_SEEDS
-from kdlib.reporting.text import LANGS, pick
 
 LAST = 3  # epochs that an end of training is averaged over
 FEWEST = 5  # epochs below which nothing is said of overfitting
@@ -25,9 +25,21 @@ def findings(results, lang: str) -> list[str]:
         return []
     out = _overfitting(results, lang)
     if not clinic.binary:
-        out.append(_say("several_classes", lang, n=len(clinic.classes)))
+        out.append(
+            say(
+                "The data have {n} classes. Sensitivity, specificity, AUROC, calibration and confusion "
+                "matrices are made for two here and are left out.",
+                lang,
+                n=len(clinic.classes),
+            )
+        )
     elif clinic.first is None:
-        out.append(_say("no_logits", lang))
+        out.append(
+            say(
+                "No run holds its test logits, so sensitivity, specificity, AUROC and calibration cannot be given.",
+                lang,
+            )
+        )
     else:
         for case in cases(results, {}):
             models = {key: clinic.model(where) for key, where in case.wheres.items()}
@@ -37,11 +49,10 @@ def findings(results, lang: str) -> list[str]:
             out += _imbalance(results, clinic, models, which, lang)
             out += _calibration(models, which, lang)
     # One line may come from several cases, as that on the classes' shares does.
-    return [*dict.fromkeys(line for line in out if line), _say("disclaimer", lang)]
-
-
-def _say(key: str, lang: str, **values) -> str:
-    return pick(FINDINGS, key, lang, **values)
+    return [
+        *dict.fromkeys(line for line in out if line),
+        say("These are results of a study. This is no medical device and must not be used for diagnosis.", lang),
+    ]
 
 
 @dataclass(frozen=True)
@@ -88,13 +99,20 @@ def _overfitting(results, lang: str) -> list[str]:
         for where in case.wheres.values():
             if (found := fit(results, where)) is None:
                 continue
-            who = _say("who", lang, role=role(where, lang), about=about(results, case, lang))
+            who = say("{role}{about}", lang, role=role(where, lang), about=about(results, case, lang))
             losses = {key: numbers.decimal(getattr(found, key), 3, lang) for key in ("train", "val", "rise")}
             n = found.epochs if found.verdict == "few_epochs" else LAST
-            out.append(_say(found.verdict, lang, who=who, n=n, **losses))
+            out.append(say(FINDINGS[found.verdict], lang, who=who, n=n, **losses))
             fits.append(found)
     if any(found.verdict != "few_epochs" for found in fits):
-        out.append(_say("loss_note", lang, share=numbers.percent(NOTABLE, 0, lang)))
+        out.append(
+            say(
+                "A gap or rise counts from {share} of the validation loss on. Training losses are taken "
+                "while training, with augmentation and dropout, so they are rather too high than too low.",
+                lang,
+                share=numbers.percent(NOTABLE, 0, lang),
+            )
+        )
     return out
 
 
@@ -109,17 +127,25 @@ def _differences(clinic: Clinic, models: dict[str, Model], which: str, lang: str
             continue
         said = "; ".join(_difference(clinic, metric, one, lang) for metric, one in found.items())
         verdict = _verdict("teacher" if other == "teacher" else "alone", found, lang)
-        out.append(f"{_say(key, lang, about=which, metrics=said)} {verdict}")
+        out.append(f"{say(FINDINGS[key], lang, about=which, metrics=said)} {verdict}")
     if out and max(len(model.by_seed) for model in models.values()) < MIN_SEEDS:
-        out.append(_say("one_seed", lang))
+        out.append(
+            say(
+                "Fewer than three seeds: these intervals hold the choice of test images alone; the spread "
+                "between seeds is unknown, so a difference may be that of two initialisations.",
+                lang,
+            )
+        )
     return out
 
 
 def _difference(clinic: Clinic, metric: str, found, lang: str) -> str:
     scale, digits = (1, 3) if metric == "auroc" else (100, 2)
     between = found.seeds.interval
-    intervals = _say(
-        "over_units" if between is None else "over_seeds",
+    intervals = say(
+        N_("(95% bootstrap over {units}: {interval})")
+        if between is None
+        else N_("(95% bootstrap over {units}: {interval}; t-interval over {n} seeds: {seeds})"),
         lang,
         units=units(clinic, lang),
         interval=_signed(found.patients, scale, digits, lang),
@@ -127,7 +153,7 @@ def _difference(clinic: Clinic, metric: str, found, lang: str) -> str:
         seeds=_signed(between, scale, digits, lang),
     )
     difference = numbers.signed(scale * found.seeds.mean, digits, lang)
-    return _say(metric, lang, difference=difference, intervals=intervals)
+    return say(FINDINGS[metric], lang, difference=difference, intervals=intervals)
 
 
 def _signed(interval: tuple[float, float] | None, scale: float, digits: int, lang: str) -> str:
@@ -140,10 +166,10 @@ def _verdict(against: str, found: dict, lang: str) -> str:
     verdicts = {metric: one.verdict for metric, one in found.items()}
     sides = set(verdicts.values()) - {"open"}
     if len(sides) != 1:
-        return _say(f"{against}_{'mixed' if sides else 'open'}", lang)
+        return say(FINDINGS[f"{against}_{'mixed' if sides else 'open'}"], lang)
     side = sides.pop()
-    which = [_say(f"which_{metric}", lang) for metric, verdict in verdicts.items() if verdict == side]
-    return _say(f"{against}_{side}", lang, which=_say("and", lang).join(which))
+    which = [say(FINDINGS[f"which_{metric}"], lang) for metric, verdict in verdicts.items() if verdict == side]
+    return say(FINDINGS[f"{against}_{side}"], lang, which=say(" and ", lang).join(which))
 
 
 def _imbalance(results, clinic: Clinic, models: dict[str, Model], which: str, lang: str) -> list[str]:
@@ -153,22 +179,40 @@ def _imbalance(results, clinic: Clinic, models: dict[str, Model], which: str, la
     shares = {clinic.positive: share, 1 - clinic.positive: 1 - share}
     half, auroc = numbers.percent(0.5, 0, lang), numbers.decimal(0.5, 1, lang)
     values = {"larger": clinic.class_name(larger, lang), "constant": numbers.percent(constant, 2, lang)}
-    out = [_say("imbalance", lang, shares=_shares(clinic, shares, lang), half=half, auroc=auroc, **values)]
+    out = [
+        say(
+            "Test images by class: {shares}. A constant answer “{larger}” reaches an accuracy of "
+            "{constant}, but a balanced accuracy of {half} and an AUROC of {auroc}: plain accuracy says "
+            "something only above {constant}.",
+            lang,
+            shares=_shares(clinic, shares, lang),
+            half=half,
+            auroc=auroc,
+            **values,
+        )
+    ]
     if counts := (clinic_data(results).get("class_counts") or {}).get("train"):
         trained = {k: count / sum(counts) for k, count in enumerate(counts)}
-        out.append(_say("training_share", lang, shares=_shares(clinic, trained, lang)))
+        out.append(say("Training images by class: {shares}.", lang, shares=_shares(clinic, trained, lang)))
     said, not_above = [], []
     for key in (key for key in ROLES if key in models):
         accuracy, balanced = (models[key].estimate(metric).mean for metric in ("accuracy", "balanced_accuracy"))
         words = {"accuracy": numbers.percent(accuracy, 2, lang), "balanced": numbers.percent(balanced, 2, lang)}
-        said.append(_say("balanced_one", lang, role=role(models[key].where, lang), **words))
+        said.append(say("{role} {accuracy} and {balanced}", lang, role=role(models[key].where, lang), **words))
         interval = models[key].interval("accuracy")
         if interval is None or interval[0] <= constant:
             not_above.append(role(models[key].where, lang))
     if said:
-        out.append(_say("balanced", lang, about=which, models="; ".join(said)))
+        out.append(say("Accuracy and balanced accuracy{about}: {models}.", lang, about=which, models="; ".join(said)))
     if not_above:
-        out.append(_say("not_above", lang, about=which, roles=", ".join(not_above)))
+        out.append(
+            say(
+                "Not shown to lie above the constant answer in accuracy{about}: {roles}.",
+                lang,
+                about=which,
+                roles=", ".join(not_above),
+            )
+        )
     return out
 
 
@@ -189,12 +233,17 @@ def _calibration(models: dict[str, Model], which: str, lang: str) -> list[str]:
         confidence = float(np.mean([of.confidence.mean() for of in model.by_seed.values()]))
         accuracy, ece, brier = (model.estimate(metric).mean for metric in ("accuracy", "ece", "brier"))
         gap = confidence - accuracy
+        if abs(gap) < SURE:
+            verdict = N_("is on average as sure as it is right")
+        else:
+            verdict = N_("is overconfident on average") if gap > 0 else N_("is underconfident on average")
         said.append(
-            _say(
-                "calibration_one",
+            say(
+                "{role} {verdict} (mean confidence {confidence}, accuracy {accuracy}, ECE {ece} {interval}, "
+                "Brier score {brier})",
                 lang,
                 role=role(model.where, lang),
-                verdict=_say("even" if abs(gap) < SURE else "over" if gap > 0 else "under", lang),
+                verdict=say(verdict, lang),
                 confidence=numbers.percent(confidence, 1, lang),
                 accuracy=numbers.percent(accuracy, 1, lang),
                 ece=numbers.decimal(ece, 3, lang),
@@ -202,7 +251,7 @@ def _calibration(models: dict[str, Model], which: str, lang: str) -> list[str]:
                 brier=numbers.decimal(brier, 3, lang),
             )
         )
-    return [_say("calibration", lang, about=which, models="; ".join(said))] if said else []
+    return [say("Calibration{about}: {models}.", lang, about=which, models="; ".join(said))] if said else []
 
 
 def plain_interval(interval: tuple[float, float] | None, digits: int, lang: str) -> str:

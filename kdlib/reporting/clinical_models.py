@@ -13,9 +13,9 @@ from kdlib.reporting import names, numbers
 from kdlib.reporting.choice import best_by_validation
 from kdlib.reporting.clinical_metrics import Scores, percentiles, scores
 from kdlib.reporting.clinical_text import BOOK
+from kdlib.reporting.i18n import say, text
 from kdlib.reporting.names import each_recipe, students
 from kdlib.reporting.results import Estimate, estimate
-from kdlib.reporting.text import pick, text
 
 ROLES = ("teacher", "baseline", "student")
 _gathered: WeakKeyDictionary = WeakKeyDictionary()
@@ -55,7 +55,8 @@ def about(results, case: Case, lang: str) -> str:
 
 def role(where: dict, lang: str) -> str:
     """`Teacher`, `Student alone` or `Student with teacher`."""
-    return pick(BOOK, where["role"], lang)
+    called = BOOK[where["role"]]
+    return say(called, lang)
 
 
 @dataclass(frozen=True, eq=False)
@@ -175,8 +176,8 @@ class Clinic:
 def units(clinic: Clinic, lang: str) -> str:
     """What the bootstrap draws: so many patients, or images where the data name no patients."""
     if clinic.patients is None:
-        return pick(BOOK, "images", lang, images=numbers.integer(len(clinic.first.positive), lang))
-    return pick(BOOK, "patients", lang, patients=numbers.integer(clinic.patients, lang))
+        return say("the {images} test images", lang, images=numbers.integer(len(clinic.first.positive), lang))
+    return say("the {patients} test patients", lang, patients=numbers.integer(clinic.patients, lang))
 
 
 def gather(results) -> Clinic | None:

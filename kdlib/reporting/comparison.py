@@ -7,39 +7,22 @@ import numpy as np
 from kdlib.reporting import canvas, names
 from kdlib.reporting.clinical_figures import looks
 from kdlib.reporting.clinical_models import Case, about, cases, role
+from kdlib.reporting.i18n import N_, say
 from kdlib.reporting.names import stem
-from kdlib.reporting.text import pick, word
 
 TRAIN = (0, (4, 2))
 # The report's order; each shows training and validation of the two.
 PAIRS = (("teacher", "accuracy"), ("teacher", "loss"), ("baseline", "loss"), ("baseline", "accuracy"))
+AXES = {"loss": N_("Cross-entropy (nats)"), "accuracy": N_("Accuracy (%)")}
 SCALE = {"loss": 1.0, "accuracy": 100.0}
 
-BOOK: dict[str, dict[str, str]] = {
-    "teacher_accuracy": {
-        "en": "Accuracy: teacher and student with teacher{about}",
-        "tr": "Doğruluk: öğretmen ve öğretmenle öğrenci{about}",
-    },
-    "teacher_loss": {
-        "en": "Loss: teacher and student with teacher{about}",
-        "tr": "Kayıp: öğretmen ve öğretmenle öğrenci{about}",
-    },
-    "baseline_loss": {
-        "en": "Loss: student alone and with teacher{about}",
-        "tr": "Kayıp: tek başına ve öğretmenle öğrenci{about}",
-    },
-    "baseline_accuracy": {
-        "en": "Accuracy: student alone and with teacher{about}",
-        "tr": "Doğruluk: tek başına ve öğretmenle öğrenci{about}",
-    },
-    "caption_loss": {
-        "en": "Cross-entropy with the labels per epoch; training dashed with open markers, validation solid.",
-        "tr": "Epok başına etiketlerle çapraz entropi; eğitim kesikli ve içi boş işaretli, doğrulama düz çizgi.",
-    },
-    "caption_accuracy": {
-        "en": "Accuracy per epoch; training dashed with open markers, validation solid.",
-        "tr": "Epok başına doğruluk; eğitim kesikli ve içi boş işaretli, doğrulama düz çizgi.",
-    },
+BOOK = {
+    "teacher_accuracy": N_("Accuracy: teacher and student with teacher{about}"),
+    "teacher_loss": N_("Loss: teacher and student with teacher{about}"),
+    "baseline_loss": N_("Loss: student alone and with teacher{about}"),
+    "baseline_accuracy": N_("Accuracy: student alone and with teacher{about}"),
+    "caption_loss": N_("Cross-entropy with the labels per epoch; training dashed with open markers, validation solid."),
+    "caption_accuracy": N_("Accuracy per epoch; training dashed with open markers, validation solid."),
 }
 
 
@@ -65,14 +48,16 @@ def _figure(results, lang: str, case: Case, other: str, what: str) -> dict | Non
     ax = axes[0][0]
     for where, found in zip(wheres, runs, strict=True):
         _draw(ax, looks()[where["role"]], found, role(where, lang), lang)
-    ax.set(xlabel=word("epoch_axis", lang), ylabel=word(f"{what}_axis", lang))
+    ax.set(xlabel=say("Epoch", lang), ylabel=say(AXES[what], lang))
     _epochs(ax, lang)
     figure.legend(loc="outside right center")
-    title = pick(BOOK, f"{other}_{what}", lang, about=about(results, case, lang))
+    title = say(BOOK[f"{other}_{what}"], lang, about=about(results, case, lang))
     spread = any(len(found["val"]) > 1 for found in runs)
-    footer = (word("band_sd", lang) + ". " if spread else "") + names.provenance(results, lang)
+    footer = (say("Band: ± standard deviation over seeds", lang) + ". " if spread else "") + names.provenance(
+        results, lang
+    )
     canvas.titled(figure, title, footer)
-    caption = f"{pick(BOOK, f'caption_{what}', lang)} {footer}"
+    caption = say(BOOK[f"caption_{what}"], lang) + " " + footer
     return {"figure": figure, "title": title, "caption": caption}
 
 
@@ -90,7 +75,7 @@ def _draw(ax, look: dict, runs: dict[str, np.ndarray], who: str, lang: str) -> N
     epochs = np.arange(1, runs["val"].shape[1] + 1)
     every = max(1, len(epochs) // 8)
     line = {"color": look["color"], "marker": look["marker"], "markevery": every, "markersize": 5}
-    said = f"{who}, {word('training', lang)}", f"{who}, {word('validation', lang)}"
+    said = f"{who}, {say('training', lang)}", f"{who}, {say('validation', lang)}"
     ax.plot(epochs, runs["train"].mean(axis=0), **line, linestyle=TRAIN, linewidth=1.2, mfc="white", label=said[0])
     ax.plot(epochs, runs["val"].mean(axis=0), **line, linewidth=1.8, label=said[1])
     if len(runs["val"]) > 1:

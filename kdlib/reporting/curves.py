@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from kdlib.reporting import canvas, names, numbers, transfer
+from kdlib.reporting.i18n import say
 from kdlib.reporting.names import each_recipe, stem, students
-from kdlib.reporting.text import pick, word
-from kdlib.reporting.transfer_text import BOOK, SCRATCH, layers
+from kdlib.reporting.transfer_text import SCRATCH, layers
 
 MANY = 7  # more settings than this in one panel cannot be told apart: a panel for each alpha, colour by T
 TRAIN = (0, (4, 2))
@@ -42,7 +42,7 @@ def curves(results, lang: str, filters: dict):
 
     Transfer learning is one figure: the source task, and a row for each column with a line for each choice of layers.
     """
-    title = word("curves_title", lang)
+    title = say("Loss and accuracy over the epochs", lang)
     if found := transfer.columns(results, filters):
         rows = [*_sources(results, lang), *_transfers(results, found, lang)]
         yield stem(results, "curves", filters), _drawing(results, lang, rows, [], title)
@@ -59,9 +59,15 @@ def curves(results, lang: str, filters: dict):
 def _drawing(results, lang: str, rows: list[Panel], temperatures: list[float], title: str) -> dict:
     figure, handles = _figure(results, lang, rows, temperatures)
     spread = any(results.cell(line.where, "val_accuracy").n > 1 for row in rows for line in row.lines)
-    footer = (word("band_sd", lang) + ". " if spread else "") + names.provenance(results, lang)
+    footer = (say("Band: ± standard deviation over seeds", lang) + ". " if spread else "") + names.provenance(
+        results, lang
+    )
     canvas.titled(figure, title, footer, handles)
-    caption = f"{word('curves_caption', lang)} {footer}"
+    caption = (
+        say("Cross-entropy with the labels and accuracy per epoch; training dashed, validation solid.", lang)
+        + " "
+        + footer
+    )
     return {"figure": figure, "title": title, "caption": caption}
 
 
@@ -69,7 +75,7 @@ def _sources(results, lang: str) -> list[Panel]:
     """A row for each model that was trained on a source task."""
     out = []
     for where in results.settings(role="source"):
-        title = pick(BOOK, "source_title", lang, model=names.label(results.study, where["model"], lang))
+        title = say("Source task: {model}", lang, model=names.label(results.study, where["model"], lang))
         out.append(Panel(title, [Line(where, "", canvas.BLACK, width=1.8)]))
     return out
 
@@ -81,7 +87,7 @@ def _transfers(results, columns: list[dict], lang: str) -> list[Panel]:
     looks = {choice: tuple(kind[k % len(kind)] for kind in kinds) for k, choice in enumerate(choices)}
     out = []
     for here in columns:
-        title = pick(BOOK, "transfer_title", lang, model=names.label(results.study, here["model"], lang))
+        title = say("Transfer: {model}", lang, model=names.label(results.study, here["model"], lang))
         if len(names.recipes(results)) > 1:
             title += f", {names.label(results.study, here['recipe'], lang)}"
         lines = []
@@ -103,8 +109,8 @@ def _rows(results, lang: str, filters: dict) -> tuple[list[Panel], list[float]]:
     shared, looks = _looks(results, few, lang)
     for model, found in settings.items():
         alone = results.settings(role="baseline", **{**filters, "model": model})
-        alone = [Line(where, word("alone", lang), canvas.BLACK, width=1.8) for where in alone]
-        title = f"{word('student', lang)}: {names.label(results.study, model, lang)}"
+        alone = [Line(where, say("alone", lang), canvas.BLACK, width=1.8) for where in alone]
+        title = f"{say('Student', lang)}: {names.label(results.study, model, lang)}"
         if _crowded(found):
             rows += _by_alpha(results, found, alone, title, temperatures, lang)
             continue
@@ -128,7 +134,7 @@ def _parts(found: list[dict]) -> list[list[dict]]:
 
 
 def _teacher(results, where: dict, lang: str) -> Panel:
-    title = f"{word('teacher', lang)}: {names.label(results.study, where['model'], lang)}"
+    title = f"{say('Teacher', lang)}: {names.label(results.study, where['model'], lang)}"
     return Panel(title, [Line(where, "", canvas.BLACK, width=1.8)])
 
 
@@ -169,12 +175,12 @@ def _figure(results, lang: str, rows: list[Panel], temperatures: list[float]):
             canvas.ticks(ax.yaxis, lang)
         diverged = diverged or any(line.get_gid() == "diverged" for line in right.lines)
         left.set_title(row.title)
-        left.set_ylabel(word("loss_axis", lang))
-        right.set_ylabel(word("accuracy_axis", lang))
+        left.set_ylabel(say("Cross-entropy (nats)", lang))
+        right.set_ylabel(say("Accuracy (%)", lang))
         if temperatures and row.labelled:
-            right.legend(*_labels([right], skip=word("alone", lang)), loc="lower right")
+            right.legend(*_labels([right], skip=say("alone", lang)), loc="lower right")
     for ax in axes[-1]:
-        ax.set_xlabel(word("epoch_axis", lang))
+        ax.set_xlabel(say("Epoch", lang))
     figure.align_ylabels(axes)
     if temperatures:
         _temperature_bar(figure, axes, temperatures, lang)
@@ -252,13 +258,13 @@ def _which_line(lang: str, alone: bool, diverged: bool) -> list:
 
     look = {"color": canvas.GREY}
     handles = [
-        Line2D([], [], **look, linestyle=TRAIN, linewidth=1.2, label=word("training", lang)),
-        Line2D([], [], **look, linewidth=1.6, label=word("validation", lang)),
+        Line2D([], [], **look, linestyle=TRAIN, linewidth=1.2, label=say("training", lang)),
+        Line2D([], [], **look, linewidth=1.6, label=say("validation", lang)),
     ]
     if diverged:
-        handles.append(Line2D([], [], **look, linestyle=":", label=f"† {word('diverged_line', lang)}"))
+        handles.append(Line2D([], [], **look, linestyle=":", label=f"† {say('diverged', lang)}"))
     if alone:
-        handles.append(Line2D([], [], color=canvas.BLACK, linewidth=1.8, label=word("alone", lang)))
+        handles.append(Line2D([], [], color=canvas.BLACK, linewidth=1.8, label=say("alone", lang)))
     return handles
 
 
@@ -272,4 +278,4 @@ def _temperature_bar(figure, axes, temperatures: list[float], lang: str) -> None
     bar.set_ticklabels([numbers.short(T, lang) for T in temperatures])
     bar.ax.tick_params(which="both", length=0)
     bar.outline.set_visible(False)
-    bar.set_label(word("temperature_axis", lang))
+    bar.set_label(say("Temperature T", lang))

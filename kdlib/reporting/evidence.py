@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from kdlib.reporting import numbers
+from kdlib.reporting.i18n import say
 from kdlib.reporting.results import MIN_SEEDS, Cell, Results, estimate, t_quantile
-from kdlib.reporting.text import finding
 
 RESAMPLES = 10_000
 
@@ -83,7 +83,13 @@ def accuracy(cell: Cell, lang: str) -> str:
     mean = numbers.percent(cell.mean, 2, lang)
     if cell.sd is None:
         return mean
-    return finding("accuracy_seeds", lang, mean=mean, sd=numbers.decimal(100 * cell.sd, 2, lang), n=cell.n)
+    return say(
+        "{mean} (standard deviation {sd} points, {n} seeds)",
+        lang,
+        mean=mean,
+        sd=numbers.decimal(100 * cell.sd, 2, lang),
+        n=cell.n,
+    )
 
 
 def image_noise(results: Results, one: dict, other: dict, lang: str, beside: Results | None = None) -> str:
@@ -96,7 +102,13 @@ def image_noise(results: Results, one: dict, other: dict, lang: str, beside: Res
     if interval is None:
         return ""
     said = numbers.interval(*(100 * end for end in interval), 2, lang)
-    return finding("bootstrap", lang, images=numbers.integer(len(found), lang), interval=said)
+    return say(
+        "The test images alone ({images} of them) leave a 95% bootstrap interval of {interval} "
+        "points for this difference.",
+        lang,
+        images=numbers.integer(len(found), lang),
+        interval=said,
+    )
 
 
 def same_images(first, second) -> bool:

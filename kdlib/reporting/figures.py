@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from kdlib.errors import UserError
 from kdlib.reporting.guessing import only_guesses
+from kdlib.reporting.i18n import say
 from kdlib.reporting.results import Results
-from kdlib.reporting.text import word
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -139,7 +139,7 @@ def _draw(results: Results, lang: str) -> dict[str, Drawing]:
             continue
         with canvas.style():
             for stem, parts in makers[spec.kind](results, lang, _filters(spec)):
-                alt = word("figure_alt", lang, title=parts["title"])
+                alt = say("{title}; its numbers stand in the tables of the study.", lang, title=parts["title"])
                 out[stem] = Drawing(kind=spec.kind, lang=lang, alt=alt, **parts)
     return out
 

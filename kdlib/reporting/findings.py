@@ -7,20 +7,23 @@ import math
 from kdlib.reporting import clinical_findings, guessing, methods, names, numbers, transfer
 from kdlib.reporting.choice import best_by_validation
 from kdlib.reporting.evidence import Difference, accuracy, difference, image_noise
+from kdlib.reporting.i18n import N_, say
 from kdlib.reporting.names import each_recipe, students
 from kdlib.reporting.pruning import findings as pruning_findings
 from kdlib.reporting.results import Cell
-from kdlib.reporting.text import finding, reason
 
 
 def findings(results, lang: str) -> list[str]:
     """Sentences on the study's results; the first says where they come from."""
     if not results.used:
-        return [finding("nothing", lang)]
+        return [say("There are no runs to report yet.", lang)]
     if guess := guessing.only_guesses(results):
         return [names.provenance(results, lang), guessing.sentence(guess, lang)]
     out = [names.provenance(results, lang), *transfer.sources(results, lang)]
-    out += [_accuracy("teacher", results, where, lang) for where in results.settings(role="teacher")]
+    out += [
+        _accuracy(N_("Teacher {model}{recipe}: test accuracy {accuracy}."), results, where, lang)
+        for where in results.settings(role="teacher")
+    ]
     for recipe in each_recipe(results, {}):
         for model in students(results, {"recipe": recipe}):
             out += _student(results, {"model": model, "recipe": recipe}, lang)
@@ -33,7 +36,7 @@ def findings(results, lang: str) -> list[str]:
 def _recipe(results, recipe: str, lang: str) -> str:
     if len(names.recipes(results)) < 2:
         return ""
-    return finding("for_recipe", lang, recipe=names.label(results.study, recipe, lang))
+    return say(" ({recipe})", lang, recipe=names.label(results.study, recipe, lang))
 
 
 def _about(results, where: dict, lang: str) -> dict[str, str]:
@@ -43,29 +46,37 @@ def _about(results, where: dict, lang: str) -> dict[str, str]:
     }
 
 
-def _accuracy(key: str, results, where: dict, lang: str) -> str:
+def _accuracy(message: str, results, where: dict, lang: str) -> str:
     cell = results.cell(where)
     if cell.mean is None:
         return ""
-    return finding(key, lang, accuracy=accuracy(cell, lang), **_about(results, where, lang))
+    return say(message, lang, accuracy=accuracy(cell, lang), **_about(results, where, lang))
 
 
 def _student(results, here: dict, lang: str) -> list[str]:
     settings = results.settings(role="student", **here)
     alone = results.cell({"role": "baseline", **here})
-    out = [_accuracy("baseline", results, {"role": "baseline", **here}, lang)]
+    out = [
+        _accuracy(
+            N_("{model} trained alone{recipe}: test accuracy {accuracy}."), results, {"role": "baseline", **here}, lang
+        )
+    ]
     best = best_by_validation(results, settings)
     if best is None:
         return out
     chosen, points = results.cell(best), None
-    against = finding("no_baseline", lang)
+    against = say("; there is no run of the same network alone to compare with", lang)
     if alone.mean is not None:
         points = difference(chosen, alone)
         against = _against(points.mean, lang)
-    key = "best_of" if len(settings) > 1 else "best_one"
+    several = N_(
+        "Best distilled {model}{recipe} by validation accuracy, of {count} settings: {setting} "
+        "(validation {validation}). Its test accuracy is {accuracy}{against}."
+    )
+    one = N_("Distilled {model}{recipe}, {setting}: test accuracy {accuracy}{against}.")
     out.append(
-        finding(
-            key,
+        say(
+            several if len(settings) > 1 else one,
             lang,
             count=len(settings),
             setting=names.setting(results, best, lang),
@@ -84,31 +95,48 @@ def _student(results, here: dict, lang: str) -> list[str]:
 def _against(points: float, lang: str) -> str:
     printed = numbers.rounded(100 * points, 2)
     if printed == 0:
-        return finding("tie", lang)
-    return finding("better" if printed > 0 else "worse", lang, points=numbers.decimal(abs(printed), 2, lang))
+        return say(", the same as that of the same network trained alone", lang)
+    return say(
+        N_(", {points} percentage points above the same network trained alone")
+        if printed > 0
+        else N_(", {points} percentage points below the same network trained alone"),
+        lang,
+        points=numbers.decimal(abs(printed), 2, lang),
+    )
 
 
 def _evidence(results, best: dict, here: dict, points: Difference, lang: str) -> str:
     """What the difference is worth: the interval over seeds, or with one seed that of the test images alone."""
     if points.interval is None:
         noise = image_noise(results, best, {"role": "baseline", **here}, lang)
-        return " ".join(filter(None, [finding("one_seed", lang), noise]))
+        return " ".join(
+            filter(
+                None, [say("Fewer than three seeds cannot tell an effect from the noise between seeds.", lang), noise]
+            )
+        )
     low, high = points.interval
-    verdict = "verdict_up" if low > 0 else "verdict_down" if high < 0 else "verdict_open"
+    if low > 0:
+        verdict = N_("The interval lies above zero: distillation helped here beyond the noise between seeds.")
+    elif high < 0:
+        verdict = N_("The interval lies below zero: distillation hurt here beyond the noise between seeds.")
+    else:
+        verdict = N_("The interval holds zero: these seeds do not tell an effect from noise.")
     alone, chosen = results.cell({"role": "baseline", **here}), results.cell(best)
-    said = finding(
-        "spread",
+    said = say(
+        "Over {n} seeds the difference is {difference} points with a 95% t-interval of {interval}; "
+        "the standard deviation between seeds is {sd_alone} alone and {sd_distilled} distilled. "
+        "{verdict}",
         lang,
         n=points.n,
         difference=numbers.signed(100 * points.mean, 2, lang),
         interval=numbers.interval(100 * low, 100 * high, 2, lang),
         sd_alone=numbers.decimal(None if alone.sd is None else 100 * alone.sd, 2, lang),
         sd_distilled=numbers.decimal(None if chosen.sd is None else 100 * chosen.sd, 2, lang),
-        verdict=finding(verdict, lang),
+        verdict=say(verdict, lang),
     )
     teachers = {record.run.get("config", {}).get("teacher") for _, record in results.select(**best)}
     one = len(teachers) == 1 and None not in teachers
-    return f"{said} {finding('one_teacher', lang)}" if one else said
+    return said + " " + say("All seeds share one teacher, whose own spread is not in this.", lang) if one else said
 
 
 def _overall(results, settings: list[dict], here: dict, alone: Cell, lang: str) -> str:
@@ -116,8 +144,9 @@ def _overall(results, settings: list[dict], here: dict, alone: Cell, lang: str) 
     if len(means) < 2:
         return ""
     mean = math.fsum(means) / len(means)
-    return finding(
-        "overall",
+    return say(
+        "All {count} distilled settings of {model}{recipe}: mean test accuracy {mean}, {difference} "
+        "points against alone; {above} of {count} lie above it.",
         lang,
         count=len(means),
         mean=numbers.percent(mean, 2, lang),
@@ -129,15 +158,15 @@ def _overall(results, settings: list[dict], here: dict, alone: Cell, lang: str) 
 
 def _diverged(results, lang: str) -> str:
     runs = [
-        finding(
-            "diverged_run",
+        say(
+            "{what}, seed {seed}, epoch {epoch} ({reason})",
             lang,
             what=names.described(results, where, lang),
             seed=run.seed,
             epoch=numbers.DASH if run.epoch is None else run.epoch,
-            reason=reason(run.reason, lang),
+            reason=say(run.reason, lang),
         )
         for where in results.settings()
         for run in results.cell(where).diverged
     ]
-    return finding("diverged", lang, runs="; ".join(runs)) if runs else ""
+    return say("Diverged and left out of every mean: {runs}.", lang, runs="; ".join(runs)) if runs else ""

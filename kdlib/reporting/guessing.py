@@ -9,8 +9,8 @@ import numpy as np
 
 from kdlib.reporting import numbers
 from kdlib.reporting.evidence import correct
+from kdlib.reporting.i18n import say
 from kdlib.reporting.results import Results
-from kdlib.reporting.text import finding
 
 _Z = 1.96  # of a 95 % interval
 
@@ -52,4 +52,11 @@ def _lower(guess: Guess) -> float:
 def sentence(guess: Guess, lang: str) -> str:
     """Return what is said in the place of all comparisons."""
     share = {key: numbers.percent(getattr(guess, key), 2, lang) for key in ("accuracy", "chance")}
-    return finding("guessing", lang, images=numbers.integer(guess.images, lang), **share)
+    return say(
+        "Nothing is compared: what the others would be measured against gives {accuracy} on {images} "
+        "test images, which is not clearly above the {chance} of always naming the commonest class. "
+        "More epochs or more images are needed first.",
+        lang,
+        images=numbers.integer(guess.images, lang),
+        **share,
+    )

@@ -6,8 +6,8 @@ import numpy as np
 
 from kdlib.reporting import canvas, names, numbers
 from kdlib.reporting.choice import best_by_validation
+from kdlib.reporting.i18n import N_, say
 from kdlib.reporting.names import each_recipe, stem, students
-from kdlib.reporting.text import word
 
 
 def heatmap(results, lang: str, filters: dict):
@@ -39,13 +39,20 @@ def _drawing(results, lang: str, here: dict, grid, alphas, temperatures) -> dict
     _special_cells(ax, results, grid, accuracy)
     handles = _frames(ax, grid, accuracy, best, lang)
     model = names.label(results.study, here["model"], lang)
-    title = word("heatmap_title", lang, model=model)
+    title = say("{model}: test accuracy (%)", lang, model=model)
     title += f", {names.method(results.study, here['method'], lang)}" if results.has_methods else ""
     if len(names.recipes(results)) > 1:
         title += f" ({names.label(results.study, here['recipe'], lang)})"
     canvas.titled(figure, title, names.provenance(results, lang), handles)
     baseline = numbers.percent(alone, 2, lang)
-    caption = word("heatmap_caption", lang, model=model, baseline=baseline)
+    caption = say(
+        "Test accuracy (%) of the distilled {model}; the colour is the difference to the same "
+        "network trained alone ({baseline}). Solid frame: best by validation accuracy; dashed frame: "
+        "highest on test.",
+        lang,
+        model=model,
+        baseline=baseline,
+    )
     return {
         "figure": figure,
         "title": title,
@@ -94,14 +101,18 @@ def _map_axes(figure, ax, mesh, alphas, temperatures, alone: float | None, lang:
     ax.tick_params(length=0)
     ax.set_xticklabels([numbers.short(T, lang) for T in temperatures])
     ax.set_yticklabels([numbers.short(alpha, lang) for alpha in alphas], rotation=0)
-    ax.set_xlabel(word("temperature_axis", lang))
-    ax.set_ylabel(word("alpha_axis", lang))
+    ax.set_xlabel(say("Temperature T", lang))
+    ax.set_ylabel(say("α (weight of the soft term)", lang))
     bar = figure.colorbar(mesh, ax=ax, pad=0.02, aspect=18)
     bar.outline.set_visible(False)
     canvas.ticks(bar.ax.yaxis, lang)
-    label = word("test_axis", lang)
+    label = say("Test accuracy (%)", lang)
     if alone is not None:
-        label = word("difference_axis", lang, accuracy=numbers.percent(alone, 2, lang))
+        label = say(
+            "Difference to the student alone, {accuracy}\n(percentage points)",
+            lang,
+            accuracy=numbers.percent(alone, 2, lang),
+        )
         bar.ax.axhline(0, color=canvas.BLACK, linewidth=1)
     bar.set_label(label)
 
@@ -128,13 +139,13 @@ def _frames(ax, grid, accuracy: np.ndarray, best: dict | None, lang: str) -> lis
     chosen = [(i, j) for i, row in enumerate(grid) for j, where in enumerate(row) if where and where == best]
     highest = np.argwhere(accuracy == np.nanmax(accuracy)).tolist() if np.isfinite(accuracy).any() else []
     looks = (
-        ("best_validation", chosen, 0.03, {"linewidth": 2.0, "linestyle": "-"}),
-        ("best_test", highest, 0.09, {"linewidth": 1.3, "linestyle": (0, (4, 2))}),
+        (N_("best by validation"), chosen, 0.03, {"linewidth": 2.0, "linestyle": "-"}),
+        (N_("highest on test"), highest, 0.09, {"linewidth": 1.3, "linestyle": (0, (4, 2))}),
     )
     # Cells are wider than high: the same distance from the edge is a smaller share of the width.
     squeeze = min(1.0, 0.9 * accuracy.shape[1] / accuracy.shape[0] / 1.9)
     handles = []
-    for key, places, inset, look in looks:
+    for label, places, inset, look in looks:
         look = {**look, "fill": False, "edgecolor": canvas.BLACK}
         rim = {"linewidth": look["linewidth"] + 1.8, "fill": False, "edgecolor": "white"}
         for i, j in places:
@@ -142,5 +153,5 @@ def _frames(ax, grid, accuracy: np.ndarray, best: dict | None, lang: str) -> lis
                 at = (j + inset * squeeze, i + inset)
                 ax.add_patch(Rectangle(at, 1 - 2 * inset * squeeze, 1 - 2 * inset, **style, zorder=3))
         if places:
-            handles.append(Rectangle((0, 0), 1, 1, **look, label=word(key, lang)))
+            handles.append(Rectangle((0, 0), 1, 1, **look, label=say(label, lang)))
     return handles

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
+from kdlib.reporting.i18n import say
 from kdlib.reporting.render import spans, starts
-from kdlib.reporting.text import word
 
 _SPECIAL = {
     "\\": r"\textbackslash{}",
@@ -52,7 +52,7 @@ def table(report, lang: str) -> str:
     """The whole `table` environment: caption, tabular, notes."""
     head, columns = report.head(lang), report.columns(lang)
     wide = len(columns) > WIDE
-    which = [word("ours_top", lang), word("reported_below", lang)] if report.has_reported else []
+    which = [say("Top: ours", lang), say("below, grey: the report's", lang)] if report.has_reported else []
     caption = ". ".join([report.title(lang).rstrip("."), *(["; ".join(which)] if which else [])])
     lines = [
         PACKAGES + (r", \usepackage{graphicx}" if wide else ""),

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from kdlib.reporting import names, numbers
 from kdlib.reporting.choice import best_by_validation
 from kdlib.reporting.evidence import Difference, difference
+from kdlib.reporting.i18n import LANGS, N_, say
 from kdlib.reporting.methods_text import BOOK
 from kdlib.reporting.names import each_recipe, students
 from kdlib.reporting.results import Cell as Gathered
 from kdlib.reporting.results import Estimate, Results, estimate
 from kdlib.reporting.sheet import Cell, Row, Sheet
-from kdlib.reporting.text import LANGS, pick
 
 # What must agree before two durations are compared.
 _PLACE = ("processor", "cores", "threads", "gpu")
@@ -114,11 +114,18 @@ def _sheet(results: Results, here: dict, id: str) -> Sheet:
     notes.append({lang: names.provenance(results, lang) for lang in LANGS})
     return Sheet(
         id,
-        {lang: pick(BOOK, "title", lang, **_about(results, here, lang)) for lang in LANGS},
-        [BOOK["method"], BOOK["setting"]],
+        {lang: say("Methods side by side: {model}{recipe}", lang, **_about(results, here, lang)) for lang in LANGS},
+        [N_("Method"), N_("Setting")],
         [BOOK[key] for key in ("accuracy", "n", "difference", "ratio", "step", "looks")],
         rows,
-        BOOK["legend" if several else "legend_one"],
+        (
+            N_(
+                "Accuracy: mean ± standard deviation over seeds; against alone: difference paired by seed, "
+                "with its 95% t-interval"
+            )
+            if several
+            else N_("Accuracy of one seed; against alone: the difference of that seed, which has no interval")
+        ),
         notes,
         study=results.study.name,
     )
@@ -129,7 +136,7 @@ def _alone(results: Results, here: dict, cell: Gathered) -> Row:
     steps = estimate(ms for record in runs if (ms := step_ms(record)))
     unit = Cell(1.0 if steps.n else None, 2)
     cells = [_accuracy(cell), Cell(cell.n, kind="count"), Cell(), unit, Cell(steps.mean, 1), numbers.DASH]
-    return Row([BOOK["alone"], ""], cells, group="alone")
+    return Row([N_("Student alone"), ""], cells, group="alone")
 
 
 def _row(results: Results, way: Way) -> Row:
@@ -141,9 +148,9 @@ def _row(results: Results, way: Way) -> Row:
     label = {lang: names.method(results.study, way.where["method"], lang) for lang in LANGS}
     bare = {key: value for key, value in way.where.items() if key != "method"}
     setting = {lang: names.setting(results, bare, lang) for lang in LANGS}
-    looks = BOOK["logits" if way.looks is None else "features"]
+    looks = N_("logits") if way.looks is None else N_("features")
     if way.looks:
-        looks = {lang: pick(BOOK, "at_layers", lang, layers=", ".join(way.looks)) for lang in LANGS}
+        looks = {lang: say("features: {layers}", lang, layers=", ".join(way.looks)) for lang in LANGS}
     cells = [_accuracy(way.cell), Cell(way.cell.n, kind="count"), gap, ratio, Cell(way.step.mean, 1), looks]
     return Row([label, setting], cells, group="distilled")
 
@@ -171,7 +178,14 @@ def findings(results: Results, lang: str) -> list[str]:
         about = _about(results, here, lang)
         sure = [way for way in shown if way.gap and way.gap.interval]
         if results.cell(best).n < 2 or not sure:
-            out.append(pick(BOOK, "one_seed", lang, **about))
+            out.append(
+                say(
+                    "Methods, {model}{recipe}: with fewer than three seeds the methods are not put in order, and "
+                    "none is said to help.",
+                    lang,
+                    **about,
+                )
+            )
         else:
             out += [_choice(results, best, shown, about, lang), *_told_apart(results, best, shown, sure, lang)]
         out += _cost(results, shown, lang)
@@ -188,7 +202,7 @@ def _choice(results: Results, best: dict, shown: list[Way], about: dict, lang: s
     """What validation takes, and its difference to plain distillation where that is among the methods."""
     said = {"best": names.setting(results, best, lang), **about}
     if best["method"] is None:
-        return pick(BOOK, "is_plain", lang, **said)
+        return say("Methods, {model}{recipe}: validation takes plain distillation, {best}.", lang, **said)
     plain = best_by_validation(results, [way.where for way in shown if way.where["method"] is None])
     if plain is None:
         return ""
@@ -199,7 +213,13 @@ def _choice(results: Results, best: dict, shown: list[Way], about: dict, lang: s
     said |= {"plain": names.setting(results, plain, lang), "n": gap.n}
     said |= {"difference": numbers.signed(100 * gap.mean, 2, lang)}
     said |= {"interval": numbers.interval(100 * low, 100 * high, 2, lang)}
-    return pick(BOOK, "against_plain", lang, verdict=pick(BOOK, _side(gap), lang), **said)
+    return say(
+        "Methods, {model}{recipe}: validation takes {best}. Against {plain} the difference in test "
+        "accuracy is {difference} points over {n} seeds, 95% t-interval {interval}. {verdict}",
+        lang,
+        verdict=say(BOOK[_side(gap)], lang),
+        **said,
+    )
 
 
 def _side(gap: Difference) -> str:
@@ -212,14 +232,28 @@ def _told_apart(results: Results, best: dict, shown: list[Way], sure: list[Way],
     out = []
     for side, key in (("up", "above"), ("down", "below"), ("open", "beside")):
         if found := [way for way in sure if _side(way.gap) == side]:
-            out.append(pick(BOOK, key, lang, methods=_named(results, shown, found, lang)))
+            out.append(say(BOOK[key], lang, methods=_named(results, shown, found, lang)))
     gaps = [(way, difference(results.cell(best), way.cell)) for way in sure if way.where != best]
     if alike := [way for way, gap in gaps if gap.interval and _side(gap) == "open"]:
         first = [way for way in shown if way.where == best]
         said = {"best": _named(results, shown, first, lang), "methods": _named(results, shown, alike, lang)}
-        out.append(pick(BOOK, "alike", lang, **said))
+        out.append(say("Not to be told apart from {best}: {methods}.", lang, **said))
     expected = numbers.short(0.05 * len(sure), lang, 2)
-    return [*out, pick(BOOK, "each_alone", lang, count=len(sure), expected=expected)] if len(sure) > 2 else out
+    return (
+        [
+            *out,
+            say(
+                "Each interval stands by itself: of {count} such intervals {expected} are expected to leave "
+                "zero out by chance, even where no method does anything; and the best was chosen over the "
+                "very seeds it is judged by.",
+                lang,
+                count=len(sure),
+                expected=expected,
+            ),
+        ]
+        if len(sure) > 2
+        else out
+    )
 
 
 def _cost(results: Results, shown: list[Way], lang: str) -> list[str]:
@@ -232,4 +266,11 @@ def _cost(results: Results, shown: list[Way], lang: str) -> list[str]:
     if said["low"] == said["high"]:
         return []
     said |= {"cheap": _named(results, shown, [cheap], lang), "dear": _named(results, shown, [dear], lang)}
-    return [pick(BOOK, "cost", lang, **said)]
+    return [
+        say(
+            "Time a step against the student alone, in the same group of runs: from {low} times "
+            "({cheap}) to {high} times ({dear}).",
+            lang,
+            **said,
+        )
+    ]

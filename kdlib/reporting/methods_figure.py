@@ -5,11 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from kdlib.reporting import canvas, names, numbers
+from kdlib.reporting.i18n import N_, say
 from kdlib.reporting.methods import Way, comparisons, ways
-from kdlib.reporting.methods_text import BOOK
 from kdlib.reporting.names import stem
 from kdlib.reporting.results import Cell
-from kdlib.reporting.text import pick, word
 
 
 def methods(results, lang: str, filters: dict):
@@ -31,14 +30,27 @@ def _drawing(results, lang: str, here: dict, alone: Cell, shown: list[Way]) -> d
     _numbers(ax, shown, lang)
     several = any(way.gap.interval for way in shown)
     model = names.label(results.study, here["model"], lang)
-    title = pick(BOOK, "figure_title", lang, model=model)
+    title = say("{model}: what each method adds to the student alone", lang, model=model)
     if len(names.recipes(results)) > 1:
         title += f" ({names.label(results.study, here['recipe'], lang)})"
     if shared:
         title += f": {shared}"
     footer = names.provenance(results, lang)
     canvas.titled(figure, title, footer, _handles(several, lang))
-    caption = pick(BOOK, "caption" if several else "caption_one", lang, model=model)
+    caption = say(
+        N_(
+            "Test accuracy of the distilled {model} minus that of the same network trained alone, paired "
+            "by seed; large dots: means, lines: 95% t-intervals (an arrow where one runs on), small "
+            "dots: seeds."
+        )
+        if several
+        else N_(
+            "Test accuracy of the distilled {model} minus that of the same network trained alone, for "
+            "one seed: without an interval no order of the methods is to be read from it."
+        ),
+        lang,
+        model=model,
+    )
     return {"figure": figure, "title": title, "caption": f"{caption} {footer}"}
 
 
@@ -81,7 +93,13 @@ def _axes(ax, labels: list[str], alone: Cell, lang: str) -> None:
     ax.set_ylim(len(labels) - 0.5, -0.5)  # the study's order from the top
     ax.tick_params(axis="y", length=0)
     ax.grid(False, axis="y")
-    ax.set_xlabel(pick(BOOK, "axis", lang, accuracy=numbers.percent(alone.mean, 2, lang)))
+    ax.set_xlabel(
+        say(
+            "Difference in test accuracy to the student alone, {accuracy} (percentage points)",
+            lang,
+            accuracy=numbers.percent(alone.mean, 2, lang),
+        )
+    )
     canvas.ticks(ax.xaxis, lang)
 
 
@@ -105,13 +123,15 @@ def _handles(several: bool, lang: str) -> list:
 
     colour = canvas.colours()[0]
     dot = {"marker": "o", "linestyle": "none"}
-    alone = Line2D([], [], color=canvas.BLACK, linewidth=1.3, linestyle=(0, (6, 2)), label=word("alone", lang))
+    alone = Line2D([], [], color=canvas.BLACK, linewidth=1.3, linestyle=(0, (6, 2)), label=say("alone", lang))
     if not several:
         look = {"color": "white", "markeredgecolor": colour, "markersize": 7, "markeredgewidth": 1.4}
-        return [Line2D([], [], **dot, **look, label=pick(BOOK, "seed", lang)), alone]
+        return [Line2D([], [], **dot, **look, label=say("one seed", lang)), alone]
     small = {"color": "white", "markeredgecolor": canvas.GREY, "markersize": 4}
     return [
-        Line2D([], [], color=colour, marker="o", markersize=7, linewidth=2.0, label=pick(BOOK, "interval", lang)),
-        Line2D([], [], **dot, **small, label=pick(BOOK, "seed", lang)),
+        Line2D(
+            [], [], color=colour, marker="o", markersize=7, linewidth=2.0, label=say("95% t-interval over seeds", lang)
+        ),
+        Line2D([], [], **dot, **small, label=say("one seed", lang)),
         alone,
     ]

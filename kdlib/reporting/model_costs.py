@@ -6,11 +6,10 @@ Reads ``costs.json`` of the study's folder (see ``kdlib.studies.model_costs``) a
 from __future__ import annotations
 
 import json
-from typing import Any
 
+from kdlib.reporting.i18n import N_, translations
 from kdlib.reporting.results import Results
 from kdlib.reporting.sheet import Cell, Row, Sheet
-from kdlib.reporting.text import LANGS, pick
 from kdlib.studies.schema import CostRow, Costs
 
 _MEGA, _GIGA = 1e6, 1e9
@@ -25,34 +24,6 @@ _FORM = {
     "macs_torch": ("decimal", 4, _GIGA),
 }
 _COUNTERS = {"mult_adds": "torchinfo", "macs_thop": "thop", "macs_fvcore": "fvcore", "macs_torch": "torch"}
-
-WORDS: dict[str, dict[str, str]] = {
-    "legend": {
-        "en": "One image. MB are 10⁶ bytes, as torchinfo gives them",
-        "tr": "Tek görüntü için. MB, torchinfo'daki gibi 10⁶ bayttır",
-    },
-    "counted_with": {"en": "Counted with {packages}.", "tr": "Sayımda kullanılan paketler: {packages}."},
-    "counters_title": {
-        "en": "Multiply-accumulates of one image by four counters (millions)",
-        "tr": "Dört sayaca göre tek görüntünün çarp-topla sayısı (milyon)",
-    },
-    "model": {"en": "Model", "tr": "Model"},
-    "input": {"en": "Input (pixels)", "tr": "Girdi (piksel)"},
-    "counters_legend": {
-        "en": "Millions of multiply-accumulates (MACs)",
-        "tr": "Milyon çarp-topla işlemi (MAC)",
-    },
-    "counters_note": {
-        "en": "All four count convolutions and linear layers, the bulk of the work. torchinfo (mult-adds) adds the "
-        "parameters of norm layers and the biases of linear ones; thop and fvcore add the arithmetic of batch norm "
-        "and average pooling, each by its own rules (what fvcore calls flops are MACs); torch's counter, two FLOPs a "
-        "MAC and halved here, adds nothing.",
-        "tr": "Dördü de işin asıl yükü olan evrişim ve doğrusal katmanları sayar. torchinfo (mult-adds) norm "
-        "katmanlarının parametrelerini ve doğrusal katmanların sapmalarını ekler; thop ve fvcore, batch norm ve "
-        "ortalama havuzlama işlemlerini kendi kurallarıyla ekler (fvcore çıktısında flop denen şey MAC sayısıdır); "
-        "torch sayacı her MAC için iki FLOP verir, burada ikiye bölünmüştür ve başka bir şey eklemez.",
-    },
-}
 
 
 def sheets(results: Results) -> list[Sheet]:
@@ -73,7 +44,16 @@ def _costs(spec: Costs, found: dict, study: str) -> Sheet:
     rows = [Row([row.label], _cells(spec, row, found["counts"]), row.group) for row in spec.rows]
     columns = [entry.label for entry in spec.models]
     notes = [*spec.notes, _counted_with(found)]
-    return Sheet(spec.id, spec.title, [spec.head], columns, rows, _both("legend"), notes, study)
+    return Sheet(
+        spec.id,
+        spec.title,
+        [spec.head],
+        columns,
+        rows,
+        translations(N_("One image. MB are 10⁶ bytes, as torchinfo gives them")),
+        notes,
+        study,
+    )
 
 
 def _cells(spec: Costs, row: CostRow, counts: list[dict]) -> list[Cell]:
@@ -95,15 +75,27 @@ def _counters(spec: Costs, found: dict, study: str) -> Sheet:
             values = [counts.get(str(size), {}).get(key) for key in _COUNTERS]
             cells = [Cell(None if value is None else value / _MEGA, 2) for value in values]
             rows.append(Row([entry.label, f"{size}×{size}"], cells, entry.model))
-    head = [_both("model"), _both("input")]
-    notes = [_both("counters_note"), _counted_with(found)]
-    title, legend = _both("counters_title"), _both("counters_legend")
+    head = [translations(N_("Model")), translations(N_("Input (pixels)"))]
+    notes = [
+        translations(
+            N_(
+                "All four count convolutions and linear layers, the bulk of the work. torchinfo (mult-adds) "
+                "adds the parameters of norm layers and the biases of linear ones; thop and fvcore add the "
+                "arithmetic of batch norm and average pooling, each by its own rules (what fvcore calls "
+                "flops are MACs); torch's counter, two FLOPs a MAC and halved here, adds nothing."
+            )
+        ),
+        _counted_with(found),
+    ]
+    title, legend = (
+        translations(N_("Multiply-accumulates of one image by four counters (millions)")),
+        translations(N_("Millions of multiply-accumulates (MACs)")),
+    )
     return Sheet(f"{spec.id}_counters", title, head, list(_COUNTERS.values()), rows, legend, notes, study)
 
 
 def _counted_with(found: dict) -> dict[str, str]:
-    return _both("counted_with", packages=", ".join(f"{name} {number}" for name, number in found["packages"].items()))
-
-
-def _both(key: str, **values: Any) -> dict[str, str]:
-    return {lang: pick(WORDS, key, lang, **values) for lang in LANGS}
+    return translations(
+        N_("Counted with {packages}."),
+        packages=", ".join(f"{name} {number}" for name, number in found["packages"].items()),
+    )

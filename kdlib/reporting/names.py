@@ -5,15 +5,14 @@ from __future__ import annotations
 import re
 
 from kdlib.reporting import methods_text, numbers
-from kdlib.reporting.text import pick, text, word
+from kdlib.reporting.i18n import N_, say, text
 from kdlib.reporting.transfer_text import BOOK, layers
 
 PRUNING = {
-    "original": {"en": "original", "tr": "orijinal"},
-    "pruned": {"en": "pruned", "tr": "budanmış"},
-    "finetuned": {"en": "fine-tuned", "tr": "ince ayarlı"},
-    "distilled": {"en": "distilled", "tr": "damıtılmış"},
-    "finetuning": {"en": "fine-tuning", "tr": "ince ayar"},
+    "original": N_("original"),
+    "pruned": N_("pruned"),
+    "finetuned": N_("fine-tuned"),
+    "distilled": N_("distilled"),
 }
 
 
@@ -52,13 +51,13 @@ def described(results, where: dict, lang: str) -> str:
     if role == "student":
         parts.append(setting(results, where, lang))
     elif role in ("source", "transfer"):
-        said = [pick(BOOK, role, lang), layers(where.get("variant"), lang, study)]
+        said = [say(BOOK[role], lang), layers(where.get("variant"), lang, study)]
         parts.append(": ".join(part for part in said if part))
     elif role in PRUNING:
-        parts += [PRUNING[role][lang], *_pruning(study, where, lang)]
+        parts += [say(PRUNING[role], lang), *_pruning(study, where, lang)]
         parts += [method(study, where["method"], lang)] if where.get("method") else []
     else:
-        parts.append(word("teacher" if role == "teacher" else "alone", lang))
+        parts.append(say(N_("Teacher") if role == "teacher" else N_("alone"), lang))
     return ", ".join(part for part in parts if part)
 
 
@@ -107,23 +106,32 @@ def provenance(results, lang: str) -> str:
     parts = [_profile(results, lang)]
     parts += _datasets(results, lang)
     if epochs := _epochs(results, lang):
-        parts.append(word("epochs", lang, epochs=epochs))
+        parts.append(say("epochs: {epochs}", lang, epochs=epochs))
     if seeds := sorted({arm.seed for arm, _ in results.select()}):
-        many = "seeds" if len(seeds) > 1 else "seed"
-        parts.append(word(many, lang, seeds=", ".join(map(str, seeds))))
+        many = N_("seeds: {seeds}") if len(seeds) > 1 else N_("seed: {seeds}")
+        parts.append(say(many, lang, seeds=", ".join(map(str, seeds))))
     if results.missing:
-        parts.append(word("missing_runs", lang, missing=results.missing, all=results.missing + len(results.used)))
+        parts.append(
+            say(
+                "{missing} of {all} runs have not been made yet",
+                lang,
+                missing=results.missing,
+                all=results.missing + len(results.used),
+            )
+        )
     return "; ".join(parts) + "."
 
 
 def _profile(results, lang: str) -> str:
     if not getattr(results.study, "report", True):
-        return word("profile_plain", lang, profile=results.profile)
+        return say("Profile: {profile}", lang, profile=results.profile)
     if results.profile != "paper":
-        return word("profile_other", lang, profile=results.profile)
+        return say("Profile: {profile} (not the report's own settings)", lang, profile=results.profile)
     if results.changed:
-        return word("profile_changed", lang, keys=", ".join(results.changed))
-    return word("profile_paper", lang)
+        return say(
+            "Profile: paper (not the report's own settings; changed: {keys})", lang, keys=", ".join(results.changed)
+        )
+    return say("Profile: paper (the report's own settings)", lang)
 
 
 def _datasets(results, lang: str) -> list[str]:
@@ -142,7 +150,13 @@ def _datasets(results, lang: str) -> list[str]:
         said |= {"size": "×".join(str(s) for s in data["shape"][1:]) + " px"}
         said |= {"name": label(results.study, data["name"], lang)}
         is_target = fingerprint in targets
-        out.append(word("dataset", lang, **said) if is_target else pick(BOOK, "source_dataset", lang, **said))
+        out.append(
+            say("data: {name} ({train} training, {val} validation, {test} test images, {size})", lang, **said)
+            if is_target
+            else say(
+                "source task: {name} ({train} training, {val} validation, {test} test images, {size})", lang, **said
+            )
+        )
     return out
 
 
@@ -157,9 +171,9 @@ def _epochs(results, lang: str) -> str:
     spans = {role: _span(values) for role, values in found.items()}
     if len(set(spans.values())) == 1:
         return next(iter(spans.values()))
-    called = {role: pick(BOOK, role, lang) for role in ("source", "transfer")}
-    called |= {role: word(role, lang).lower() for role in ("teacher", "student")}
-    called |= {"original": PRUNING["original"][lang], "finetuned": PRUNING["finetuning"][lang]}
+    called = {role: say(BOOK[role], lang) for role in ("source", "transfer")}
+    called |= {"teacher": say("Teacher", lang).lower(), "student": say("Student", lang).lower()}
+    called |= {"original": say("original", lang), "finetuned": say("fine-tuning", lang)}
     order = ("source", "teacher", "student", "transfer", "original", "finetuned")
     return ", ".join(f"{called[role]} {spans[role]}" for role in order if role in spans)
 

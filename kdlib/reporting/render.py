@@ -8,7 +8,7 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from kdlib.reporting import numbers
-from kdlib.reporting.text import word
+from kdlib.reporting.i18n import N_, say
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,12 +32,15 @@ font-variant-numeric:tabular-nums;background:none}
 """.strip()
 
 
+_UNITS = {"percent": N_("percent"), "fraction": N_("fraction")}
+
+
 def frame(table, lang: str) -> pd.DataFrame:
     """A DataFrame of display strings, one row a table row, row labels as the index."""
     import pandas as pd
 
     cells = [[_beside(table, entry, lang) for entry in row] for row in table.entries]
-    which = word("ours", lang) + (f" / {word('reported', lang)}" if table.has_reported else "")
+    which = say("ours", lang) + (f" / {say('reported', lang)}" if table.has_reported else "")
     columns = pd.Index(table.columns(lang), name=which)
     labels = table.row_labels(lang)
     if len(table.spec.head) == 1:
@@ -82,9 +85,9 @@ def spans(table, lang: str) -> list[list[int]]:
 def html(table, lang: str) -> str:
     """The table as a fragment that carries its own style."""
     head, columns = table.head(lang), table.columns(lang)
-    which = word("ours_top" if table.has_reported else "ours_only", lang)
+    which = say(N_("Top: ours") if table.has_reported else N_("ours"), lang)
     if table.has_reported:
-        which += f'<br><small class="reported">{escape(word("reported_below", lang))}</small>'
+        which += '<br><small class="reported">' + escape(say("below, grey: the report's", lang)) + "</small>"
     lines = [
         f'<div class="kdlib-table" lang="{lang}"><style>{STYLE}</style>',
         f"<table><caption>{escape(table.title(lang))}</caption>",
@@ -133,9 +136,9 @@ def page(table, lang: str) -> str:
 def markdown(table, lang: str) -> str:
     """The table for GitHub: the report's number small, on a second line of the cell."""
     head, columns = table.head(lang), table.columns(lang)
-    which = word("ours_top", lang) if table.has_reported else ""
+    which = say("Top: ours", lang) if table.has_reported else ""
     if table.has_reported:
-        which += "; " + word("reported_below_small", lang)
+        which += "; " + say("below, small: the report's", lang)
     lines = [f"**{_md(table.title(lang))}**", ""]
     if which:
         lines += [f"*{_md(which)}*", ""]
@@ -170,9 +173,9 @@ def csv(table, lang: str) -> str:
     """Long form, one line a cell; numbers in the table's unit. Turkish Excel expects `;` and a decimal comma."""
     out = io.StringIO()
     writer = csvlib.writer(out, delimiter=";" if lang == "tr" else ",", lineterminator="\n")
-    head = [title or f"{word('csv_row', lang)}{k + 1}" for k, title in enumerate(table.head(lang))]
-    keys = ("column", "mean", "sd", "n", "diverged", "reported", "unit")
-    writer.writerow([*head, *(word(f"csv_{key}", lang) for key in keys)])
+    head = [title or say("row", lang) + str(k + 1) for k, title in enumerate(table.head(lang))]
+    keys = (N_("column"), N_("ours_mean"), N_("ours_sd"), N_("n"), N_("diverged"), N_("reported"), N_("unit"))
+    writer.writerow([*head, *(say(key, lang) for key in keys)])
     for labels, row in zip(table.row_labels(lang), table.entries, strict=True):
         for column, entry in zip(table.columns(lang), row, strict=True):
             writer.writerow(
@@ -180,7 +183,7 @@ def csv(table, lang: str) -> str:
                     *(*labels, column),
                     *(_plain(entry.mean, lang), _plain(entry.sd, lang)),
                     *(entry.ours.n, len(entry.ours.diverged)),
-                    *(_plain(entry.reported, lang), word(table.unit, lang)),
+                    *(_plain(entry.reported, lang), say(_UNITS[table.unit], lang)),
                 ]
             )
     return out.getvalue()

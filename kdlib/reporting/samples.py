@@ -6,11 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from kdlib.reporting.i18n import say
+
 _GAP, _MOST_CLASSES = 2, 20
-_WORDS = {
-    "en": ("Images of each class: {names}", "The first {n} test images of each class."),
-    "tr": ("Her sınıftan görüntüler: {names}", "Her sınıfın ilk {n} test görüntüsü."),
-}
 
 
 def contact_sheet(images: np.ndarray, labels: np.ndarray, classes: Sequence[str], each: int = 10, lang: str = "en"):
@@ -37,6 +35,6 @@ def contact_sheet(images: np.ndarray, labels: np.ndarray, classes: Sequence[str]
         axis.tick_params(length=0)
         axis.grid(False)
         axis.spines[:].set_visible(False)
-    alt, caption = _WORDS[lang]
-    alt, caption = alt.format(names=", ".join(names)), caption.format(n=each)
+    alt = say("Images of each class: {names}", lang, names=", ".join(names))
+    caption = say("The first {n} test images of each class.", lang, n=each)
     return Drawing(figure=figure, kind="samples", title=alt, alt=alt, caption=caption, lang=lang)

@@ -14,7 +14,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Literal
 
 from kdlib.reporting import latex, numbers, render
-from kdlib.reporting.text import text, word
+from kdlib.reporting.i18n import N_, say, text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,12 +22,7 @@ if TYPE_CHECKING:
 Text = str | dict[str, str]
 Kind = Literal["count", "decimal", "percent", "signed"]
 
-_WORDS = {
-    "value": {"en": "value", "tr": "değer"},
-    "sd": {"en": "sd", "tr": "standart_sapma"},
-    "low": {"en": "interval_low", "tr": "aralık_alt"},
-    "high": {"en": "interval_high", "tr": "aralık_üst"},
-}
+_COLUMNS = (N_("value"), N_("sd"), N_("interval_low"), N_("interval_high"))
 
 
 @dataclass(frozen=True)
@@ -156,7 +151,7 @@ class Sheet:
         """What the numbers are; bold is explained where there is any."""
         parts = [said.rstrip(".")] if (said := text(self._legend, lang)) else []
         if any(cell.best or cell.reported_best for row in self.entries for cell in row):
-            parts.append(word("best_bold", lang))
+            parts.append(say("bold: best", lang))
         return "; ".join(parts) + "." if parts else ""
 
     def notes(self, lang: str) -> list[str]:
@@ -188,14 +183,14 @@ class Sheet:
         """
         out = io.StringIO()
         writer = csvlib.writer(out, delimiter=";" if lang == "tr" else ",", lineterminator="\n")
-        head = [title or f"{word('csv_row', lang)}{k + 1}" for k, title in enumerate(self.head(lang))]
-        titles = [_WORDS[key][lang] for key in ("value", "sd", "low", "high")]
-        writer.writerow([*head, word("csv_column", lang), *titles, word("csv_reported", lang), word("csv_unit", lang)])
+        head = [title or say("row", lang) + str(k + 1) for k, title in enumerate(self.head(lang))]
+        titles = [say(title, lang) for title in _COLUMNS]
+        writer.writerow([*head, say("column", lang), *titles, say("reported", lang), say("unit", lang)])
         for labels, row in zip(self.row_labels(lang), self.entries, strict=True):
             for column, entry in zip(self.columns(lang), row, strict=True):
                 value = entry.number if entry.text is None else entry.text
                 parts = [value, entry.sd, *(entry.interval or (None, None)), entry.reported]
-                unit = word("fraction", lang) if entry.kind == "percent" and entry.text is None else entry.unit
+                unit = say("fraction", lang) if entry.kind == "percent" and entry.text is None else entry.unit
                 writer.writerow([*labels, column, *(_plain(part, lang) for part in parts), text(unit, lang)])
         return out.getvalue()
 

@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING
 from kdlib.errors import UserError
 from kdlib.reporting import all_runs, clinical, latex, methods, model_costs, names, numbers, render
 from kdlib.reporting.guessing import only_guesses
+from kdlib.reporting.i18n import N_, say, text
 from kdlib.reporting.pruning import tables as pruning_tables
 from kdlib.reporting.results import Cell, Results
 from kdlib.reporting.sheet import Sheet
-from kdlib.reporting.text import pick, reason, text, word
-from kdlib.reporting.transfer_text import BOOK
 
 if TYPE_CHECKING:
     import pandas as pd
 
 _DECIMALS = {"percent": 2, "fraction": 4}
+_UNITS = {"percent": N_("Accuracy in %"), "fraction": N_("Accuracy as a fraction")}
 
 
 @dataclass(frozen=True)
@@ -107,9 +107,20 @@ class ReportTable:
         for name, results in shown.items():
             if results is None:
                 command = f"kdlib run {name} --profile {profile}"
-                out.append(pick(BOOK, "not_run", lang, study=name, profile=profile, command=command))
+                out.append(
+                    say(
+                        "Rows of study {study} are empty: it has not been run in profile {profile}. To run it: "
+                        "{command}",
+                        lang,
+                        study=name,
+                        profile=profile,
+                        command=command,
+                    )
+                )
             else:
-                out.append(pick(BOOK, "of_study", lang, study=name, provenance=names.provenance(results, lang)))
+                out.append(
+                    say("Study {study}. {provenance}", lang, study=name, provenance=names.provenance(results, lang))
+                )
         return out
 
     def _differences(self, entries: list[list[Entry]]) -> list[list[Entry]]:
@@ -191,36 +202,53 @@ class ReportTable:
 
     def legend(self, lang: str) -> str:
         """What the numbers are: unit, spread, difference, bold."""
-        parts = [word(f"unit_{self.unit}", lang)]
+        parts = [say(_UNITS[self.unit], lang)]
         if any(entry.sd is not None for row in self.entries for entry in row):
-            parts.append(word("mean_of_seeds", lang))
+            parts.append(say("mean ± standard deviation over seeds", lang))
         if rule := getattr(self.spec, "difference", None):
-            parts.append(word("difference", lang, column=self.columns(lang)[difference_columns(rule)[1]]))
+            parts.append(
+                say(
+                    "in brackets: change against “{column}”, in percentage points",
+                    lang,
+                    column=self.columns(lang)[difference_columns(rule)[1]],
+                )
+            )
         if any(entry.ours_best or entry.reported_best for row in self.entries for entry in row):
-            parts.append(word("best_bold", lang))
+            parts.append(say("bold: best", lang))
         return "; ".join(parts) + "."
 
     def notes(self, lang: str) -> list[str]:
         """The lines below the table: the study's note, diverged runs by name, and where the numbers come from."""
         out = [note] if (note := text(getattr(self.spec, "note", None), lang)) else []
         if self.results.has_methods and not all("method" in (row.where or {}) for row in self.spec.rows):
-            out.append(word("other_methods", lang))
+            out.append(
+                say(
+                    "Students distilled by another method than the report's are not in this table, but in that "
+                    "of methods.",
+                    lang,
+                )
+            )
         columns, labels = self.columns(lang), self.row_labels(lang)
         runs = [
-            word(
-                "dagger_run",
+            say(
+                "{where}: seed {seed}, epoch {epoch} ({reason})",
                 lang,
                 where=" / ".join([*labels[i], columns[j]]),
                 seed=run.seed,
                 epoch=numbers.DASH if run.epoch is None else run.epoch,
-                reason=reason(run.reason, lang),
+                reason=say(run.reason, lang),
             )
             for i, row in enumerate(self.entries)
             for j, entry in enumerate(row)
             for run in entry.ours.diverged
         ]
         if runs:
-            out.append(word("dagger", lang) + " " + "; ".join(runs) + ".")
+            out.append(
+                say("† k/n: k of n runs diverged; they enter no mean, and the cell does not compete for bold.", lang)
+                + " "
+                + "; ".join(runs)
+                + "."
+            )
         return out + self._sources(lang)
 
     # Renderings.

@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from kdlib.reporting import canvas, names, numbers
+from kdlib.reporting.i18n import N_, say
 from kdlib.reporting.names import each_recipe, stem, students
-from kdlib.reporting.text import word
 
 WEIGHTS = ("method", "alpha", "lam")
+BANDS = {"t": N_("Band: 95% t-interval over seeds"), "range": N_("Band: range of the seeds (two seeds)")}
 
 
 def temperature(results, lang: str, filters: dict):
@@ -31,12 +32,12 @@ def temperature(results, lang: str, filters: dict):
             panel += f", {names.label(results.study, recipe, lang)}" if len(recipes) > 1 else ""
             ax.set_title(panel)
             bands |= _panel(ax, results, here, looks, temperatures, lang)
-        row[0].set_ylabel(word("test_axis", lang))
+        row[0].set_ylabel(say("Test accuracy (%)", lang))
         canvas.ticks(row[0].yaxis, lang)
     _scale(axes, temperatures, lang)
     _legend(figure, axes)
-    title = word("temperature_title", lang)
-    bands_said = " ".join(word(f"band_{kind}", lang) + "." for kind in ("t", "range") if kind in bands)
+    title = say("Test accuracy against temperature", lang)
+    bands_said = " ".join(say(BANDS[kind], lang) + "." for kind in BANDS if kind in bands)
     footer = f"{bands_said} {names.provenance(results, lang)}".strip()
     canvas.titled(figure, title, footer)
     yield (
@@ -44,7 +45,12 @@ def temperature(results, lang: str, filters: dict):
         {
             "figure": figure,
             "title": title,
-            "caption": f"{word('temperature_caption', lang)} {footer}",
+            "caption": say(
+                "Test accuracy of distilled students against the temperature T; black: the same network trained alone.",
+                lang,
+            )
+            + " "
+            + footer,
         },
     )
 
@@ -64,7 +70,7 @@ def _panel(ax, results, here: dict, looks: dict, temperatures: list[float], lang
             color=canvas.BLACK,
             linewidth=1.4,
             linestyle=(0, (6, 2)),
-            label=word("alone", lang),
+            label=say("alone", lang),
         )
         if band := _band(alone):
             bands.add(band[0])
@@ -138,7 +144,7 @@ def _scale(axes, found: list[float], lang: str) -> None:
         ax.xaxis.set_major_formatter(FixedFormatter(labels))
         ax.xaxis.set_minor_locator(NullLocator())
     for ax in axes[-1]:
-        ax.set_xlabel(word("temperature_log_axis" if log else "temperature_axis", lang))
+        ax.set_xlabel(say(N_("Temperature T (log scale)") if log else N_("Temperature T"), lang))
 
 
 def _legend(figure, axes) -> None:

@@ -7,8 +7,8 @@ from itertools import pairwise
 from kdlib.reporting import names, numbers
 from kdlib.reporting.choice import best_by_validation
 from kdlib.reporting.evidence import accuracy, difference, image_noise, same_images
+from kdlib.reporting.i18n import say
 from kdlib.reporting.results import Results
-from kdlib.reporting.text import finding, pick
 from kdlib.reporting.transfer_text import BOOK, REPORTED, SCRATCH, layers
 
 
@@ -44,11 +44,13 @@ def sources(results: Results, lang: str) -> list[str]:
         data = _first(results, where).run.get("dataset") or {}
         said = {"data": names.label(results.study, data.get("name", numbers.DASH), lang)}
         said |= {"model": names.label(results.study, where["model"], lang), "accuracy": accuracy(cell, lang)}
-        out.append(pick(BOOK, "source_accuracy", lang, **said))
+        out.append(say("Source task ({data}), {model}: test accuracy {accuracy}.", lang, **said))
     started = [_begun(record) for _, record in results.select(role="transfer")]
     outside = list(dict.fromkeys(name for name in started if name and name not in results.records))
     if outside and not out:
-        out.append(pick(BOOK, "weights", lang, weights=", ".join(outside)))
+        out.append(
+            say("Transfer starts from weights that were not trained here: {weights}.", lang, weights=", ".join(outside))
+        )
     return out
 
 
@@ -70,7 +72,7 @@ def findings(results: Results, lang: str) -> list[str]:
         out += _choice(results, started, chosen, scratch, lang)
         out += _steps(results, here, lang)
         out += [line for other in results.beside.values() for line in _distillation(results, main, other, lang)]
-    return _once(out, finding("one_seed", lang))
+    return _once(out, say("Fewer than three seeds cannot tell an effect from the noise between seeds.", lang))
 
 
 def _once(lines: list[str], sentence: str) -> list[str]:
@@ -93,27 +95,34 @@ def _begun(record) -> str | None:
 def _recipe(results: Results, where: dict, lang: str) -> str:
     if len(names.recipes(results)) < 2:
         return ""
-    return finding("for_recipe", lang, recipe=names.label(results.study, where["recipe"], lang))
+    return say(" ({recipe})", lang, recipe=names.label(results.study, where["recipe"], lang))
 
 
 def _reached(results: Results, main: dict, scratch: dict | None, lang: str) -> list[str]:
     """What transfer reached, against the same network from scratch, and what that difference is worth."""
-    cell, against = results.cell(main), pick(BOOK, "no_scratch", lang)
+    cell, against = results.cell(main), say("; there is no run from scratch to compare with", lang)
     if scratch:
         points = numbers.rounded(100 * difference(cell, results.cell(scratch)).mean, 2)
         key = "tie" if points == 0 else "better" if points > 0 else "worse"
         said = {"points": numbers.decimal(abs(points), 2, lang)}
         said["scratch"] = numbers.percent(results.cell(scratch).mean, 2, lang)
-        against = pick(BOOK, key, lang, **said)
+        against = say(BOOK[key], lang, **said)
     said = {"model": names.label(results.study, main["model"], lang), "recipe": _recipe(results, main, lang)}
     said |= {"variant": layers(main["variant"], lang, results.study), "accuracy": accuracy(cell, lang)}
-    out = [pick(BOOK, "reached", lang, against=against, **said)]
+    out = [
+        say(
+            "Transfer to {model}{recipe}, open: {variant}. Test accuracy {accuracy}{against}.",
+            lang,
+            against=against,
+            **said,
+        )
+    ]
     if scratch:
-        sides = (pick(BOOK, "with_transfer", lang), pick(BOOK, "with_scratch", lang))
+        sides = (say("transfer", lang), say("training from scratch", lang))
         worth = _worth(results, main, scratch, sides, lang)
         begun = {_begun(record) for _, record in results.select(**main)}
         if cell.n > 1 and len(begun) == 1 and begun <= set(results.records):
-            worth += " " + pick(BOOK, "one_source", lang)
+            worth += " " + say("All seeds start from one source model, whose own spread is not in this.", lang)
         out.append(worth)
     return out
 
@@ -122,19 +131,26 @@ def _worth(results, one: dict, other: dict, sides: tuple[str, str], lang: str, b
     """What the difference between two settings is worth: over seeds, or with one seed over the test images."""
     points = difference(results.cell(one), (beside or results).cell(other))
     if results.cell(one).n != (beside or results).cell(other).n and points.interval is None:
-        return pick(BOOK, "one_sided", lang)
+        return say("One side has a single seed: whether this is more than the noise between seeds is not known.", lang)
     if points.interval is None:
-        return " ".join(filter(None, [finding("one_seed", lang), image_noise(results, one, other, lang, beside)]))
+        return " ".join(
+            filter(
+                None,
+                [
+                    say("Fewer than three seeds cannot tell an effect from the noise between seeds.", lang),
+                    image_noise(results, one, other, lang, beside),
+                ],
+            )
+        )
     low, high = points.interval
     verdict = "up" if low > 0 else "down" if high < 0 else "open"
-    return pick(
-        BOOK,
-        "spread",
+    return say(
+        "Over {n} seeds the difference is {difference} points with a 95% t-interval of {interval}. {verdict}",
         lang,
         n=points.n,
         difference=numbers.signed(100 * points.mean, 2, lang),
         interval=numbers.interval(100 * low, 100 * high, 2, lang),
-        verdict=pick(BOOK, verdict, lang, first=sides[0], second=sides[1]),
+        verdict=say(BOOK[verdict], lang, first=sides[0], second=sides[1]),
     )
 
 
@@ -148,10 +164,18 @@ def _choice(results, started: list[dict], chosen: dict, scratch: dict | None, la
         "variant": layers(chosen["variant"], lang, results.study),
         "accuracy": accuracy(results.cell(chosen), lang),
     }
-    out = pick(BOOK, "choice", lang, validation=numbers.percent(validation, 2, lang), **said)
+    out = say(
+        "Of {count} choices of open layers{recipe}, validation takes: {variant} (validation "
+        "{validation}); its test accuracy is {accuracy}.",
+        lang,
+        validation=numbers.percent(validation, 2, lang),
+        **said,
+    )
     higher = results.cell(scratch, "val_accuracy").mean if scratch else None
     if higher is not None and higher > validation:
-        out += " " + pick(BOOK, "choice_scratch", lang, validation=numbers.percent(higher, 2, lang))
+        out += " " + say(
+            "From scratch, validation is higher still: {validation}.", lang, validation=numbers.percent(higher, 2, lang)
+        )
     return [out]
 
 
@@ -163,9 +187,8 @@ def _steps(results, here: dict, lang: str) -> list[str]:
     means = [results.cell(where).mean for where in wheres]
     called = [layers(where["variant"], lang, results.study) for where in wheres]
     steps = [
-        pick(
-            BOOK,
-            "step",
+        say(
+            "{variant} {accuracy} ({trainable} trainable)",
             lang,
             variant=name,
             accuracy=numbers.percent(mean, 2, lang),
@@ -176,9 +199,17 @@ def _steps(results, here: dict, lang: str) -> list[str]:
     said = {"recipe": _recipe(results, here, lang), "steps": "; ".join(steps), "count": len(wheres) - 1}
     said["up"] = sum(later > earlier for earlier, later in pairwise(means))
     said["difference"] = numbers.signed(100 * (means[-1] - means[0]), 2, lang)
-    sides = (pick(BOOK, "with_most", lang), pick(BOOK, "with_fewest", lang))
+    sides = (say("the choice that trains most parameters", lang), say("the choice that trains fewest", lang))
     worth = _worth(results, wheres[-1], wheres[0], sides, lang)
-    return [pick(BOOK, "steps", lang, **said), worth]
+    return [
+        say(
+            "Test accuracy as more parameters are trained{recipe}: {steps}. It rises at {up} of {count} "
+            "steps; from the first to the last it changes by {difference} points.",
+            lang,
+            **said,
+        ),
+        worth,
+    ]
 
 
 def _distillation(results: Results, main: dict, other: Results, lang: str) -> list[str]:
@@ -192,15 +223,30 @@ def _distillation(results: Results, main: dict, other: Results, lang: str) -> li
         mine, theirs = _first(results, main), _first(other, best)
         said = {"study": other.study.name, "recipe": _recipe(results, main, lang)}
         if not same_images(mine, theirs):
-            return [pick(BOOK, "other_images", lang, **said)]
+            return [
+                say(
+                    "Transfer stands beside study {study}{recipe} without a difference: the two were not tested "
+                    "on the same images.",
+                    lang,
+                    **said,
+                )
+            ]
         points = difference(results.cell(main), other.cell(best))
         teacher = other.records.get(theirs.run.get("config", {}).get("teacher"))
         said |= {"variant": layers(main["variant"], lang, results.study), "setting": names.setting(other, best, lang)}
         said |= {"student": names.label(other.study, model, lang), "teacher": _model(other, teacher, lang)}
         said |= {"transfer": accuracy(results.cell(main), lang), "distilled": accuracy(other.cell(best), lang)}
         said["difference"] = numbers.signed(100 * points.mean, 2, lang)
-        out.append(pick(BOOK, "beside", lang, **said))
-        sides = (pick(BOOK, "with_transfer", lang), pick(BOOK, "with_distillation", lang))
+        out.append(
+            say(
+                "Beside distillation in study {study}{recipe}: transfer, open: {variant}, {transfer}; "
+                "{student} distilled from {teacher} with {setting}, chosen by validation, {distilled}; "
+                "transfer minus distillation {difference} points.",
+                lang,
+                **said,
+            )
+        )
+        sides = (say("transfer", lang), say("distillation", lang))
         caveat = _caveat(mine, theirs, results.records.get(_begun(mine)), teacher, lang)
         out.append(f"{_worth(results, main, best, sides, lang, other)} {caveat}".strip())
     return out
@@ -221,10 +267,21 @@ def _caveat(mine, theirs, source, teacher, lang: str) -> str:
     whole = ""
     if _flops(source) and _flops(teacher):
         ratio = (ours + _flops(source)) / (students + _flops(teacher))
-        whole = pick(BOOK, "whole", lang, ratio=numbers.decimal(ratio, 2, lang))
+        whole = say(
+            "; with the training of the source task and of the teacher counted, {ratio} times",
+            lang,
+            ratio=numbers.decimal(ratio, 2, lang),
+        )
     epochs = [(record.run["config"].get("recipe") or {}).get("epochs", numbers.DASH) for record in (mine, theirs)]
     said = {"ratio": numbers.decimal(ours / students, 2, lang), "whole": whole}
-    return pick(BOOK, "caveat", lang, transfer_epochs=epochs[0], student_epochs=epochs[1], **said)
+    return say(
+        "The two are not equal in cost: the transfer model's own training took {ratio} times the "
+        "arithmetic of the student's ({transfer_epochs} against {student_epochs} epochs){whole}.",
+        lang,
+        transfer_epochs=epochs[0],
+        student_epochs=epochs[1],
+        **said,
+    )
 
 
 def _flops(record) -> float | None:

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from kdlib.reporting import canvas, names, numbers
+from kdlib.reporting.i18n import say
 from kdlib.reporting.names import stem
 from kdlib.reporting.results import Cell
-from kdlib.reporting.text import pick, word
 from kdlib.reporting.transfer import by_parameters, columns, trainable
-from kdlib.reporting.transfer_text import BOOK, SCRATCH, layers
+from kdlib.reporting.transfer_text import SCRATCH, layers
 
 LABEL_STEP = 0.165  # of the axes' height: the two lines of a label, and air
 ALONE = 0.45  # of the axes' width: a point with so much room to its right carries its label itself
@@ -46,7 +46,7 @@ class Point:
     def parameters(self, lang: str) -> str:
         """How many parameters were trained, and which share was not."""
         shown = {"trainable": numbers.integer(self.trainable, lang), "frozen": numbers.percent(self.frozen, 1, lang)}
-        return pick(BOOK, "point", lang, **shown)
+        return say("{trainable} trainable, {frozen} frozen", lang, **shown)
 
 
 def transfer(results, lang: str, filters: dict):
@@ -57,7 +57,7 @@ def transfer(results, lang: str, filters: dict):
         return
     size = (9.0, 1.3 + 2.7 * len(panels))
     figure, axes = canvas.panels(len(panels), 2, size, sharex="col", gridspec_kw={"width_ratios": [2.5, 1.0]})
-    title = pick(BOOK, "figure_title", lang)
+    title = say("Test accuracy against trainable parameters", lang)
     for (ax, aside), (here, points) in zip(axes, panels, strict=True):
         panel = ", ".join(names.label(results.study, here[key], lang) for key in ("model", "recipe"))
         ax.set_title(panel)
@@ -68,14 +68,23 @@ def transfer(results, lang: str, filters: dict):
     for (ax, aside), (_, points) in zip(axes, panels, strict=True):
         _label(ax, aside, points, lang)
     spread = any(point.cell.n > 1 for _, points in panels for point in points)
-    footer = (pick(BOOK, "error_sd", lang) + ". " if spread else "") + names.provenance(results, lang)
+    footer = (say("Error bar: ± standard deviation over seeds", lang) + ". " if spread else "") + names.provenance(
+        results, lang
+    )
     canvas.titled(figure, title, footer)
     yield (
         stem(results, "transfer", filters),
         {
             "figure": figure,
             "title": title,
-            "caption": f"{pick(BOOK, 'caption', lang)} {footer}",
+            "caption": say(
+                "Test accuracy of the model that starts from source weights, against how many of its "
+                "parameters were trained; each point names the layers that are open and the share of "
+                "parameters that stays frozen. Cross and dashed line: the same network trained from scratch.",
+                lang,
+            )
+            + " "
+            + footer,
         },
     )
 
@@ -115,7 +124,7 @@ def _panel(ax, points: list[Point], lang: str) -> None:
     ends = [point.height + sign * (point.sd or 0.0) for point in points for sign in (-1, 1)]
     reach = (max(ends) - min(ends)) or 1.0
     ax.set_ylim(min(ends) - 0.22 * reach, max(ends) + 0.12 * reach)  # below, room for a label beside the lowest
-    ax.set_ylabel(word("test_axis", lang))
+    ax.set_ylabel(say("Test accuracy (%)", lang))
     canvas.ticks(ax.yaxis, lang)
 
 
@@ -132,7 +141,7 @@ def _scale(axes, points: list[Point], lang: str) -> None:
         ax.xaxis.set_major_locator(LogLocator(subs=subs))
         ax.xaxis.set_minor_locator(NullLocator())
         ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: numbers.short(value / 1e6, lang, most=6)))
-    axes[-1].set_xlabel(pick(BOOK, "parameter_axis", lang))
+    axes[-1].set_xlabel(say("Trainable parameters (millions, log scale)", lang))
 
 
 def _label(ax, aside, points: list[Point], lang: str) -> None:

@@ -9,9 +9,9 @@ from pathlib import Path
 from kdlib.reporting import render
 from kdlib.reporting.figures import Drawing, draw
 from kdlib.reporting.findings import findings
+from kdlib.reporting.i18n import LANGS, say, text
 from kdlib.reporting.results import Results
 from kdlib.reporting.tables import tables
-from kdlib.reporting.text import LANGS, finding, text
 
 
 def write(results: Results, out_dir: Path, lang: str) -> list[Path]:
@@ -53,9 +53,9 @@ def _figure(drawing: Drawing, folder: Path, stem: str) -> list[Path]:
 
 def _findings(results: Results, lang: str) -> str:
     study = results.study
-    lines = [f"# {finding('title', lang, study=text(study.title, lang))}", ""]
+    lines = ["# " + say("Findings: {study}", lang, study=text(study.title, lang)), ""]
     if source := text(getattr(study, "source", None), lang):
-        lines += [finding("source", lang, source=source), ""]
+        lines += [say("Source: {source}", lang, source=source), ""]
     return "\n".join([*lines, *(f"- {line}" for line in findings(results, lang))]) + "\n"
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from kdlib.reporting import numbers
-from kdlib.reporting.text import FIGURES, FINDINGS, WORDS, text
+from kdlib.reporting.i18n import text
 
 
 @pytest.mark.parametrize(
@@ -86,12 +86,3 @@ def test_text_takes_a_string_a_mapping_or_an_object():
         "1.5",
         "",
     ]
-
-
-@pytest.mark.parametrize("book", [WORDS, FIGURES, FINDINGS])
-def test_both_languages_say_the_same_fields(book):
-    import string
-
-    for key, entry in book.items():
-        fields = {lang: {f for _, f, _, _ in string.Formatter().parse(entry[lang]) if f} for lang in ("en", "tr")}
-        assert fields["en"] == fields["tr"], key

@@ -1,6 +1,5 @@
 """Figures of pruning: what is drawn equals the records, in the study's order, and nothing where there is nothing."""
 
-import re
 from types import SimpleNamespace
 
 import numpy as np
@@ -10,7 +9,6 @@ from report_data import study_of
 
 from kdlib.reporting import draw, names
 from kdlib.reporting.pruning.figure_parts import look, setting_name, share
-from kdlib.reporting.pruning.figure_text import BOOK
 from kdlib.reporting.pruning.figures import front, pareto, sweep
 from kdlib.reporting.pruning.recovery_figure import recovery
 from kdlib.reporting.pruning.structure_figures import channels, stage_of
@@ -241,9 +239,3 @@ def test_settings_are_named(two):
 def test_criteria_look_different_in_grey(two):
     for key in ("marker", "linestyle", "color"):
         assert len({str(look(two, name)[key]) for name in CRITERIA}) == 5
-
-
-@pytest.mark.parametrize("key", BOOK)
-def test_both_languages_take_the_same_values(key):
-    fields = [set(re.findall(r"\{(\w+)\}", BOOK[key][lang])) for lang in ("en", "tr")]
-    assert fields[0] == fields[1]

@@ -12,7 +12,7 @@ from kdlib.errors import UserError
 from kdlib.reporting import draw, findings, names, tables
 from kdlib.reporting.reading import read
 from kdlib.reporting.transfer_figure import _apart
-from kdlib.reporting.transfer_text import BOOK, layers
+from kdlib.reporting.transfer_text import layers
 from kdlib.studies import schema
 from kdlib.studies.records import Arm, write_arms
 
@@ -275,9 +275,3 @@ def test_names_of_open_layers():
     assert layers("mine", "en") == "mine"
     assert layers(None, "en") == ""
     assert layers("head", "tr", schema.load("tr_transfer")) == "yalnız başlık"
-
-
-@pytest.mark.parametrize("key", BOOK)
-def test_both_languages_take_the_same_values(key):
-    fields = [set(re.findall(r"\{(\w+)\}", BOOK[key][lang])) for lang in ("en", "tr")]
-    assert fields[0] == fields[1]

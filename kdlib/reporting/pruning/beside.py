@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from kdlib.reporting import names, numbers
+from kdlib.reporting.i18n import LANGS, N_, say, translations
 from kdlib.reporting.pruning.cells import accuracy, as_reported, beside, change, named, provenance, spread
 from kdlib.reporting.pruning.runs import Pruning, percent, read
-from kdlib.reporting.pruning.text import BOOK, both
+from kdlib.reporting.pruning.text import BOOK
 from kdlib.reporting.sheet import Cell, Row, Sheet
-from kdlib.reporting.text import LANGS, pick
-from kdlib.reporting.transfer_text import BOOK as TRANSFER_BOOK
 
 
 def neighbours(study: Pruning) -> list[Pruning]:
@@ -34,8 +33,21 @@ def strategies(study: Pruning) -> Sheet | None:
                 rows.append(Row(labels, _beside(one, criterion), criterion))
     head = [BOOK[key] for key in ("criterion", "model", "scope")]
     columns = [BOOK[key] for key in ("accuracy", "accuracy_loss", "size_change")]
-    notes = [BOOK["strategies_note"], *(_from(one) for one in (study, *others)), *_missing(study)]
-    return Sheet("strategies", BOOK["strategies_title"], head, columns, rows, spread(study), notes, study.study.name)
+    notes = [
+        N_("Accuracy change is against each network's own original."),
+        *(_from(one) for one in (study, *others)),
+        *_missing(study),
+    ]
+    return Sheet(
+        "strategies",
+        N_("Strategies and networks beside each other, after fine-tuning"),
+        head,
+        columns,
+        rows,
+        spread(study),
+        notes,
+        study.study.name,
+    )
 
 
 def _beside(one: Pruning, criterion: str) -> list[Cell]:
@@ -48,13 +60,20 @@ def _beside(one: Pruning, criterion: str) -> list[Cell]:
 
 def _from(one: Pruning) -> dict[str, str]:
     name = one.study.name
-    return {lang: pick(TRANSFER_BOOK, "of_study", lang, study=name, provenance=provenance(one)[lang]) for lang in LANGS}
+    return {
+        lang: say("Study {study}. {provenance}", lang, study=name, provenance=provenance(one)[lang]) for lang in LANGS
+    }
 
 
 def _missing(study: Pruning) -> list[dict[str, str]]:
     profile = study.results.profile
     return [
-        both("not_run", study=name, profile=profile, command=f"kdlib run {name} --profile {profile}")
+        translations(
+            N_("Not shown, for it has not been run in profile {profile}: study {study}. To run it: {command}"),
+            study=name,
+            profile=profile,
+            command=f"kdlib run {name} --profile {profile}",
+        )
         for name in study.study.beside
         if name not in study.results.beside
     ]
@@ -86,14 +105,29 @@ def reference(study: Pruning) -> Sheet | None:
         rows.append(Row([{lang: _structure(one, lang) for lang in LANGS}], cells))
     said = {"model": lambda lang: names.label(study.study, model, lang)}
     said |= {"classes": study.spec.num_classes, "size": f"{study.spec.image_size}×{study.spec.image_size}"}
-    notes = [BOOK["reference_note"]]
+    notes = [
+        N_(
+            "Counted, not trained: layer by layer the same share leaves every layer, whatever the "
+            "weights, so these numbers hold for any training and can be checked against the report's."
+        )
+    ]
     if len(matching) == 1:
         change_said, row = (lambda lang: numbers.signed(given, 1, lang)), (lambda lang: _structure(matching[0], lang))
-        notes.append(both("reference_match", change=change_said, row=row))
+        notes.append(
+            translations(
+                N_("One row comes to the report's change of size ({change}%): {row}."), change=change_said, row=row
+            )
+        )
     counted = ", ".join(f"{name} {number}" for name, number in study.measured["packages"].items())
-    notes += [BOOK["what_size_counts"], both("counted_with", packages=counted)]
+    notes += [
+        N_("Size counts parameters and buffers, in MiB (2²⁰ bytes)."),
+        translations(N_("Counted with {packages}."), packages=counted),
+    ]
     columns = [BOOK[key] for key in ("size", "size_change", "flops")]
-    title, head = both("reference_title", **said), [both("structure")]
+    title, head = (
+        translations(N_("What the architecture itself gives: {model}, {classes} classes, {size}"), **said),
+        [translations(N_("Structure"))],
+    )
     return Sheet("reference", title, head, columns, rows, "", notes, study.study.name)
 
 
@@ -112,8 +146,12 @@ def layerwise_reported(study: Pruning, model: str) -> float | None:
 
 def _structure(one: dict, lang: str) -> str:
     if one["scope"] is None:
-        return pick(BOOK, "unpruned", lang)
-    se = "" if one["protect_se"] is None else pick(BOOK, "se_protected" if one["protect_se"] else "se_open", lang)
-    said = {"scope": pick(BOOK, f"scope_{one['scope']}", lang), "se": se}
-    said["ratio"] = pick(BOOK, "at_ratio", lang, ratio=percent(one["ratio"], lang))
-    return pick(BOOK, "reference_row", lang, **said)
+        return say("unpruned", lang)
+    se = (
+        ""
+        if one["protect_se"] is None
+        else say(N_(", squeeze-excite protected") if one["protect_se"] else N_(", squeeze-excite open"), lang)
+    )
+    said = {"scope": say(BOOK[f"scope_{one['scope']}"], lang), "se": se}
+    said["ratio"] = say("{ratio} of channels", lang, ratio=percent(one["ratio"], lang))
+    return say("{scope}, {ratio}{se}", lang, **said)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 from kdlib.reporting import names, numbers
+from kdlib.reporting.i18n import LANGS, N_, say, translations
 from kdlib.reporting.pruning.runs import Gap, Pruning
-from kdlib.reporting.pruning.text import BOOK, both
+from kdlib.reporting.pruning.text import BOOK
 from kdlib.reporting.results import Cell as Gathered
 from kdlib.reporting.results import Estimate
 from kdlib.reporting.sheet import Cell, Row
-from kdlib.reporting.text import LANGS, pick
 from kdlib.studies import schema
 
 
@@ -47,7 +47,7 @@ def evidence(gap: Gap | None) -> str | dict[str, str]:
     """What a difference's interval was drawn over."""
     if gap is None or not gap.over:
         return numbers.DASH
-    return both(f"over_{gap.over}", n=lambda lang: numbers.integer(gap.n, lang))
+    return translations(BOOK[f"over_{gap.over}"], n=lambda lang: numbers.integer(gap.n, lang))
 
 
 def beside(cell: Cell, reported: float | None, most: int = 3) -> Cell:
@@ -89,15 +89,19 @@ def setting_words(study: Pruning, setting: str) -> dict:
 def spread(study: Pruning) -> dict[str, str]:
     """What the numbers are: means over seeds, or those of one; and whether all seeds share an original."""
     if len({arm.seed for arm, _ in study.results.select(role="finetuned")}) < 2:
-        return BOOK["one_seed_legend"]
+        return N_("One seed")
     originals = {record.id for _, record in study.results.select(role="original")}
-    return BOOK["seeds_legend" if len(originals) == 1 else "seeds_only"]
+    return (
+        N_("Mean ± standard deviation over seeds, which all start from one original model")
+        if len(originals) == 1
+        else N_("Mean ± standard deviation over seeds")
+    )
 
 
 def diverged_note(rows: list[Row]) -> list[dict[str, str]]:
     """What the dagger says, where a cell has one."""
     cells = (cell for row in rows for cell in row.cells if isinstance(cell, Cell))
-    return [BOOK["diverged"]] if any("†" in cell.mark for cell in cells) else []
+    return [N_("†k: k runs diverged and enter no mean.")] if any("†" in cell.mark for cell in cells) else []
 
 
 def provenance(study: Pruning) -> dict[str, str]:
@@ -107,7 +111,7 @@ def provenance(study: Pruning) -> dict[str, str]:
 
     def said(lang: str) -> str:
         line = names.provenance(study.results, lang)
-        return f"{pick(BOOK, 'network', lang, model=study.name(study.spec.model, lang))} {line}" if other else line
+        return say("Network: {model}.", lang, model=study.name(study.spec.model, lang)) + " " + line if other else line
 
     return {lang: said(lang) for lang in LANGS}
 

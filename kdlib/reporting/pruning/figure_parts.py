@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from kdlib.reporting import canvas, names, numbers
+from kdlib.reporting.i18n import say
 from kdlib.reporting.pruning.figure_text import BOOK
-from kdlib.reporting.text import pick
 
 TUNED = ("finetuned", "distilled")
 DASHED = (0, (5, 2))
@@ -33,11 +33,11 @@ def report_setting(results) -> dict:
 def setting_name(results, where: dict, lang: str) -> str:
     """A setting in words: ratio or share of MACs, and that squeeze-excite is protected where the report leaves it."""
     if where["ratio"] is None:
-        said = [pick(BOOK, "matched", lang, macs=share(where["macs"], lang))]
+        said = [say("{macs} of MACs kept", lang, macs=share(where["macs"], lang))]
     else:
-        said = [pick(BOOK, "ratio", lang, ratio=share(where["ratio"], lang))]
+        said = [say("ratio {ratio}", lang, ratio=share(where["ratio"], lang))]
     if where["protect_se"] and not results.study.pruning.protect_se:
-        said.append(pick(BOOK, "protected", lang))
+        said.append(say("squeeze-excite protected", lang))
     return "; ".join(said)
 
 
@@ -58,8 +58,8 @@ def converged(results, **where) -> list:
 def title(results, key: str, lang: str) -> str:
     """The figure's title: which model, pruned globally or layer by layer."""
     said = results.study.pruning
-    scope = pick(BOOK, said.scope, lang) if said.scope in BOOK else said.scope
-    return pick(BOOK, key, lang, model=names.label(results.study, said.model, lang), scope=scope)
+    scope = say(BOOK[said.scope], lang) if said.scope in BOOK else said.scope
+    return say(BOOK[key], lang, model=names.label(results.study, said.model, lang), scope=scope)
 
 
 def parts(results, lang: str, figure, head: str, caption: str, spread: str = "", handles=(), accuracies=True):
@@ -68,7 +68,7 @@ def parts(results, lang: str, figure, head: str, caption: str, spread: str = "",
     canvas.titled(figure, head, footer, handles)
     # What a network looks like right after pruning does not depend on how its fine-tuning ended.
     if runs := accuracies and sum(bool(record.diverged) for record in results.used):
-        caption += " " + pick(BOOK, "left_out", lang, runs=runs)
+        caption += " " + say("Runs that diverged and are left out: {runs}.", lang, runs=runs)
     return {"figure": figure, "title": head, "caption": f"{caption} {footer}"}
 
 

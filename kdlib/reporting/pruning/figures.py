@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from kdlib.reporting import canvas, names, numbers
+from kdlib.reporting.i18n import say
 from kdlib.reporting.names import stem
 from kdlib.reporting.pruning.figure_parts import (
     DASHED,
@@ -28,7 +29,6 @@ from kdlib.reporting.pruning.figure_parts import (
 )
 from kdlib.reporting.pruning.figure_text import BOOK
 from kdlib.reporting.results import Cell
-from kdlib.reporting.text import pick, word
 
 MANY = 8  # more ratios than this get round ticks
 
@@ -59,9 +59,9 @@ def pareto(results, lang: str, filters: dict):
     figure, axes = canvas.panels(1, 2, (10.0, 5.0), sharey=True)
     for ax, cost in zip(axes[0], ("macs", "size"), strict=True):
         _costs(results, ax, points, every, original, cost)
-        ax.set_xlabel(pick(BOOK, f"{cost}_axis", lang))
+        ax.set_xlabel(say(BOOK[f"{cost}_axis"], lang))
         canvas.ticks(ax.xaxis, lang)
-    axes[0][0].set_ylabel(word("test_axis", lang))
+    axes[0][0].set_ylabel(say("Test accuracy (%)", lang))
     canvas.ticks(axes[0][0].yaxis, lang)
     figure.legend(handles=_pareto_handles(results, points, original, lang), loc="outside right center")
     report = report_setting(results)
@@ -70,10 +70,23 @@ def pareto(results, lang: str, filters: dict):
     said["setting"] = setting_name(results, report, lang)
     best = [every[i] for i in front([(point.macs[0], point.height) for point in every])]
     best = "; ".join(
-        pick(BOOK, "front_point", lang, name=p.name, accuracy=numbers.percent(p.cell.mean, 2, lang)) for p in best
+        say("{name} {accuracy}", lang, name=p.name, accuracy=numbers.percent(p.cell.mean, 2, lang)) for p in best
     )
-    caption = pick(BOOK, "pareto_caption", lang, count=len(points), front=best, **said)
-    spread = pick(BOOK, "error_sd", lang) if any(point.cell.n > 1 for point in points) else ""
+    caption = say(
+        "Test accuracy after fine-tuning against MACs (left) and size (right); {count} settings and "
+        "the original ({original}, {size} MiB). Large markers: {setting}; small: the study's other "
+        "settings; hollow: fine-tuned with the original as teacher. The thin line joins the models "
+        "for which there is none at least as accurate for less; by MACs: {front}.",
+        lang,
+        count=len(points),
+        front=best,
+        **said,
+    )
+    spread = (
+        say("Error bars, where there are several seeds: ± standard deviation over seeds.", lang)
+        if any(point.cell.n > 1 for point in points)
+        else ""
+    )
     head = title(results, "pareto_title", lang)
     yield stem(results, "pareto", filters), parts(results, lang, figure, head, caption, spread)
 
@@ -98,7 +111,7 @@ def _points(results, lang: str) -> list[Point]:
         macs = _spread([100 * p["macs"][1] / p["macs"][0] for p in pruned])
         size = _spread([p["size_bytes"][1] / 2**20 for p in pruned])
         details = [setting_name(results, where, lang)]
-        details += [pick(BOOK, "distilled", lang)] if where["role"] == "distilled" else []
+        details += [say("distilled", lang)] if where["role"] == "distilled" else []
         name = f"{names.label(results.study, where['criterion'], lang)} ({'; '.join(details)})"
         out.append(Point(where, name, cell, macs, size))
     return out
@@ -114,7 +127,7 @@ def _original(results, points: list[Point], lang: str) -> Point | None:
     if cell.mean is None:
         return None
     before = converged(results, **points[0].where)[0].run["pruning"]["size_bytes"][0] / 2**20
-    return Point(None, pick(BOOK, "original", lang), cell, (100.0, 0.0), (before, 0.0))
+    return Point(None, say("original", lang), cell, (100.0, 0.0), (before, 0.0))
 
 
 def _costs(results, ax, points: list[Point], every: list[Point], original: Point | None, cost: str) -> None:
@@ -149,18 +162,18 @@ def _pareto_handles(results, points: list[Point], original: Point | None, lang: 
         out.append(Line2D([], [], **style, **bare, markersize=8, label=names.label(results.study, name, lang)))
     if original:
         star = {"color": canvas.BLACK, "linestyle": DASHED, "linewidth": 0.9, "marker": "*", "markersize": 11}
-        out.append(Line2D([], [], **star, label=pick(BOOK, "original", lang)))
+        out.append(Line2D([], [], **star, label=say("original", lang)))
     grey, report = {"color": canvas.GREY, "marker": "o"}, report_setting(results)
     known = {report.items() <= point.where.items() for point in points}
     if True in known:
-        text = pick(BOOK, "report_setting", lang, setting=setting_name(results, report, lang))
+        text = say("large: {setting}", lang, setting=setting_name(results, report, lang))
         out.append(Line2D([], [], **grey, **bare, markersize=9, label=text))
     if False in known:
-        out.append(Line2D([], [], **grey, **bare, markersize=5.5, label=pick(BOOK, "other_settings", lang)))
+        out.append(Line2D([], [], **grey, **bare, markersize=5.5, label=say("small: other settings", lang)))
     if any(point.where["role"] == "distilled" for point in points):
         hollow = {"linestyle": "none", "markerfacecolor": "white", "markeredgewidth": 1.3, "markersize": 7}
-        out.append(Line2D([], [], **grey, **hollow, label=pick(BOOK, "hollow", lang)))
-    return [*out, Line2D([], [], color=canvas.GREY, linewidth=0.9, label=pick(BOOK, "front", lang))]
+        out.append(Line2D([], [], **grey, **hollow, label=say("hollow: distilled", lang)))
+    return [*out, Line2D([], [], color=canvas.GREY, linewidth=0.9, label=say("none better for less", lang))]
 
 
 # Accuracy by pruning ratio
@@ -175,17 +188,30 @@ def sweep(results, lang: str, filters: dict):
         return
     figure, axes = canvas.panels(1, len(panels), (4.2 * len(panels) + 1.4, 4.3))
     original, chance = results.cell({"role": "original"}).mean, _chance(results)
-    heads = {"pruned": pick(BOOK, "before_tuning", lang), "finetuned": pick(BOOK, "after_tuning", lang)}
+    heads = {"pruned": say("Right after pruning", lang), "finetuned": say("After fine-tuning", lang)}
     for ax, (role, lines) in zip(axes[0], panels.items(), strict=True):
         _sweep_panel(results, ax, lines, original, chance, lang)
-        ax.set(title=heads[role], xlabel=pick(BOOK, "ratio_axis", lang), ylabel=word("test_axis", lang))
+        ax.set(
+            title=heads[role], xlabel=say("Pruning ratio (% of channels)", lang), ylabel=say("Test accuracy (%)", lang)
+        )
     figure.legend(loc="outside right center", handles=_sweep_handles(results, panels, original, lang))
     highest = max(ratio for lines in panels.values() for line in lines.values() for ratio in line)
     said = {"original": numbers.percent(original, 2, lang), "chance": numbers.percent(chance, 2, lang)}
     ends = ". ".join(f"{heads[role]}: {_at(results, lines, highest, lang)}" for role, lines in panels.items())
-    caption = pick(BOOK, "sweep_caption", lang, highest=share(highest, lang), ends=ends, **said)
+    caption = say(
+        "Test accuracy against the share of channels asked to leave, right after pruning and after "
+        "fine-tuning; each panel has a scale of its own. Dashed: the original ({original}); dotted, "
+        "where the scale reaches it: chance ({chance}). At {highest}: {ends}.",
+        lang,
+        highest=share(highest, lang),
+        ends=ends,
+        **said,
+    )
     several = any(cell.n > 1 for lines in panels.values() for line in lines.values() for cell in line.values())
-    head, spread = title(results, "sweep_title", lang), pick(BOOK, "error_sd", lang) if several else ""
+    head, spread = (
+        title(results, "sweep_title", lang),
+        say("Error bars, where there are several seeds: ± standard deviation over seeds.", lang) if several else "",
+    )
     yield stem(results, "sweep", filters), parts(results, lang, figure, head, caption, spread)
 
 
@@ -238,8 +264,8 @@ def _sweep_handles(results, panels: dict, original: float | None, lang: str) -> 
     ]
     black = {"color": canvas.BLACK, "linewidth": 1.1}
     if original is not None:
-        out.append(Line2D([], [], **black, linestyle=DASHED, label=pick(BOOK, "original", lang)))
-    return [*out, Line2D([], [], **black, linestyle=DOTTED, label=pick(BOOK, "chance", lang))]
+        out.append(Line2D([], [], **black, linestyle=DASHED, label=say("original", lang)))
+    return [*out, Line2D([], [], **black, linestyle=DOTTED, label=say("chance", lang))]
 
 
 def _at(results, lines: dict, ratio: float, lang: str) -> str:

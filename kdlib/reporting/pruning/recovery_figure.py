@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from kdlib.reporting import canvas, names, numbers
+from kdlib.reporting.i18n import say
 from kdlib.reporting.names import stem
 from kdlib.reporting.pruning.figure_parts import (
     DASHED,
@@ -21,7 +22,6 @@ from kdlib.reporting.pruning.figure_parts import (
     title,
 )
 from kdlib.reporting.pruning.figure_text import BOOK
-from kdlib.reporting.text import pick, word
 
 VALID = "val_accuracy"
 FAINT = "#c4c4c4"
@@ -58,17 +58,27 @@ def recovery(results, lang: str, filters: dict):
     for line, (setting, found) in zip(axes, rows, strict=True):
         for ax, name in zip(line, columns, strict=True):
             _recovery_panel(results, ax, found, name, original, lang)
-        line[0].set_ylabel(f"{setting_name(results, setting, lang)}\n{pick(BOOK, 'validation_axis', lang)}")
+        line[0].set_ylabel(f"{setting_name(results, setting, lang)}\n{say('Validation accuracy (%)', lang)}")
     for ax, name in zip(axes[0], columns, strict=True):
         ax.set_title(names.label(results.study, name, lang))
     for ax in axes[-1]:
-        ax.set_xlabel(word("epoch_axis", lang))
+        ax.set_xlabel(say("Epoch", lang))
     setting, found = rows[0]
     told = {"setting": setting_name(results, setting, lang), "ends": _journeys(results, found, lang)}
     shown = {"original": numbers.percent(original, 2, lang)}
-    caption = pick(BOOK, "recovery_caption", lang, told=pick(BOOK, "recovery_row", lang, **told), **shown)
+    caption = say(
+        "Validation accuracy over the epochs of fine-tuning; epoch 0 is the network right after "
+        "pruning. Solid: labels only; dashed: the original as teacher; black: the original "
+        "({original}); grey: the other criteria. {told}.",
+        lang,
+        told=say("At {setting}: {ends}", lang, **told),
+        **shown,
+    )
     several = any(len(c.values) > 1 for _, found in rows for curves in found.values() for c in curves)
-    head, spread = title(results, "recovery_title", lang), word("band_sd", lang) + "." if several else ""
+    head, spread = (
+        title(results, "recovery_title", lang),
+        say("Band: ± standard deviation over seeds", lang) + "." if several else "",
+    )
     handles = _recovery_handles(rows, original, lang)
     yield stem(results, "recovery", filters), parts(results, lang, figure, head, caption, spread, handles)
 
@@ -108,12 +118,12 @@ def _recovery_panel(results, ax, found: dict, name: str, original: float | None,
             epochs = np.arange(len(sd))
             band = {"color": colour, "alpha": 0.16, "linewidth": 0}
             ax.fill_between(epochs, curve.mean - sd, curve.mean + sd, **band)
-        text = f"{pick(BOOK, LABELS[curve.role], lang)} {numbers.decimal(float(curve.mean[-1]), 1, lang)}"
+        text = f"{say(BOOK[LABELS[curve.role]], lang)} {numbers.decimal(float(curve.mean[-1]), 1, lang)}"
         said.append(text)
     if curves := found.get(name):
         start = {"color": colour, "marker": look(results, name)["marker"], "markersize": 7, "markeredgecolor": "white"}
         ax.plot(0, curves[0].mean[0], **start, linestyle="none", zorder=4, clip_on=False)
-        said.insert(0, f"{pick(BOOK, 'epoch_zero', lang)} {numbers.decimal(float(curves[0].mean[0]), 1, lang)}")
+        said.insert(0, f"{say('pruned', lang)} {numbers.decimal(float(curves[0].mean[0]), 1, lang)}")
     if original is not None:
         ax.axhline(100 * original, color=canvas.BLACK, linestyle=DOTTED, linewidth=1.1, zorder=1)
     box = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1.0}
@@ -129,12 +139,12 @@ def _recovery_handles(rows: list, original: float | None, lang: str) -> list:
     roles = {curve.role for _, found in rows for curves in found.values() for curve in curves}
     lines = {"finetuned": "-", "distilled": DASHED}
     grey = {"color": canvas.GREY, "linewidth": 1.7}
-    out = [Line2D([], [], **grey, linestyle=lines[r], label=pick(BOOK, LABELS[r], lang)) for r in TUNED if r in roles]
+    out = [Line2D([], [], **grey, linestyle=lines[r], label=say(BOOK[LABELS[r]], lang)) for r in TUNED if r in roles]
     if original is not None:
         black = {"color": canvas.BLACK, "linewidth": 1.1, "linestyle": DOTTED}
-        out.append(Line2D([], [], **black, label=pick(BOOK, "original", lang)))
+        out.append(Line2D([], [], **black, label=say("original", lang)))
     if any(len(found) > 1 for _, found in rows):
-        out.append(Line2D([], [], color=FAINT, linewidth=0.9, label=pick(BOOK, "others", lang)))
+        out.append(Line2D([], [], color=FAINT, linewidth=0.9, label=say("other criteria", lang)))
     return out
 
 
@@ -143,11 +153,11 @@ def _journeys(results, found: dict, lang: str) -> str:
     said = []
     for name in (name for name in criteria(results) if name in found):
         ends = [
-            pick(BOOK, "recovery_end", lang, end=_end(curve, -1, lang), role=pick(BOOK, LABELS[curve.role], lang))
+            say("{end} ({role})", lang, end=_end(curve, -1, lang), role=say(BOOK[LABELS[curve.role]], lang))
             for curve in found[name]
         ]
-        shown = {"start": _end(found[name][0], 0, lang), "ends": pick(BOOK, "recovery_or", lang).join(ends)}
-        said.append(pick(BOOK, "recovery_line", lang, name=names.label(results.study, name, lang), **shown))
+        shown = {"start": _end(found[name][0], 0, lang), "ends": say(" or ", lang).join(ends)}
+        said.append(say("{name} from {start} to {ends}", lang, name=names.label(results.study, name, lang), **shown))
     return "; ".join(said)
 
 

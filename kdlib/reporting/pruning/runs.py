@@ -11,9 +11,9 @@ import numpy as np
 from kdlib.reporting import names, numbers
 from kdlib.reporting.choice import best_by_validation
 from kdlib.reporting.evidence import bootstrap, changes, difference
+from kdlib.reporting.i18n import N_, say, text
 from kdlib.reporting.pruning.text import BOOK
 from kdlib.reporting.results import Cell, Estimate, Results, estimate, same
-from kdlib.reporting.text import pick, text
 
 RANDOM = "random"
 SETTINGS = ("report", "protected", "macs", "macs_protected")
@@ -160,22 +160,24 @@ class Pruning:
     def name(self, criterion: str, lang: str) -> str:
         """What a criterion, or ``original``, is called."""
         if criterion == "original" and criterion not in (self.study.labels or {}):
-            return pick(BOOK, "original", lang)
+            return say("Original", lang)
         return names.label(self.study, criterion, lang)
 
     def scope(self, lang: str) -> str:
         """How the channels were ranked: over the whole network or layer by layer."""
-        return pick(BOOK, f"scope_{self.spec.scope}", lang)
+        return say(BOOK[f"scope_{self.spec.scope}"], lang)
 
     def called(self, where: dict, lang: str) -> str:
         """A setting in words: its ratio or share of MACs, and squeeze-excite where it differs from the report's."""
         if where.get("ratio") is not None:
-            said = pick(BOOK, "at_ratio", lang, ratio=percent(where["ratio"], lang))
+            said = say("{ratio} of channels", lang, ratio=percent(where["ratio"], lang))
         else:
-            said = pick(BOOK, "at_macs", lang, macs=percent(where["macs"], lang))
+            said = say("{macs} of MACs kept", lang, macs=percent(where["macs"], lang))
         if where.get("protect_se") == self.spec.protect_se:
             return said
-        return said + pick(BOOK, "se_protected" if where["protect_se"] else "se_open", lang)
+        return said + say(
+            N_(", squeeze-excite protected") if where["protect_se"] else N_(", squeeze-excite open"), lang
+        )
 
     def gap(self, one: dict | None, other: dict | None, beside: Pruning | None = None) -> Gap | None:
         """Test accuracy at ``one`` minus that at ``other`` (of ``beside`` where given); None without both."""

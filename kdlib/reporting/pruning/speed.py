@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from kdlib.reporting import numbers
+from kdlib.reporting.i18n import say
 from kdlib.reporting.pruning.findings_text import FINDINGS
 from kdlib.reporting.pruning.runs import Pruning
-from kdlib.reporting.text import pick
 
 
 def side(timed: dict, base: dict) -> str:
@@ -32,12 +32,16 @@ def latency(study: Pruning, lang: str) -> list[str]:
     if set(verdicts.values()) != {"faster"}:
         out.append(_reasons(study, base, networks, lang))
     slow = [key for key, verdict in verdicts.items() if verdict == "slower"]
-    out.append(_slower(study, slow, lang) if slow else _say("none_slower", lang))
+    out.append(
+        _slower(study, slow, lang)
+        if slow
+        else say(
+            "No pruned network is slower than the original beyond the quartiles: no sign of anything "
+            "left on them that costs time.",
+            lang,
+        )
+    )
     return [*out, *_multiples(study, base, networks.get("report", {}), lang)]
-
-
-def _say(key: str, lang: str, **values) -> str:
-    return pick(FINDINGS, key, lang, **values)
 
 
 def _ms(value: float, lang: str) -> str:
@@ -49,28 +53,50 @@ def _measured(study: Pruning, base: dict, setting: str, found: dict[str, dict], 
     for criterion, model in found.items():
         timed = model["latency"][n]
         ratio = numbers.decimal(timed["median_ms"] / whole["median_ms"], 2, lang)
-        said = _say("times", lang, ms=_ms(timed["median_ms"], lang), ratio=ratio)
-        sides[side(timed, whole)].append(_say("item", lang, name=study.name(criterion, lang), value=said))
+        said = say("{ms} ms ({ratio} times)", lang, ms=_ms(timed["median_ms"], lang), ratio=ratio)
+        sides[side(timed, whole)].append(say("{name} {value}", lang, name=study.name(criterion, lang), value=said))
     join = ", " if lang == "en" else "; "
-    parts = ". ".join(_say(key, lang, items=join.join(items)) for key, items in sides.items() if items)
+    parts = ". ".join(say(FINDINGS[key], lang, items=join.join(items)) for key, items in sides.items() if items)
     quartiles = f"[{_ms(whole['q1_ms'], lang)}; {_ms(whole['q3_ms'], lang)}]"
     said = {"n": n, "setting": study.called(study.settings[setting], lang), "quartiles": quartiles}
-    return _say("latency", lang, original=_ms(whole["median_ms"], lang), parts=parts, **said)
+    return say(
+        "Latency, batch of {n}, {setting}: the original takes {original} ms {quartiles}. {parts}.",
+        lang,
+        original=_ms(whole["median_ms"], lang),
+        parts=parts,
+        **said,
+    )
 
 
 def _reasons(study: Pruning, base: dict, networks: dict[str, dict[str, dict]], lang: str) -> str:
     odd = [model["odd_channels"] for found in networks.values() for model in found.values()]
     low, high = (numbers.integer(end, lang) for end in (min(odd), max(odd)))
     pixels = study.measured["image_size"]
-    small = _say("small_images", lang, here=f"{pixels}×{pixels}") if pixels < study.measured["report_size"] else ""
+    small = (
+        say(
+            "images of {here} leave a layer so little arithmetic that its fixed cost weighs most; ",
+            lang,
+            here=f"{pixels}×{pixels}",
+        )
+        if pixels < study.measured["report_size"]
+        else ""
+    )
     base_odd = numbers.integer(base["odd_channels"], lang)
-    return _say("reasons", lang, size=small, odd=low if low == high else f"{low}–{high}", base=base_odd)
+    return say(
+        "Likely reasons why fewer channels do not save time in proportion, not measured apart: "
+        "{size}the pruned networks have {odd} layers with an odd channel count (the original "
+        "{base}), which vector units handle badly.",
+        lang,
+        size=small,
+        odd=low if low == high else f"{low}–{high}",
+        base=base_odd,
+    )
 
 
 def _slower(study: Pruning, slow: list[tuple[str, str, str]], lang: str) -> str:
     items = [
-        _say(
-            "slower_item",
+        say(
+            "{name} (batch of {n}, {setting})",
             lang,
             name=study.name(criterion, lang),
             n=n,
@@ -78,7 +104,11 @@ def _slower(study: Pruning, slow: list[tuple[str, str, str]], lang: str) -> str:
         )
         for criterion, n, setting in slow
     ]
-    return _say("some_slower", lang, items=(", " if lang == "en" else "; ").join(items))
+    return say(
+        "Slower than the original beyond the quartiles: {items}.",
+        lang,
+        items=(", " if lang == "en" else "; ").join(items),
+    )
 
 
 def _multiples(study: Pruning, base: dict, found: dict[str, dict], lang: str) -> list[str]:
@@ -90,6 +120,16 @@ def _multiples(study: Pruning, base: dict, found: dict[str, dict], lang: str) ->
             ours = found[criterion]["latency"]["1"]["median_ms"] / base["latency"]["1"]["median_ms"]
             said = {"value": numbers.decimal(ours, 2, lang)}
             said["reported"] = numbers.decimal(theirs / study.reported("original", "latency_ms"), 2, lang)
-            value = _say("in_report", lang, **said)
-            items.append(_say("item", lang, name=study.name(criterion, lang), value=value))
-    return [_say("report_slow", lang, items=(", " if lang == "en" else "; ").join(items))] if items else []
+            value = say("{value} (report {reported})", lang, **said)
+            items.append(say("{name} {value}", lang, name=study.name(criterion, lang), value=value))
+    return (
+        [
+            say(
+                "Latency as a multiple of the original's, batch of 1: {items}.",
+                lang,
+                items=(", " if lang == "en" else "; ").join(items),
+            )
+        ]
+        if items
+        else []
+    )

@@ -11,10 +11,10 @@ from collections import Counter
 import numpy as np
 
 from kdlib.reporting import canvas, names, numbers
+from kdlib.reporting.i18n import say
 from kdlib.reporting.names import stem
 from kdlib.reporting.pruning.figure_parts import criteria, look, parts, report_setting, setting_name, spec, title
 from kdlib.reporting.pruning.figure_text import BOOK
-from kdlib.reporting.text import pick
 
 LEAST = 4  # a rank correlation over fewer channels says next to nothing
 BINS = 20
@@ -34,13 +34,20 @@ def channels(results, lang: str, filters: dict):
     for ax, (name, row) in zip(axes[:, 0], rows.items(), strict=True):
         _channel_panel(results, ax, name, row, layers, protected, lang)
     _stages(axes[:, 0], layers)
-    axes[-1][0].set_xlabel(pick(BOOK, "layer_axis", lang, layers=numbers.integer(len(layers), lang)))
-    axes[len(rows) // 2][0].set_ylabel(pick(BOOK, "left_axis", lang))
+    axes[-1][0].set_xlabel(say("Layers, in network order ({layers})", lang, layers=numbers.integer(len(layers), lang)))
+    axes[len(rows) // 2][0].set_ylabel(say("Channels left (%)", lang))
     setting = setting_name(results, report_setting(results), lang)
     several = any(len(_pruned(results, name)) > 1 for name in rows)
-    said = {"setting": setting, "seeds": pick(BOOK, "over_seeds", lang) if several else ""}
+    said = {"setting": setting, "seeds": say(", mean over seeds", lang) if several else ""}
     said["least"] = "; ".join(_least(results, name, row, protected, lang) for name, row in rows.items())
-    caption = pick(BOOK, "channels_caption", lang, protected=_said_of(protected, layers, lang), **said)
+    caption = say(
+        "Share of its channels that each layer keeps at {setting}{seeds}; coupled layers count once, "
+        "under the first. Black line: share kept over all that are not protected.{protected} Fewest "
+        "left: {least}.",
+        lang,
+        protected=_said_of(protected, layers, lang),
+        **said,
+    )
     head, handles = title(results, "channels_title", lang), _channel_handles(protected, layers, lang)
     yield (
         stem(results, "channels", filters),
@@ -90,7 +97,7 @@ def _channel_panel(results, ax, name: str, row: dict, layers: list, protected: d
     ax.axhline(100 * kept, color=canvas.BLACK, linewidth=0.9)
     said = {"criterion": names.label(results.study, name, lang), "removed": numbers.percent(1 - kept, 1, lang)}
     said["least"] = numbers.percent(shares[open_].min() / 100, 1, lang)
-    ax.set_title(pick(BOOK, "channels_panel", lang, **said))
+    ax.set_title(say("{criterion}: {removed} of channels removed; least left in a layer {least}", lang, **said))
     ax.set(xlim=(-0.5, len(layers) - 0.5), ylim=(0, 105), yticks=(0, 50, 100))
     ax.grid(visible=False, axis="x")
 
@@ -103,7 +110,7 @@ def _channel_handles(protected: dict, layers: list, lang: str) -> list:
     from matplotlib.patches import Patch
 
     drawn = any(layer in protected for layer in layers)
-    return [Patch(**_hatch(), label=pick(BOOK, "protected_mark", lang))] if drawn else []
+    return [Patch(**_hatch(), label=say("protected", lang))] if drawn else []
 
 
 def stage_of(layers: list[str]) -> list[str]:
@@ -141,7 +148,9 @@ def _least(results, name: str, row: dict, protected: dict, lang: str) -> str:
     left = row["after"][layer]
     left = numbers.decimal(left, numbers.decimals_of([round(left, 6)], 1), lang, grouping=True)
     said = {"layer": layer, "left": left, "of": numbers.integer(row["before"][layer], lang)}
-    return pick(BOOK, "least_layer", lang, criterion=names.label(results.study, name, lang), **said)
+    return say(
+        "{criterion}, {layer}: {left} of {of} channels", lang, criterion=names.label(results.study, name, lang), **said
+    )
 
 
 def _said_of(protected: dict, layers: list, lang: str) -> str:
@@ -150,6 +159,6 @@ def _said_of(protected: dict, layers: list, lang: str) -> str:
     for key, drawn in (("protected_drawn", True), ("protected_absent", False)):
         kinds = Counter(reason for layer, reason in protected.items() if (layer in layers) == drawn)
         order = [*(r for r in REASONS if r in kinds), *(r for r in kinds if r not in REASONS)]
-        reasons = [pick(BOOK, r, lang, n=kinds[r]) if r in BOOK else f"{r} ({kinds[r]})" for r in order]
-        said += pick(BOOK, key, lang, reasons=", ".join(reasons)) if reasons else ""
+        reasons = [say(BOOK[r], lang, n=kinds[r]) if r in BOOK else f"{r} ({kinds[r]})" for r in order]
+        said += say(BOOK[key], lang, reasons=", ".join(reasons)) if reasons else ""
     return said

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from kdlib.reporting import names, numbers
+from kdlib.reporting.i18n import LANGS, N_, say, text, translations
 from kdlib.reporting.pruning import beside as other_studies
 from kdlib.reporting.pruning.cells import (
     accuracy,
@@ -27,10 +28,9 @@ from kdlib.reporting.pruning.cells import (
     spread,
 )
 from kdlib.reporting.pruning.runs import Pruning, percent, read, shown
-from kdlib.reporting.pruning.text import BOOK, both
+from kdlib.reporting.pruning.text import BOOK
 from kdlib.reporting.results import Results, estimate
 from kdlib.reporting.sheet import Cell, Row, Sheet
-from kdlib.reporting.text import LANGS, pick
 
 GIGA, MEBI = 1e9, 2**20
 
@@ -55,8 +55,11 @@ def configuration(study: Pruning) -> Sheet | None:
         label = BOOK.get(f"key_{key}") or key.replace("_", " ")
         cells = [{lang: _asked(study, found, key, lang) for lang in LANGS}]
         rows.append(Row([label], [*cells, {lang: _said(study, key, said, lang) for lang in LANGS}]))
-    columns, notes = [BOOK["here"], BOOK["report"]], [BOOK["configuration_note"], provenance(study)]
-    head, title = [BOOK["configuration_head"]], BOOK["configuration_title"]
+    columns, notes = (
+        [N_("Here"), N_("Report")],
+        [N_("Read from the records of the report's setting."), provenance(study)],
+    )
+    head, title = [N_("Setting")], N_("Configuration, here and in the report")
     return Sheet("configuration", title, head, columns, rows, "", notes, study.study.name)
 
 
@@ -68,7 +71,12 @@ def _asked(study: Pruning, found: list, key: str, lang: str) -> str:
     sizes = {part: numbers.integer(size, lang) for part, size in data["sizes"].items()}
     special = {
         "model": lambda: study.name(study.spec.model, lang),
-        "data": lambda: pick(BOOK, "data", lang, name=names.label(study.study, data["name"], lang), **sizes),
+        "data": lambda: say(
+            "{name}, {train} training, {val} validation, {test} test images",
+            lang,
+            name=names.label(study.study, data["name"], lang),
+            **sizes,
+        ),
         "train_images": lambda: sizes["train"],
         "test_images": lambda: sizes["test"],
         "image_size": lambda: image(data),
@@ -89,14 +97,14 @@ def _batches(found: list, asked: dict, lang: str) -> str:
     if not most["batches"]:
         return shown(asked.get("calibration_batches"), lang) or numbers.DASH
     said = {key: numbers.integer(most[key], lang) for key in ("batches", "images")}
-    return pick(BOOK, "batches", lang, **said)
+    return say("{batches} ({images} images)", lang, **said)
 
 
 def _said(study: Pruning, key: str, value, lang: str) -> str:
     if key == "ratio" and isinstance(value, float):
         return percent(value, lang)
     if key == "scope" and f"scope_{value}" in BOOK:
-        return pick(BOOK, f"scope_{value}", lang)
+        return say(BOOK[f"scope_{value}"], lang)
     if key == "image_size" and isinstance(value, int):
         return f"{value}×{value}"
     if isinstance(value, str):
@@ -116,9 +124,17 @@ def comparison(study: Pruning) -> Sheet | None:
         cell = row.cells[0]
         row.cells[0] = replace(cell, best=k in best, reported_best=k in theirs)
     columns = ["accuracy", "accuracy_loss", "size", "size_change", "latency", "flops", "flops_change"]
-    title = both("comparison_title", **setting_words(study, "report"))
-    notes = [BOOK["what_size_counts"], *_measured_notes(study), *_hooks(study), *diverged_note(rows), provenance(study)]
-    head, columns = [BOOK["criterion"]], [BOOK[key] for key in columns]
+    title = translations(
+        N_("Criteria compared: {setting}, {scope}, after fine-tuning"), **setting_words(study, "report")
+    )
+    notes = [
+        N_("Size counts parameters and buffers, in MiB (2²⁰ bytes)."),
+        *_measured_notes(study),
+        *_hooks(study),
+        *diverged_note(rows),
+        provenance(study),
+    ]
+    head, columns = [N_("Criterion")], [BOOK[key] for key in columns]
     return Sheet("comparison", title, head, columns, rows, spread(study), notes, study.study.name)
 
 
@@ -152,7 +168,18 @@ def _measured_notes(study: Pruning) -> list[dict[str, str]]:
         return []
     size = f"{study.measured['report_size']}×{study.measured['report_size']}"
     here = f"{study.measured['image_size']}×{study.measured['image_size']}"
-    return [both("what_flops_count", size=size, here=here), BOOK["measured_once"]]
+    return [
+        translations(
+            N_(
+                "FLOPs are what thop counts for one image, that is multiply-accumulates, at {size} as in the "
+                "report; accuracy and latency (batch of 1, median) are from images of {here}. The report "
+                "names no hardware: of its latencies only ratios compare."
+            ),
+            size=size,
+            here=here,
+        ),
+        N_("FLOPs and latency are those of one seed's networks."),
+    ]
 
 
 def _hooks(study: Pruning) -> list[dict[str, str]]:
@@ -162,7 +189,17 @@ def _hooks(study: Pruning) -> list[dict[str, str]]:
         return []
     listed = {"names": lambda lang: ", ".join(study.name(criterion, lang) for criterion in slow)}
     spans = {"slow": list(slow.values()), "fast": list(rest.values())}
-    return [both("hooks", **listed, **{key: lambda lang, v=v: span(v, 2, lang) for key, v in spans.items()})]
+    return [
+        translations(
+            N_(
+                "The report's {slow} ms for {names}, against {fast} ms for the others, cannot come from the "
+                "pruned networks themselves: none of them has more to compute than the original. It smells "
+                "of forward hooks left on the model."
+            ),
+            **listed,
+            **{key: lambda lang, v=v: span(v, 2, lang) for key, v in spans.items()},
+        )
+    ]
 
 
 def ranking(study: Pruning) -> Sheet | None:
@@ -182,12 +219,28 @@ def ranking(study: Pruning) -> Sheet | None:
         rows.append(Row([named(study, criterion)], cells))
     original = {"accuracy": lambda lang: numbers.percent(base, 2, lang)}
     notes = [
-        both("ranking_note", **original),
-        *([BOOK["kept_note"]] if theirs and reported_base else []),
+        translations(
+            N_(
+                "Ranked by test accuracy, as in the report; nothing was chosen by it. The original: "
+                "{accuracy}. Random removal is no method of the report but the least that a criterion has to "
+                "beat."
+            ),
+            **original,
+        ),
+        *(
+            [N_("The report's shares are worked out from its accuracies, where it prints none of its own.")]
+            if theirs and reported_base
+            else []
+        ),
         provenance(study),
     ]
     columns = [BOOK[key] for key in ("place", "accuracy", "kept")]
-    title, head = both("ranking_title", **setting_words(study, "report")), [BOOK["criterion"]]
+    title, head = (
+        translations(
+            N_("Ranking by accuracy: {setting}, {scope}, after fine-tuning"), **setting_words(study, "report")
+        ),
+        [N_("Criterion")],
+    )
     return Sheet("ranking", title, head, columns, rows, spread(study), notes, study.study.name)
 
 
@@ -207,13 +260,40 @@ def recovery(study: Pruning) -> Sheet | None:
     columns = [BOOK[key] for key in ("pruned", "finetuned", "distilled", "distilled_gap", "evidence")]
     original = {"accuracy": lambda lang: numbers.percent(study.original.mean, 2, lang)}
     teacher = {"setting": lambda lang: names.setting(study.results, where, lang)}
-    notes = [both("recovery_note", **teacher, **original)] if where else []
-    notes += [BOOK["recovery_images"]] if "images" in over else []
-    legend = {lang: f"{spread(study)[lang]}; {pick(BOOK, 'recovery_legend', lang)}" for lang in LANGS}
-    head, notes = [BOOK["setting"], BOOK["criterion"]], [*notes, *diverged_note(rows), provenance(study)]
+    notes = (
+        [
+            translations(
+                N_(
+                    "Distilled: the original model is the teacher ({setting}). The original's own accuracy: {accuracy}."
+                ),
+                **teacher,
+                **original,
+            )
+        ]
+        if where
+        else []
+    )
+    notes += (
+        [N_("An interval over test images leaves out the noise between seeds, of which one seed tells nothing.")]
+        if "images" in over
+        else []
+    )
+    legend = {
+        lang: text(spread(study), lang) + "; " + say("brackets: 95% interval of the difference", lang) for lang in LANGS
+    }
+    head, notes = [N_("Setting"), N_("Criterion")], [*notes, *diverged_note(rows), provenance(study)]
     if not where:  # nothing was distilled
         columns, rows = columns[:2], [Row(row.labels, row.cells[:2], row.group) for row in rows]
-    return Sheet("recovery", BOOK["recovery_title"], head, columns, rows, legend, notes, study.study.name)
+    return Sheet(
+        "recovery",
+        N_("Recovery: test accuracy (%) before and after fine-tuning, plain and distilled"),
+        head,
+        columns,
+        rows,
+        legend,
+        notes,
+        study.study.name,
+    )
 
 
 def equal_macs(study: Pruning) -> Sheet | None:
@@ -230,8 +310,23 @@ def equal_macs(study: Pruning) -> Sheet | None:
         rows.append(Row([named(study, criterion)], [*cells, share(study.left("params", criterion, "macs"))]))
     columns = [BOOK[key] for key in ("accuracy", "macs_left", "channels_removed", "params_left")]
     data = next(record.run["dataset"] for _, record in study.results.select(role="finetuned"))
-    notes = [both("macs_note", here=image(data)), *diverged_note(rows), provenance(study)]
-    title, head = both("macs_title", **setting_words(study, "macs")), [BOOK["criterion"]]
+    notes = [
+        translations(
+            N_(
+                "MACs are counted for one image at {here}. At an equal share of channels the criteria leave "
+                "networks of different cost; here each removes as many channels as that cost takes."
+            ),
+            here=image(data),
+        ),
+        *diverged_note(rows),
+        provenance(study),
+    ]
+    title, head = (
+        translations(
+            N_("Criteria at equal MACs: {setting}, {scope}, after fine-tuning"), **setting_words(study, "macs")
+        ),
+        [N_("Criterion")],
+    )
     return Sheet("equal_macs", title, head, columns, rows, spread(study), notes, study.study.name)
 
 
@@ -250,8 +345,20 @@ def squeeze_excite(study: Pruning) -> Sheet | None:
     if not rows:
         return None
     columns = [BOOK[key] for key in ("accuracy", "size", "narrowest", "layer")]
-    title, head = both("se_title", scope=study.scope), [BOOK[key] for key in ("setting", "criterion", "bottlenecks")]
-    notes = [BOOK["se_note"], *diverged_note(rows), provenance(study)]
+    title, head = (
+        translations(
+            N_("Squeeze-excite bottlenecks left open or protected, {scope}, after fine-tuning"), scope=study.scope
+        ),
+        [BOOK[key] for key in ("setting", "criterion", "bottlenecks")],
+    )
+    notes = [
+        N_(
+            "Fewest channels left: in any one layer but the output, before → after, the fewest of all "
+            "seeds; of several such layers the first."
+        ),
+        *diverged_note(rows),
+        provenance(study),
+    ]
     return Sheet("squeeze_excite", title, head, columns, rows, spread(study), notes, study.study.name)
 
 
@@ -264,15 +371,40 @@ def latency(study: Pruning) -> Sheet | None:
     rows = [_timed(study, base, base, sizes)]
     for setting in study.settings:
         rows += [_timed(study, model, base, sizes, setting) for model in study.models(setting).values()]
-    columns = [both(key, n=n) for n in sizes for key in ("latency_batch", "latency_ratio")]
-    title, legend = both("latency_title", here=f"{here}×{here}"), BOOK["latency_legend"]
+    columns = [translations(BOOK[key], n=n) for n in sizes for key in ("latency_batch", "latency_ratio")]
+    title, legend = (
+        translations(N_("Measured latency of the networks, images of {here}"), here=f"{here}×{here}"),
+        N_("Median [lower; upper quartile] for a batch"),
+    )
     about = study.measured["hardware"]
     hardware = (lambda lang: about["gpu"]) if study.measured["device"] != "cpu" and about.get("gpu") else None
-    hardware = hardware or (lambda lang: pick(BOOK, "hardware", lang, **about))
+    hardware = hardware or (lambda lang: say("{processor}, cores: {cores}, threads: {threads}", lang, **about))
     said = {key: study.measured[key] for key in ("repeats", "warm_up", "device")}
-    head, notes = [BOOK["setting"], BOOK["criterion"]], [both("latency_note", hardware=hardware, **said)]
+    head, notes = (
+        [N_("Setting"), N_("Criterion")],
+        [
+            translations(
+                N_(
+                    "{repeats} timings of each network, a few in a row after {warm_up} untimed ones and the "
+                    "networks in turns, so that drift of the machine hits all alike; one seed's networks. On "
+                    "{device}: {hardware}."
+                ),
+                hardware=hardware,
+                **said,
+            )
+        ],
+    )
     notes.append(provenance(study))
-    return Sheet("latency", title, head, [*columns, BOOK["odd"]], rows, legend, notes, study.study.name)
+    return Sheet(
+        "latency",
+        title,
+        head,
+        [*columns, N_("Layers with an odd channel count")],
+        rows,
+        legend,
+        notes,
+        study.study.name,
+    )
 
 
 def _timed(study: Pruning, model: dict, base: dict, sizes: list[str], setting: str | None = None) -> Row:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,34 +17,102 @@ RESAMPLES = 10_000
 
 @dataclass(frozen=True)
 class Difference:
-    """One setting minus another, as fractions: the mean and its 95 % t-interval over `n` seeds (None below three)."""
+    """One setting minus another, as fractions, with a 95 % interval and what it was drawn over.
+
+    ``over``: ``seeds`` (t), ``images`` or ``patients`` (bootstrap), or "" (no interval). ``n`` counts what it was drawn
+    over. ``p``: the two-sided p-value that goes with the interval.
+    """
 
     mean: float
-    interval: tuple[float, float] | None
-    n: int
+    interval: tuple[float, float] | None = None
+    over: str = ""
+    n: int = 1
+    p: float | None = None
+
+    @property
+    def verdict(self) -> str:
+        """``up``, ``down`` or ``open``, by the interval; ``unknown`` without one."""
+        if self.interval is None:
+            return "unknown"
+        low, high = self.interval
+        return "up" if low > 0 else "down" if high < 0 else "open"
 
 
 def difference(first: Cell, second: Cell) -> Difference:
-    """`first` minus `second`, two cells that both have a mean.
+    """`first` minus `second`, two cells that both have a mean, over seeds; without an interval below three seeds.
 
     Seeds they share are paired (the same split, initialisation and batches), and only those enter then; without two
     shared seeds but with three each, it is Welch's interval. Equal differences show no spread, and give no interval.
     """
     shared = sorted(set(first.by_seed) & set(second.by_seed))
     if len(shared) > 1:
-        paired = estimate(first.by_seed[s] - second.by_seed[s] for s in shared)
-        return Difference(paired.mean, paired.interval, paired.n)
+        return over_seeds(first.by_seed[s] - second.by_seed[s] for s in shared)
     mean = first.mean - second.mean
     parts = [cell.sd**2 / cell.n for cell in (first, second) if cell.n >= MIN_SEEDS]
     if len(parts) < 2 or not sum(parts):
-        return Difference(mean, None, 1)
+        return Difference(mean)
     df = sum(parts) ** 2 / sum(part**2 / (cell.n - 1) for part, cell in zip(parts, (first, second), strict=True))
-    half = t_quantile(df) * math.sqrt(sum(parts))
-    return Difference(mean, (mean - half, mean + half), min(first.n, second.n))
+    error = math.sqrt(sum(parts))
+    half = t_quantile(df) * error
+    return Difference(mean, (mean - half, mean + half), "seeds", min(first.n, second.n), _p(mean / error, df))
 
 
-def bootstrap(changes: np.ndarray) -> tuple[float, float] | None:
-    """95 % percentile interval of the mean of `changes` (N,), one a test image, over draws of the images.
+def over_seeds(differences: Iterable[float]) -> Difference:
+    """The mean of paired differences, one a seed, with its t-interval."""
+    paired = estimate(differences)
+    if paired.interval is None:
+        return Difference(paired.mean, n=paired.n)
+    t = paired.mean / (paired.sd / math.sqrt(paired.n))
+    return Difference(paired.mean, paired.interval, "seeds", paired.n, _p(t, paired.n - 1))
+
+
+def _p(t: float, df: float) -> float:
+    from scipy.stats import t as student
+
+    return float(2 * student.sf(abs(t), df))
+
+
+def compare(results: Results, one: dict | None, others: Results, other: dict | None) -> Difference | None:
+    """Test accuracy at ``one`` minus that at ``other`` (of ``others``): over seeds, else over the test images of the
+    seeds that both have. None where one of them is not there."""
+    if one is None or other is None:
+        return None
+    cells = results.cell(one), others.cell(other)
+    if cells[0].mean is None or cells[1].mean is None:
+        return None
+    points = difference(*cells)
+    if points.interval is not None:
+        return points
+    if cells[0].seeds != cells[1].seeds:  # one seed against several: nothing pairs
+        return Difference(points.mean)
+    return over_images(points.mean, [changes(results, one, others, other)])
+
+
+def over_images(mean: float, found: list[np.ndarray | None]) -> Difference:
+    """A difference with the bootstrap interval of the mean of several settings' changes (N,), where all have some."""
+    if not found or any(one is None for one in found):
+        return Difference(mean)
+    draws = bootstrap(np.mean(found, axis=0))
+    if draws is None:
+        return Difference(mean)
+    low, high = np.percentile(draws, [2.5, 97.5])
+    p = min(1.0, 2 * float(min((draws <= 0).mean(), (draws >= 0).mean())))
+    return Difference(mean, (float(low), float(high)), "images", len(found[0]), p)
+
+
+def holm(found: Sequence[Difference]) -> list[bool]:
+    """Whether each difference leaves zero out at 5 % when all are asked at once (Holm 1979)."""
+    order = sorted((one.p, k) for k, one in enumerate(found) if one.p is not None)
+    sure = [False] * len(found)
+    for rank, (p, k) in enumerate(order):
+        if p > 0.05 / (len(order) - rank):
+            break
+        sure[k] = True
+    return sure
+
+
+def bootstrap(changes: np.ndarray) -> np.ndarray | None:
+    """Means of `changes` (N,), one a test image, over draws of the images.
 
     They take few distinct values, so drawing images with replacement is drawing how often each value comes. None
     where all are equal: no spread was seen, which is not the same as none being there.
@@ -52,9 +121,7 @@ def bootstrap(changes: np.ndarray) -> tuple[float, float] | None:
     if len(values) < 2:
         return None
     n = int(counts.sum())
-    draws = np.random.default_rng(0).multinomial(n, counts / n, size=RESAMPLES) @ values / n
-    low, high = np.percentile(draws, [2.5, 97.5])
-    return float(low), float(high)
+    return np.random.default_rng(0).multinomial(n, counts / n, size=RESAMPLES) @ values / n
 
 
 def changes(results: Results, one: dict, others: Results, other: dict) -> np.ndarray | None:
@@ -89,25 +156,6 @@ def accuracy(cell: Cell, lang: str) -> str:
         mean=mean,
         sd=numbers.decimal(100 * cell.sd, 2, lang),
         n=cell.n,
-    )
-
-
-def image_noise(results: Results, one: dict, other: dict, lang: str, beside: Results | None = None) -> str:
-    """The bootstrap interval of accuracy at `one` minus accuracy at `other` (of `beside` where given), as a sentence.
-
-    Empty where `changes` has none.
-    """
-    found = changes(results, one, beside or results, other)
-    interval = None if found is None else bootstrap(found)
-    if interval is None:
-        return ""
-    said = numbers.interval(*(100 * end for end in interval), 2, lang)
-    return say(
-        "The test images alone ({images} of them) leave a 95% bootstrap interval of {interval} "
-        "points for this difference.",
-        lang,
-        images=numbers.integer(len(found), lang),
-        interval=said,
     )
 
 

@@ -29,6 +29,7 @@ _SPECIAL = {
     "−": r"$-$",
     "²": r"\textsuperscript{2}",
     "·": r"$\cdot$",
+    **{"●": r"$\bullet$", "◐": r"$\odot$", "○": r"$\circ$"},
     "†": r"\textsuperscript{\textdagger}",
     "–": "--",
     "—": "---",

@@ -21,16 +21,12 @@ LABELS: dict[str, str | dict[str, str]] = {
 }
 
 BOOK = {
-    "method": N_("Method"),
     "accuracy": N_("Test accuracy (%)"),
     "n": N_("Seeds"),
     "difference": N_("Against alone (points)"),
     "ratio": N_("Time, alone = 1"),
     "step": N_("Time a step (ms)"),
     "looks": N_("Looks at"),
-    "alone": N_("Student alone"),
-    "logits": N_("logits"),
-    "features": N_("features"),
     "time_note": N_(
         "Time: what a run took over its epochs, with its validation and its share of what the runs "
         "of its group have in common (images, the teacher's pass), divided by its training steps. "
@@ -39,15 +35,6 @@ BOOK = {
     ),
     "other_group": N_("‡ Not timed beside the student alone: it was trained in another group of runs."),
     "diverged": N_("† so many runs diverged; they enter no mean."),
-    "interval": N_("95% t-interval over seeds"),
-    "mean": N_("mean"),
-    "alone_line": N_("student alone"),
-    "up": N_("The interval lies above zero: beyond the noise between seeds it is ahead here."),
-    "down": N_("The interval lies below zero: on test it is behind here, beyond the noise between seeds."),
-    "open": N_("The interval holds zero: these seeds do not tell the two apart."),
-    "above": N_("Above the student alone beyond the noise between seeds: {methods}."),
-    "below": N_("Below the student alone beyond the noise between seeds: {methods}."),
-    "beside": N_("Not to be told apart from the student alone by these seeds: {methods}."),
 }
 
 

@@ -22,6 +22,11 @@ def label(study, key: str, lang: str) -> str:
     return text(labels[key], lang) if key in labels else key
 
 
+def capital(said: str, lang: str) -> str:
+    """A text with a capital letter at its head; the Turkish one of i has a dot."""
+    return ("İ" if lang == "tr" and said[:1] == "i" else said[:1].upper()) + said[1:]
+
+
 def method(study, key: str | None, lang: str) -> str:
     """How a way of distilling is called; None is plain distillation, by softened logits."""
     return methods_text.label(study, key or methods_text.PLAIN, lang)

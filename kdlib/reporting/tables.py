@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from kdlib.errors import UserError
-from kdlib.reporting import all_runs, clinical, latex, methods, model_costs, names, numbers, render
+from kdlib.reporting import all_runs, clinical, latex, methods, model_costs, names, numbers, render, verdicts
 from kdlib.reporting.guessing import only_guesses
 from kdlib.reporting.i18n import N_, say, text
 from kdlib.reporting.pruning import tables as pruning_tables
@@ -293,7 +293,8 @@ def tables(results: Results) -> list[ReportTable | Sheet]:
     reported = [ReportTable(results, spec) for spec in getattr(results.study, "tables", None) or []]
     pruned = pruning_tables.sheets(results)
     compared = methods.sheets(results)
-    return [*clinical.sheets(results), *pruned, *reported, *compared, *model_costs.sheets(results), everything]
+    found = [*verdicts.sheets(results), *clinical.sheets(results)]
+    return [*found, *pruned, *reported, *compared, *model_costs.sheets(results), everything]
 
 
 def _minus(value: float | None, base: float | None) -> float | None:

@@ -15,18 +15,6 @@ BOOK = {
     "scratch": N_("from scratch"),
     "source": N_("source task"),
     "transfer": N_("transfer"),
-    "weights": N_("Transfer starts from weights that were not trained here: {weights}."),
-    "better": N_(", {points} percentage points above the same network trained from scratch ({scratch})"),
-    "worse": N_(", {points} percentage points below the same network trained from scratch ({scratch})"),
-    "tie": N_(", the same as the same network trained from scratch"),
-    "up": N_("The interval lies above zero: beyond the noise between seeds, {first} is ahead here."),
-    "down": N_("The interval lies below zero: beyond the noise between seeds, {second} is ahead here."),
-    "open": N_("The interval holds zero: these seeds do not tell an effect from noise."),
-    "steps": N_(
-        "Test accuracy as more parameters are trained{recipe}: {steps}. It rises at {up} of {count} "
-        "steps; from the first to the last it changes by {difference} points."
-    ),
-    "whole": N_("; with the training of the source task and of the teacher counted, {ratio} times"),
 }
 
 REPORTED = "2-3-4"  # the layers that the Turkish report leaves open in its transfer row

@@ -144,34 +144,13 @@ def test_turkish_findings_write_turkish_numbers(one):
 
 def test_the_constant_answer_is_stated(tmp_path):
     said = clinical.findings(exact((6, 2, 1, 11), tmp_path), "en")
-    assert any("constant answer “pneumonia” reaches an accuracy of 60.00%" in line for line in said)
-    assert any(line.startswith("Accuracy and balanced accuracy: Teacher 85.00% and 83.33%") for line in said)
+    assert "A constant answer “pneumonia” reaches an accuracy of 60.00%, and an AUROC of 0.5." in said
 
 
 def test_models_at_the_constant_answer_are_named(tmp_path):
     said = clinical.findings(exact((1, 7, 1, 11), tmp_path), "en")
-    assert any(
-        line.startswith("Not shown to lie above the constant answer") and "Student with teacher" in line
-        for line in said
-    )
-
-
-def test_equal_models_leave_every_verdict_open(tmp_path):
-    said = clinical.findings(exact((6, 2, 1, 11), tmp_path), "en")
-    assert sum("The intervals hold zero" in line for line in said) == 2
-
-
-def test_a_better_student_is_said_to_be_helped_and_the_teacher_to_stay_ahead(one):
-    said = clinical.findings(one, "en")
-    assert any("The teacher helps the student here, above zero throughout in: AUROC and accuracy." in s for s in said)
-    assert any("The student stays below its teacher here" in line for line in said)
-    assert any(line.startswith("Fewer than three seeds:") for line in said)
-
-
-def test_several_seeds_give_a_t_interval_and_no_warning_of_one_seed(three):
-    said = clinical.findings(three, "en")
-    assert sum("t-interval over 3 seeds" in line for line in said) == 2
-    assert not any(line.startswith("Fewer than three seeds:") for line in said)
+    named = "Not shown to lie above it in accuracy: Teacher, Student alone, Student with teacher."
+    assert any(line.endswith(named) for line in said)
 
 
 @pytest.mark.parametrize(

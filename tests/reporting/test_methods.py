@@ -9,7 +9,6 @@ from report_data import Outcome, arm, records_of, study_of, table_of
 
 from kdlib.reporting import all_runs, methods, names
 from kdlib.reporting.figures import draw
-from kdlib.reporting.findings import findings
 from kdlib.reporting.methods_text import LABELS
 from kdlib.reporting.results import Results
 from kdlib.reporting.tables import ReportTable, tables
@@ -128,7 +127,6 @@ def test_diverged_runs_enter_no_mean_and_are_marked(tmp_path):
 def test_a_study_of_one_method_has_no_such_table(tmp_path):
     results = methods_results(tmp_path, ALONE, {None: DISTILLED[None]})
     assert methods.sheets(results) == []
-    assert methods.findings(results, "en") == []
     assert "methods" not in [table.id for table in tables(results)]
     assert "methods" in [table.id for table in tables(methods_results(tmp_path / "b", ALONE, DISTILLED))]
 
@@ -288,64 +286,10 @@ def _of(method, T, alpha):
 # Sentences
 
 
-def said(results, lang="en") -> str:
-    return "\n".join(methods.findings(results, lang))
-
-
-def test_the_choice_of_validation_against_plain_distillation(tmp_path):
-    text = said(methods_results(tmp_path, ALONE, {**DISTILLED, "dkd": [0.735, 0.743, 0.738]}))
-    # DKD minus KD is 2.0, 2.1 and 1.9 points
-    assert "validation takes DKD, T = 4, α = 1, λ = 1. Against KD (Hinton)" in text
-    assert "is +2.00 points over 3 seeds, 95% t-interval [+1.75; +2.25]. The interval lies above zero" in text
-
-
-def test_who_is_told_apart_from_alone_and_who_is_not(tmp_path):
-    lines = said(methods_results(tmp_path, ALONE, DISTILLED)).splitlines()
-    # AT: -1.0, -2.5, -0.5; SP: 2.0, 1.5, 1.0, half width 1.24
-    assert "Above the student alone beyond the noise between seeds: KD (Hinton); DKD; SP (similarities)." in lines
-    assert "Not to be told apart from the student alone by these seeds: AT (attention transfer)." in lines
-    assert not any(line.startswith("Below") for line in lines)
-    assert any("of 4 such intervals 0.2 are expected to leave zero out by chance" in line for line in lines)
-
-
-def test_who_is_not_told_apart_from_the_best(tmp_path):
-    close = {None: [0.72, 0.73, 0.74], "sp": [0.721, 0.729, 0.742], "at": [0.70, 0.71, 0.72]}
-    lines = said(methods_results(tmp_path, ALONE, close)).splitlines()
-    assert "Not to be told apart from SP (similarities): KD (Hinton)." in lines
-
-
-def test_one_seed_orders_nothing(tmp_path):
-    for lang in ("en", "tr"):
-        text = said(methods_results(tmp_path / lang, 0.70, {None: 0.71, "sp": 0.9}), lang)
-        assert (
-            text
-            == {
-                "en": "Methods, Net: with fewer than three seeds the methods are not put in order, and none is said to "
-                "help.",
-                "tr": "Yöntemler, Ağ: üçten az tohumla yöntemler sıraya konmaz ve hiçbirine yararlı denmez.",
-            }[lang]
-        )
-
-
-def test_costs_are_said_of_runs_timed_together(tmp_path):
-    seconds = {"at": 5.0, "sp": 25.0}
-    apart = {"sp": {"size": 1, "seconds": 99.0}}
-    text = said(methods_results(tmp_path, ALONE, DISTILLED, seconds=seconds, groups=apart))
-    assert "from 1.00 times (KD (Hinton)) to 2.00 times (AT (attention transfer))" in text
-    assert "10.00" not in text
-
-
 def test_one_method_at_several_weights_is_no_comparison_of_methods(tmp_path):
     arms = [arm("baseline", "m"), _of("sp", None, 0.1), _of("sp", None, 0.9)]
     results = Results(study_of(), arms, records_of(arms, tmp_path, lambda a: 0.7, test_size=50), "quick")
-    assert methods.findings(results, "en") == []
     assert len(methods.sheets(results)) == 1
-
-
-def test_the_sentences_are_among_the_studys(tmp_path):
-    results = methods_results(tmp_path, ALONE, DISTILLED)
-    for lang in ("en", "tr"):
-        assert set(methods.findings(results, lang)) <= set(findings(results, lang))
 
 
 # Texts

@@ -40,7 +40,7 @@ def test_every_sheet_is_there_in_order_and_renders_in_every_format(made):
 
 def test_tables_hold_them(tmp_path):
     found = [table.id for table in tables(results(tmp_path, seeds=(0,), beside=False, test_size=200))]
-    assert found == [*(id for id in ALL if id != "strategies"), "all_runs"]
+    assert found == ["verdicts", *(id for id in ALL if id != "strategies"), "all_runs"]
 
 
 def test_a_study_that_prunes_nothing_has_none(tmp_path):

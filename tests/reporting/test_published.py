@@ -1,7 +1,10 @@
-"""Every table in outputs/published comes out of the committed records again, cell by cell, in both languages."""
+"""Every table in outputs/published comes out of the committed records again, cell by cell, in both languages; and every
+result that the READMEs give stands in one of them."""
 
 import csv
 import io
+import re
+from decimal import ROUND_HALF_UP, Decimal
 from pathlib import Path
 
 import pytest
@@ -30,3 +33,19 @@ def test_every_table_is_what_its_records_say(folder):
     assert set(made) == set(committed)
     for name, text in made.items():
         assert cells(text) == cells(committed[name].read_text(encoding="utf-8")), name
+
+
+@pytest.mark.parametrize(
+    ("name", "heading"), [("README.md", "## What you get"), ("README.tr.md", "## Ne elde edersiniz")]
+)
+def test_every_number_among_the_readmes_results_stands_in_a_published_table(name, heading):
+    published = set()
+    for path in PUBLISHED.glob("*/*/tables/*.en.csv"):
+        for number in re.findall(r"\d+\.\d+|\d+", path.read_text(encoding="utf-8")):
+            for value in (Decimal(number), 100 * Decimal(number)):  # fractions are shown in per cent
+                published |= {str(value.quantize(Decimal(1).scaleb(-d), ROUND_HALF_UP)) for d in (1, 2, 3)}
+    section = (PUBLISHED.parents[1] / name).read_text(encoding="utf-8").split(f"{heading}\n")[1].split("\n## ")[0]
+    section = re.sub(r"\(outputs[^)]*\)|<img[^>]*>", "", section)
+    said = re.findall(r"\d+\.\d+", section if name == "README.md" else re.sub(r"(\d),(\d)", r"\1.\2", section))
+    assert len(said) > 30
+    assert [number for number in said if number not in published] == []

@@ -3,7 +3,8 @@
 import pytest
 
 from kdlib import reporting
-from kdlib.reporting.evidence import bootstrap, correct
+from kdlib.reporting.evidence import correct, over_images
+from kdlib.reporting.verdicts import verdicts
 from kdlib.studies import prepare
 
 
@@ -28,7 +29,7 @@ def test_a_student_gains_by_its_teacher(ran):
     teacher, alone, distilled = (one(results, role=role) for role in ("teacher", "baseline", "student"))
     assert correct(teacher).mean() > 0.8
     assert correct(teacher).mean() - correct(alone).mean() > 0.05
-    assert bootstrap(correct(distilled).astype(int) - correct(alone))[0] > 0
+    assert verdicts(results)[0].side == "up"
     assert len(reporting.findings(results, "en")) > 2
 
 
@@ -36,6 +37,7 @@ def test_criteria_part_at_half_the_channels(ran):
     results = ran("ts5")
     assert correct(one(results, role="original")).mean() > 0.8
     taylor, chance = (one(results, role="finetuned", criterion=name, ratio=0.5) for name in ("taylor", "random"))
-    assert bootstrap(correct(taylor).astype(int) - correct(chance))[0] > 0.02
+    change = correct(taylor).astype(int) - correct(chance)
+    assert over_images(change.mean(), [change]).interval[0] > 0.02
     tables = {table.id: table for table in reporting.tables(results)}
     assert "Network: small EfficientNet (for EfficientNet-B4)." in tables["comparison"].markdown("en")

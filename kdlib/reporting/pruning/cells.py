@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from kdlib.reporting import names, numbers
+from kdlib.reporting.evidence import Difference
 from kdlib.reporting.i18n import LANGS, N_, say, translations
-from kdlib.reporting.pruning.runs import Gap, Pruning
+from kdlib.reporting.pruning.runs import Pruning
 from kdlib.reporting.pruning.text import BOOK
 from kdlib.reporting.results import Cell as Gathered
 from kdlib.reporting.results import Estimate
@@ -35,7 +36,7 @@ def change(left: Estimate) -> Cell:
     return Cell(100 * (left.mean - 1), 1, "signed", sd=None if left.sd is None else 100 * left.sd)
 
 
-def gap_cell(gap: Gap | None) -> Cell:
+def gap_cell(gap: Difference | None) -> Cell:
     """A difference in points with its interval."""
     if gap is None:
         return Cell()
@@ -43,7 +44,7 @@ def gap_cell(gap: Gap | None) -> Cell:
     return Cell(100 * gap.mean, 2, "signed", interval=interval)
 
 
-def evidence(gap: Gap | None) -> str | dict[str, str]:
+def evidence(gap: Difference | None) -> str | dict[str, str]:
     """What a difference's interval was drawn over."""
     if gap is None or not gap.over:
         return numbers.DASH
@@ -73,12 +74,7 @@ def places(values: dict[str, float], scale: float) -> dict[str, int]:
 
 def named(study: Pruning, criterion: str) -> dict[str, str]:
     """A criterion's name, or the original's, in both languages, as a row begins with it."""
-    return {lang: capital(study.name(criterion, lang), lang) for lang in LANGS}
-
-
-def capital(said: str, lang: str) -> str:
-    """A text with a capital letter at its head; the Turkish one of i has a dot."""
-    return ("İ" if lang == "tr" and said[:1] == "i" else said[:1].upper()) + said[1:]
+    return {lang: names.capital(study.name(criterion, lang), lang) for lang in LANGS}
 
 
 def setting_words(study: Pruning, setting: str) -> dict:

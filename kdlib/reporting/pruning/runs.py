@@ -3,42 +3,19 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
 from kdlib.reporting import names, numbers
 from kdlib.reporting.choice import best_by_validation
-from kdlib.reporting.evidence import bootstrap, changes, difference
+from kdlib.reporting.evidence import Difference, changes, compare, over_images, over_seeds
 from kdlib.reporting.i18n import N_, say, text
 from kdlib.reporting.pruning.text import BOOK
 from kdlib.reporting.results import Cell, Estimate, Results, estimate, same
 
 RANDOM = "random"
 SETTINGS = ("report", "protected", "macs", "macs_protected")
-
-
-@dataclass(frozen=True)
-class Gap:
-    """One setting minus another, as fractions, with a 95 % interval and what it was drawn over.
-
-    ``over``: ``seeds`` (paired t), ``images`` (bootstrap over the test images of one seed), or "" (no interval). ``n``
-    counts what it was drawn over.
-    """
-
-    mean: float
-    interval: tuple[float, float] | None
-    over: str
-    n: int
-
-    @property
-    def verdict(self) -> str:
-        """``up``, ``down`` or ``open``, by the interval; ``unknown`` without one."""
-        if self.interval is None:
-            return "unknown"
-        low, high = self.interval
-        return "up" if low > 0 else "down" if high < 0 else "open"
 
 
 class Pruning:
@@ -179,20 +156,9 @@ class Pruning:
             N_(", squeeze-excite protected") if where["protect_se"] else N_(", squeeze-excite open"), lang
         )
 
-    def gap(self, one: dict | None, other: dict | None, beside: Pruning | None = None) -> Gap | None:
+    def gap(self, one: dict | None, other: dict | None, beside: Pruning | None = None) -> Difference | None:
         """Test accuracy at ``one`` minus that at ``other`` (of ``beside`` where given); None without both."""
-        second = beside or self
-        if one is None or other is None:
-            return None
-        cells = self.results.cell(one), second.results.cell(other)
-        if cells[0].mean is None or cells[1].mean is None:
-            return None
-        points = difference(*cells)
-        if points.interval is not None:
-            return Gap(points.mean, points.interval, "seeds", points.n)
-        if cells[0].seeds != cells[1].seeds:  # one seed against several: nothing pairs
-            return Gap(points.mean, None, "", 0)
-        return Gap(points.mean, *drawn([changes(self.results, one, second.results, other)]))
+        return compare(self.results, one, (beside or self).results, other)
 
     def pairs(self, one: tuple[str, str], other: tuple[str, str], beside: Pruning | None = None) -> dict[str, tuple]:
         """criterion -> its ``where`` at (role, setting) ``one`` and at ``other`` (of ``beside`` where given)."""
@@ -216,16 +182,15 @@ class Pruning:
         mean = float(np.mean([found.mean for found in gaps.values()])) - base
         sides = [(self.results.cell(pairs[c][0]).by_seed, second.results.cell(pairs[c][1]).by_seed) for c in gaps]
         shared = sorted(set.intersection(*(set(first) & set(last) for first, last in sides)))
-        by_seed = estimate(np.mean([first[s] - last[s] for first, last in sides]) - base for s in shared)
-        if by_seed.interval is not None:
-            return Gap(by_seed.mean, by_seed.interval, "seeds", by_seed.n), gaps
+        if shared and (whole := over_seeds(np.mean([a[s] - b[s] for a, b in sides]) - base for s in shared)).interval:
+            return whole, gaps
         if any(found.over != "images" for found in gaps.values()):
-            return Gap(mean, None, "", 0), gaps
+            return Difference(mean), gaps
         found = [changes(self.results, pairs[c][0], second.results, pairs[c][1]) for c in gaps]
         if lost:
             whole = changes(self.results, {"role": "original"}, second.results, {"role": "original"})
             found = [None if whole is None or one is None else one - whole for one in found]
-        return Gap(mean, *drawn(found)), gaps
+        return over_images(mean, found), gaps
 
 
 def read(results: Results) -> Pruning | None:
@@ -233,13 +198,6 @@ def read(results: Results) -> Pruning | None:
     if getattr(results.study, "pruning", None) is None or not results.select(role="original"):
         return None
     return Pruning(results)
-
-
-def drawn(found: list[np.ndarray | None]) -> tuple[tuple[float, float] | None, str, int]:
-    """(95 % bootstrap interval, what it was drawn over, how many) of the mean of several settings' changes (N,)."""
-    if not found or any(one is None for one in found) or (interval := bootstrap(np.mean(found, axis=0))) is None:
-        return None, "", 0
-    return interval, "images", len(found[0])
 
 
 def percent(share: float, lang: str) -> str:

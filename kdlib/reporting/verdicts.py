@@ -1,0 +1,307 @@
+"""What a study found, as data: differences with intervals, what was resampled, and which leave zero out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import groupby
+
+from kdlib.reporting import clinical_models, methods, names, numbers, transfer
+from kdlib.reporting.choice import best_by_validation
+from kdlib.reporting.evidence import Difference, compare, holm, same_images
+from kdlib.reporting.guessing import only_guesses
+from kdlib.reporting.i18n import LANGS, N_, Message, say, text, translations
+from kdlib.reporting.names import each_recipe, students
+from kdlib.reporting.pruning import runs as pruning_runs
+from kdlib.reporting.pruning.beside import neighbours
+from kdlib.reporting.results import Results
+from kdlib.reporting.sheet import Cell, Row, Sheet, Text
+from kdlib.reporting.transfer_text import REPORTED, SCRATCH, layers
+
+MARKS = {"seeds": "●", "images": "◐", "patients": "◐"}
+OPEN, UNKNOWN = "○", "–"
+OVER = {"seeds": N_("{n} seeds"), "images": N_("{n} test images"), "patients": N_("{n} test patients")}
+SIDES = {
+    "up": N_("above zero"),
+    "down": N_("below zero"),
+    "open": N_("not told apart from zero"),
+    "unknown": N_("without an interval"),
+}
+ALONE = N_("distilled − alone")
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One question's answer at one setting: a `Difference` of ``metric`` (``accuracy`` or ``auroc``, as fractions).
+
+    ``sure``: whether it leaves zero out, where one question is asked at several settings after Holm's correction.
+    ``reported``: what the report's own numbers give for it, in points.
+    """
+
+    question: Text
+    setting: Text
+    found: Difference
+    metric: str = "accuracy"
+    reported: float | None = None
+    sure: bool = True
+
+    @property
+    def side(self) -> str:
+        """``up`` or ``down`` where it surely leaves zero out; else ``open``, or ``unknown`` without an interval."""
+        return self.found.verdict if self.sure or self.found.interval is None else "open"
+
+    @property
+    def mark(self) -> str:
+        """● leaves zero out over seeds, ◐ over test images or patients alone, ○ holds zero, – has no interval."""
+        if self.side in ("open", "unknown"):
+            return OPEN if self.side == "open" else UNKNOWN
+        return MARKS[self.found.over]
+
+
+def verdicts(results: Results) -> list[Verdict]:
+    """Every difference the study is about, in the order of its questions; none where nothing is better than guessing.
+
+    The first is the one that the study's report is about.
+    """
+    if not results.used or only_guesses(results):
+        return []
+    found = [*_pruning(results), *_transfer(results), *_distillation(results)]
+    out: list[Verdict] = []
+    for _, group in groupby(found, key=lambda one: (str(one.question), one.metric)):
+        asked = list(group)
+        sure = holm([one.found for one in asked])
+        out += [replace(one, sure=well or one.found.p is None) for one, well in zip(asked, sure, strict=True)]
+    return out
+
+
+def sheets(results: Results) -> list[Sheet]:
+    """The verdicts as a table; none where there are none."""
+    found = verdicts(results)
+    if not found:
+        return []
+    rows = [
+        Row([one.question, one.setting], [_cell(one), _over(one.found), one.mark], str(one.question)) for one in found
+    ]
+    columns = [N_("Difference"), N_("Interval over"), N_("Verdict")]
+    legend = N_("Test accuracy in points, AUROC as it is; brackets: 95% interval")
+    notes = [
+        N_("● leaves zero out over seeds; ◐ over test images or patients alone; ○ holds zero; – no interval."),
+        *([N_("A question asked at several settings: marks after Holm's correction.")] if len(rows) > 1 else []),
+        _both(lambda lang: names.provenance(results, lang)),
+    ]
+    head = [N_("Question"), N_("Setting")]
+    return [Sheet("verdicts", N_("What was found"), head, columns, rows, legend, notes, results.study.name)]
+
+
+def sentences(found: list[Verdict], lang: str) -> list[str]:
+    """One for each question: how much, over what, and on which side of zero; of several settings the ends."""
+    groups = groupby(found, key=lambda one: (str(one.question), one.metric))
+    return [_sentence(list(group), lang) for _, group in groups]
+
+
+def _sentence(asked: list[Verdict], lang: str) -> str:
+    question = names.capital(text(asked[0].question, lang), lang)
+    if len(asked) == 1:
+        message = N_("{question}: {found}, {side}.")
+        return say(message, lang, question=question, found=_said(asked[0], lang), side=say(SIDES[asked[0].side], lang))
+    ends = [choose(asked, key=lambda one: one.found.mean) for choose in (min, max)]
+    low, high = (_said(end, lang) for end in ends)
+    sides = [one.side for one in asked]
+    return say(
+        "{question}: from {low} to {high}; after Holm's correction {up} of {count} lie above zero and {down} below it.",
+        lang,
+        question=question,
+        low=low,
+        high=high,
+        up=sides.count("up"),
+        down=sides.count("down"),
+        count=len(asked),
+    )
+
+
+def _said(one: Verdict, lang: str) -> str:
+    cell = _cell(one)
+    difference = numbers.signed(cell.number, cell.digits, lang)
+    if cell.interval:
+        difference += " " + numbers.interval(*cell.interval, cell.digits, lang)
+    over = f", {text(_over(one.found), lang)}" if one.found.over else ""
+    return f"{difference} ({text(one.setting, lang)}{over})"
+
+
+def _cell(one: Verdict) -> Cell:
+    scale, digits = (1, 3) if one.metric == "auroc" else (100, 2)
+    interval = one.found.interval and tuple(scale * end for end in one.found.interval)
+    return Cell(scale * one.found.mean, digits, "signed", interval=interval, reported=one.reported)
+
+
+def _over(found: Difference) -> Text:
+    return translations(OVER[found.over], n=lambda lang: numbers.integer(found.n, lang)) if found.over else numbers.DASH
+
+
+def _both(said: Callable[[str], str]) -> dict[str, str]:
+    return {lang: said(lang) for lang in LANGS}
+
+
+def _asked(question: Message, setting: Callable[[str], str], found: Difference | None, **more) -> Iterable[Verdict]:
+    if found is not None:
+        yield Verdict(question, _both(setting), found, **more)
+
+
+def _in_recipe(results: Results, here: dict, lang: str) -> str:
+    """The model, and its recipe where the study has several."""
+    parts = [names.label(results.study, here["model"], lang)]
+    if len(names.recipes(results)) > 1:
+        parts.append(names.label(results.study, here["recipe"], lang))
+    return ", ".join(parts)
+
+
+# Distillation
+
+
+def _distillation(results: Results) -> Iterable[Verdict]:
+    """Distilled students against themselves alone; where there are films of two classes by patient, and by AUROC."""
+    clinic = clinical_models.gather(results)
+    return _clinical(results, clinic) if clinic and clinic.binary and clinic.first else _distilled(results)
+
+
+def _distilled(results: Results) -> Iterable[Verdict]:
+    """The setting that validation takes, or each method, against the student alone."""
+    for recipe in each_recipe(results, {}):
+        for model in students(results, {"recipe": recipe}):
+            here = {"model": model, "recipe": recipe}
+            settings = results.settings(role="student", **here)
+            several = here in methods.comparisons(results, {})
+            best = best_by_validation(results, settings)
+            for where in settings if several else [best] if best else []:
+
+                def said(lang: str, here=here, where=where) -> str:
+                    return f"{_in_recipe(results, here, lang)}: {names.setting(results, where, lang)}"
+
+                yield from _asked(ALONE, said, compare(results, where, results, {"role": "baseline", **here}))
+
+
+# Transfer
+
+
+def _transfer(results: Results) -> Iterable[Verdict]:
+    """The report's open layers (or those that validation takes) against scratch, most trained parameters against
+    fewest, and transfer against distillation on the same images."""
+    for here in transfer.columns(results, {}):
+        settings = results.settings(role="transfer", **here)
+        chosen = best_by_validation(results, [where for where in settings if where["variant"] != SCRATCH])
+        if chosen is None:
+            continue
+        main = {**here, "role": "transfer", "variant": REPORTED}
+        main = main if results.cell(main).mean is not None else chosen
+        scratch = next((where for where in settings if where["variant"] == SCRATCH), None)
+
+        def said(lang: str, main=main, last: dict | None = None) -> str:
+            opened = " − ".join(layers(where["variant"], lang, results.study) for where in (main, last) if where)
+            return f"{_in_recipe(results, main, lang)}: {opened}"
+
+        yield from _asked(N_("transfer − from scratch"), said, compare(results, main, results, scratch))
+        steps = transfer.by_parameters(results, here)
+        if len(steps) > 1:
+            yield from _asked(
+                N_("most parameters trained − fewest"),
+                partial(said, main=steps[-1], last=steps[0]),
+                compare(results, steps[-1], results, steps[0]),
+            )
+        for other in results.beside.values():
+            yield from _transfer_or_distil(results, main, other)
+
+
+def _transfer_or_distil(results: Results, main: dict, other: Results) -> Iterable[Verdict]:
+    wheres = [where for where in other.settings(role="student") if where["recipe"] == main["recipe"]]
+    for model in dict.fromkeys(where["model"] for where in wheres):
+        best = best_by_validation(other, [where for where in wheres if where["model"] == model])
+        if best is None or not same_images(transfer.first(results, main), transfer.first(other, best)):
+            continue
+
+        def said(lang: str, best=best) -> str:
+            distilled = f"{names.label(other.study, best['model'], lang)}, {names.setting(other, best, lang)}"
+            return f"{_in_recipe(results, main, lang)} − {distilled} ({other.study.name})"
+
+        yield from _asked(N_("transfer − distillation"), said, compare(results, main, other, best))
+
+
+# Pruning
+
+
+def _pruning(results: Results) -> Iterable[Verdict]:
+    """Each criterion against random channels; distilled against plain fine-tuning; global against layer-wise; one
+    network against the other; protected against open squeeze-excite."""
+    study = pruning_runs.read(results)
+    if study is None or study.original.mean is None:
+        return
+    for setting in ("report", "macs"):
+        floor = study.where("finetuned", pruning_runs.RANDOM, setting)
+        for criterion in study.criteria(setting):
+            if criterion != pruning_runs.RANDOM:
+                yield from _asked(
+                    N_("criterion − random channels, fine-tuned"),
+                    lambda lang, c=criterion, s=setting: (
+                        f"{study.called(study.settings[s], lang)}: " + study.name(c, lang)
+                    ),
+                    study.gap(study.where("finetuned", criterion, setting), floor),
+                )
+    for setting in ("report", "macs"):
+        pairs = study.pairs(("distilled", setting), ("finetuned", setting))
+        yield from _mean(study, setting, N_("distilled − plain fine-tuning"), pairs)
+    for other in neighbours(study):
+        if "report" not in study.settings or other.spec.ratio != study.spec.ratio:
+            continue
+        one, two = (study, other) if study.spec.scope == "global" else (other, study)
+        if other.spec.model == study.spec.model:
+            alike = other.spec.protect_se == study.spec.protect_se and other.spec.scope != study.spec.scope
+            if alike and same_images(*(side.results.select(role="original")[0][1] for side in (study, other))):
+                pairs = one.pairs(("finetuned", "report"), ("finetuned", "report"), two)
+                yield from _mean(one, "report", N_("global − layer-wise"), pairs, two)
+        elif other.spec.scope == study.spec.scope:
+            pairs = study.pairs(("finetuned", "report"), ("finetuned", "report"), other)
+            question = N_("change of accuracy, this network − the other")
+            yield from _mean(study, "report", question, pairs, other, lost=True)
+    if not study.spec.protect_se:
+        pairs = study.pairs(("finetuned", "protected"), ("finetuned", "report"))
+        yield from _mean(study, "report", N_("squeeze-excite protected − open"), pairs)
+
+
+def _mean(study, setting: str, question: Message, pairs: dict, beside=None, lost: bool = False) -> Iterable[Verdict]:
+    """The mean over criteria of a difference between two settings."""
+    found = study.mean_gap(pairs, beside, lost)
+    if found is None:
+        return
+
+    def said(lang: str) -> str:
+        called = study.called(study.settings[setting], lang)
+        if lost:
+            called = f"{study.name(study.spec.model, lang)} − {beside.name(beside.spec.model, lang)}, {called}"
+        return say("{setting}: mean over {count} criteria", lang, setting=called, count=len(found[1]))
+
+    yield from _asked(question, said, found[0])
+
+
+# Radiology
+
+
+def _clinical(results: Results, clinic: clinical_models.Clinic) -> Iterable[Verdict]:
+    """The student with its teacher against itself alone and against its teacher: AUROC and accuracy, by patient."""
+    for other, question in (("baseline", ALONE), ("teacher", N_("distilled − teacher"))):
+        for metric in ("auroc", "accuracy"):
+            for case in clinical_models.cases(results, {}):
+                sides = [clinic.model(case.wheres[key]) for key in ("student", other) if key in case.wheres]
+                pair = clinical_models.paired(*sides, metric) if len(sides) == 2 and all(sides) else None
+                if pair is None:
+                    continue
+                over = "patients" if clinic.patients is not None else "images"
+                count = clinic.patients or len(clinic.first.positive)
+                found = Difference(pair.seeds.mean, pair.patients, over if pair.patients else "", count)
+                if pair.seeds.interval:
+                    found = Difference(pair.seeds.mean, pair.seeds.interval, "seeds", pair.seeds.n)
+
+                def said(lang: str, case=case, metric=metric) -> str:
+                    model = names.label(results.study, case.model, lang)
+                    return f"{model}, " + say(N_("AUROC") if metric == "auroc" else N_("accuracy"), lang)
+
+                yield from _asked(question, said, found, metric=metric)

@@ -149,9 +149,12 @@ def _distillations(settings: Settings, dataset: data.Dataset, source: data.Datas
             teacher_seed = seed if settings.teacher_seed is None else settings.teacher_seed
             own = start(settings.teacher, teacher_seed)
             recipe_of_teacher = settings.teacher_recipe or recipe_
+            given = isinstance(settings.weights, Weights) and not settings.study.starts
+            if given:  # a trained teacher, taken as it is, whatever the seed
+                recipe_of_teacher, teacher_seed, own = None, 0, {"weights": settings.weights}
             teacher = Run(settings.teacher, recipe_of_teacher, teacher_seed, **common, **own, role="teacher")
             # One teacher for all columns is an arm of its own column.
-            yield "teacher", "teacher" if settings.teacher_recipe else column, teacher, None
+            yield "teacher", "teacher" if settings.teacher_recipe or given else column, teacher, None
             for model in settings.students:
                 yield "baseline", column, Run(model, recipe_, seed, **common, **start(model, seed)), None
             for point in settings.points:

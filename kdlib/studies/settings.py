@@ -148,7 +148,7 @@ def starting(study: schema.Study, profile: schema.Profile, parameters: Parameter
     """Settle where models start from and which layers stay open; all empty for a study that trains from scratch."""
     found = {"variants": {}, "weights": None, "source": None, "source_recipe": None, "source_seed": None}
     if not (study.transfer or study.starts or study.pruning):
-        return found
+        return {**found, "weights": _teachers_weights(study, parameters)}
     if study.transfer:
         found["variants"] = _variants(study.transfer, parameters.open_layers)
     asked = parameters.weights or profile.weights
@@ -167,6 +167,18 @@ def starting(study: schema.Study, profile: schema.Profile, parameters: Parameter
     elif parameters.source_epochs:
         raise UserError("source_epochs belongs to weights=source; ImageNet weights are trained already")
     return {**found, "weights": asked}
+
+
+def _teachers_weights(study: schema.Study, parameters: Parameters) -> Weights | None:
+    """The checkpoint of a trained teacher, which is taken as it is."""
+    path = parameters.weights
+    if path is None:
+        return None
+    if path in ("imagenet", "source", "scratch"):
+        raise UserError(f"weights of study {study.name} is the file of a trained teacher's weights, got {path!r}")
+    if parameters.teacher_epochs:
+        raise UserError("teacher_epochs trains a teacher; the one of weights is taken as it is: leave one of them out")
+    return Weights(f"file {models.digest(path)}", path)
 
 
 def _variants(transfer: schema.Transfer, asked: list[str] | None) -> dict[str, schema.Variant]:
@@ -198,7 +210,7 @@ def idle_parameters(study: schema.Study) -> dict[str, str]:
         return idle | {name: "it has no source task" for name in _SOURCE}
     idle |= {name: "it prunes nothing" for name in pruning_schema.PARAMETERS if name != "model" or not study.transfer}
     if not (study.transfer or study.starts):
-        idle |= {name: "its models start from no weights" for name in ("weights", *_SOURCE)}
+        idle |= {name: "its models start from no weights" for name in _SOURCE}
     return idle
 
 

@@ -178,7 +178,7 @@ def test_records_say_how_much_was_trained(executed):
         ({"study": "tr_transfer", "T": 2}, "T does nothing in study tr_transfer: it distils nothing"),
         ({"study": "tr_transfer", "teacher": "cnn2"}, "teacher does nothing in study tr_transfer"),
         ({"study": "tr_kd", "open_layers": "head"}, "open_layers does nothing in study tr_kd"),
-        ({"study": "cnn_grid", "weights": "imagenet"}, "its models start from no weights"),
+        ({"study": "cnn_grid", "weights": "imagenet"}, "is the file of a trained teacher"),
         ({"study": "radiology_model2", "source_epochs": 3}, "its models start from no weights"),
         ({"study": "tr_transfer", "weights": "nowhere.pt"}, "weights: no such file: nowhere.pt"),
         ({"study": "tr_transfer", "profile": "paper", "weights": "source"}, "has no source task; say weights=imagenet"),

@@ -85,14 +85,15 @@ def spans(table, lang: str) -> list[list[int]]:
 def html(table, lang: str) -> str:
     """The table as a fragment that carries its own style."""
     head, columns = table.head(lang), table.columns(lang)
-    which = say(N_("Top: ours") if table.has_reported else N_("ours"), lang)
-    if table.has_reported:
-        which += '<br><small class="reported">' + escape(say("below, grey: the report's", lang)) + "</small>"
+    which = say("Top: ours", lang)
+    which += '<br><small class="reported">' + escape(say("below, grey: the report's", lang)) + "</small>"
     lines = [
         f'<div class="kdlib-table" lang="{lang}"><style>{STYLE}</style>',
         f"<table><caption>{escape(table.title(lang))}</caption>",
         "<thead>",
-        f'<tr class="which"><th colspan="{len(head)}"></th><th colspan="{len(columns)}">{which}</th></tr>',
+        f'<tr class="which"><th colspan="{len(head)}"></th><th colspan="{len(columns)}">{which}</th></tr>'
+        if table.has_reported
+        else "",
         "<tr>" + "".join(f'<th scope="col">{escape(title)}</th>' for title in [*head, *columns]) + "</tr>",
         "</thead>",
         "<tbody>",

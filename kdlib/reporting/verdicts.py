@@ -53,7 +53,7 @@ class Verdict:
 
     @property
     def mark(self) -> str:
-        """● leaves zero out over seeds, ◐ over test images or patients alone, ○ holds zero, – has no interval."""
+        """● leaves zero out over seeds, ◐ over test images or patients alone, ○ not told apart from zero, – no interval."""
         if self.side in ("open", "unknown"):
             return OPEN if self.side == "open" else UNKNOWN
         return MARKS[self.found.over]
@@ -86,7 +86,9 @@ def sheets(results: Results) -> list[Sheet]:
     columns = [N_("Difference"), N_("Interval over"), N_("Verdict")]
     legend = N_("Test accuracy in points, AUROC as it is; brackets: 95% interval")
     notes = [
-        N_("● leaves zero out over seeds; ◐ over test images or patients alone; ○ holds zero; – no interval."),
+        N_(
+            "● leaves zero out over seeds; ◐ over test images or patients alone; ○ not told apart from zero; – no interval."
+        ),
         *([N_("A question asked at several settings: marks after Holm's correction.")] if len(rows) > 1 else []),
         _both(lambda lang: names.provenance(results, lang)),
     ]

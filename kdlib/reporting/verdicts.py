@@ -53,7 +53,7 @@ class Verdict:
 
     @property
     def mark(self) -> str:
-        """● leaves zero out over seeds, ◐ over test images or patients alone, ○ not told apart from zero, – no interval."""
+        """● leaves zero out over seeds, ◐ over test images or patients alone, ○ does not, – has no interval."""
         if self.side in ("open", "unknown"):
             return OPEN if self.side == "open" else UNKNOWN
         return MARKS[self.found.over]
@@ -87,7 +87,8 @@ def sheets(results: Results) -> list[Sheet]:
     legend = N_("Test accuracy in points, AUROC as it is; brackets: 95% interval")
     notes = [
         N_(
-            "● leaves zero out over seeds; ◐ over test images or patients alone; ○ not told apart from zero; – no interval."
+            "● leaves zero out over seeds; ◐ over test images or patients alone; ○ not told apart from zero; "
+            "– no interval."
         ),
         *([N_("A question asked at several settings: marks after Holm's correction.")] if len(rows) > 1 else []),
         _both(lambda lang: names.provenance(results, lang)),

@@ -71,7 +71,7 @@ def test_seeds_share_the_original_and_draw_their_own_calibration(tiny):
 
 
 def test_a_sweep_may_have_fewer_seeds(tiny):
-    made = planned(tiny, profile="reduced", seeds="0,1,2")
+    made = planned(tiny, profile="paper", weights="scratch", seeds="0,1,2")
     ratios = {seed: {a.ratio for a in made.arms if a.seed == seed and a.role == "pruned"} for seed in (0, 1, 2)}
     assert ratios[0] == {0.05, 0.1, 0.2, 0.3, 0.5, 0.7, None}
     assert ratios[1] == ratios[2] == {0.1, None}

@@ -284,12 +284,12 @@ def test_a_validation_split_of_one_class_tells_nothing(loss):
 
 
 def test_the_reasons_have_a_translation():
-    from kdlib.reporting import text
+    from kdlib.reporting.i18n import say
     from kdlib.training import evaluation
 
     for raw in (evaluation.NOT_FINITE, evaluation.FAR_ABOVE, evaluation.FELL_BACK):
-        assert text.reason(raw, "en") == raw
-        assert text.reason(raw, "tr") not in ("", raw)
+        assert say(raw, "en") == raw
+        assert say(raw, "tr") not in ("", raw)
 
 
 class Tiring(torch.nn.Module):

@@ -43,11 +43,11 @@ lint: .venv/ready
 	$$uv pip install -q --python $(BIN)/python --no-deps --no-build-isolation -e .
 	@touch $@
 
-# After a change of dependencies in pyproject.toml.
 # What is said in other languages than English: new messages enter the catalogues, what is no longer said leaves them.
 extract: .venv/ready
 	.venv/bin/python -c "from kdlib.reporting import i18n; i18n.extract()"
 
+# After a change of dependencies in pyproject.toml.
 lock:
 	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes \
 	  --no-header --no-emit-index-url --no-annotate -q -o requirements.lock

@@ -69,12 +69,10 @@ def _performance(results, clinic: Clinic) -> Sheet:
     )
     notes = [
         translations(
-            N_(
-                "Positive class: {positive}; threshold 0.5. Sensitivity: share of the images of {positive} "
-                "that are found; specificity: share of the images of {negative} that are called so. AUROC: "
-                "over all thresholds. ECE: expected calibration error, 15 equal bins (Guo et al. 2017); its "
-                "interval leans upward, for drawing anew adds chance gaps."
-            ),
+            "Positive class: {positive}; threshold 0.5. Sensitivity: share of the images of {positive} "
+            "that are found; specificity: share of the images of {negative} that are called so. AUROC: "
+            "over all thresholds. ECE: expected calibration error, 15 equal bins (Guo et al. 2017); its "
+            "interval leans upward, for drawing anew adds chance gaps.",
             positive=lambda lang: clinic.class_name(clinic.positive, lang),
             negative=lambda lang: clinic.class_name(1 - clinic.positive, lang),
         ),
@@ -131,19 +129,16 @@ def _caveats(clinic: Clinic) -> list[dict[str, str]]:
         asked = clinic.study.clinical.positive
         out.append(
             translations(
-                N_(
-                    "The data have no class “{asked}”, which the study names; {positive} is taken for the "
-                    "positive class."
-                ),
+                "The data have no class “{asked}”, which the study names; {positive} is taken for the positive class.",
                 asked=asked,
                 positive=lambda lang: clinic.class_name(clinic.positive, lang),
             )
         )
     if any(model.diverged for model in clinic.models):
-        out.append(translations(N_("† n: so many runs diverged; they enter no number.")))
+        out.append(N_("† n: so many runs diverged; they enter no number."))
     if unread := sum(model.unread for model in clinic.models):
         out.append(
-            translations(N_("Runs published without their test logits: {n}; they cannot be measured here."), n=unread)
+            translations("Runs published without their test logits: {n}; they cannot be measured here.", n=unread)
         )
     return out
 
@@ -166,13 +161,13 @@ def _confusion(results, clinic: Clinic) -> Sheet:
     seeds = max(len(model.by_seed) for model in clinic.models)
     legend = (
         translations(
-            N_("Images and, in parentheses, their share of the row; threshold 0.5; summed over {n} seeds"), n=seeds
+            "Images and, in parentheses, their share of the row; threshold 0.5; summed over {n} seeds", n=seeds
         )
         if seeds > 1
-        else translations(N_("Images and, in parentheses, their share of the row; threshold 0.5"))
+        else N_("Images and, in parentheses, their share of the row; threshold 0.5")
     )
     head = [N_("Model"), N_("Network"), N_("True class")]
-    columns = [translations(N_("Called {name}"), name=lambda lang, k=k: clinic.class_name(k, lang)) for k in order]
+    columns = [translations("Called {name}", name=lambda lang, k=k: clinic.class_name(k, lang)) for k in order]
     notes = [*_caveats(clinic), _provenance(results)]
     return Sheet(
         "clinical_confusion",
@@ -207,7 +202,7 @@ def _parts(results, clinic: Clinic) -> list[Sheet]:
         cells = [Cell(total, kind="count"), *(Cell(count, kind="count") for count in line)]
         cells.append(Cell(line[clinic.positive] / total if total else None, digits=1, kind="percent"))
         rows.append(Row([BOOK[part]], [*cells, Cell(patients.get(part), kind="count")]))
-    share = translations(N_("Share of {name}"), name=lambda lang: clinic.class_name(clinic.positive, lang))
+    share = translations("Share of {name}", name=lambda lang: clinic.class_name(clinic.positive, lang))
     classes = [_named(clinic, k) for k in range(len(clinic.classes))]
     columns = [N_("Images"), *classes, share, N_("Patients")]
     said = [dict.fromkeys(LANGS, line) for line in data.get("notes", ())]
@@ -238,6 +233,4 @@ def _weights(results) -> list[dict[str, str]]:
     listed = {
         used: lambda lang, roles=roles: ", ".join(say(BOOK[r], lang) for r in roles) for used, roles in found.items()
     }
-    return [
-        translations(N_("Imbalance: class weights in the cross-entropy for {balanced}; none for {none}."), **listed)
-    ]
+    return [translations("Imbalance: class weights in the cross-entropy for {balanced}; none for {none}.", **listed)]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from kdlib.reporting import numbers
-from kdlib.reporting.clinical_models import ROLES, Clinic, about, cases, gather, role
+from kdlib.reporting.clinical_models import Clinic, about, cases, gather, role
 from kdlib.reporting.i18n import N_, say
 
 LAST = 3  # epochs that an end of training is averaged over
@@ -112,11 +112,6 @@ def _imbalance(results, clinic: Clinic, lang: str) -> str:
         names = ", ".join(dict.fromkeys(not_above))
         out += " " + say("Not shown to lie above it in accuracy: {names}.", lang, names=names)
     return out
-
-
-def clinic_data(results) -> dict:
-    """What the records say of the data of a clinical study's models."""
-    return next((record.run["dataset"] for key in ROLES for _, record in results.select(role=key)), {})
 
 
 def plain_interval(interval: tuple[float, float] | None, digits: int, lang: str) -> str:

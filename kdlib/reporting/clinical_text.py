@@ -1,7 +1,4 @@
-"""What reporting writes about two-class models of medical images, in English and Turkish.
-
-As in `text`, no suffix follows a number or a name.
-"""
+"""What is said of two-class models of medical images where a key picks it."""
 
 from __future__ import annotations
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from kdlib.reporting import clinical_findings, guessing, names, numbers, transfer
 from kdlib.reporting.choice import best_by_validation
 from kdlib.reporting.evidence import accuracy
-from kdlib.reporting.i18n import N_, say
+from kdlib.reporting.i18n import N_, Message, say, text
 from kdlib.reporting.names import each_recipe, students
 from kdlib.reporting.results import MIN_SEEDS
 from kdlib.reporting.verdicts import Verdict, sentences, verdicts
@@ -61,7 +61,7 @@ def _diverged(results, lang: str) -> str:
             what=names.described(results, where, lang),
             seed=run.seed,
             epoch=numbers.DASH if run.epoch is None else run.epoch,
-            reason=say(run.reason, lang),
+            reason=text(Message(run.reason), lang),
         )
         for where in results.settings()
         for run in results.cell(where).diverged

@@ -11,7 +11,7 @@ from kdlib.reporting.methods_text import BOOK
 from kdlib.reporting.names import each_recipe, students
 from kdlib.reporting.results import Cell as Gathered
 from kdlib.reporting.results import Estimate, Results, estimate
-from kdlib.reporting.sheet import Cell, Row, Sheet
+from kdlib.reporting.sheet import Cell, Row, Sheet, difference_cell
 
 # What must agree before two durations are compared.
 _PLACE = ("processor", "cores", "threads", "gpu")
@@ -139,10 +139,6 @@ def _alone(results: Results, here: dict, cell: Gathered) -> Row:
 
 
 def _row(results: Results, way: Way) -> Row:
-    gap = Cell()
-    if way.gap is not None:
-        interval = way.gap.interval and tuple(100 * end for end in way.gap.interval)
-        gap = Cell(100 * way.gap.mean, 2, "signed", interval=interval)
     ratio = Cell(way.ratio.mean, 2, mark="‡" if way.apart else "")
     label = {lang: names.method(results.study, way.where["method"], lang) for lang in LANGS}
     bare = {key: value for key, value in way.where.items() if key != "method"}
@@ -150,7 +146,14 @@ def _row(results: Results, way: Way) -> Row:
     looks = N_("logits") if way.looks is None else N_("features")
     if way.looks:
         looks = {lang: say("features: {layers}", lang, layers=", ".join(way.looks)) for lang in LANGS}
-    cells = [_accuracy(way.cell), Cell(way.cell.n, kind="count"), gap, ratio, Cell(way.step.mean, 1), looks]
+    cells = [
+        _accuracy(way.cell),
+        Cell(way.cell.n, kind="count"),
+        difference_cell(way.gap),
+        ratio,
+        Cell(way.step.mean, 1),
+        looks,
+    ]
     return Row([label, setting], cells, group="distilled")
 
 

@@ -1,7 +1,4 @@
-"""What reporting writes about ways of distilling, in English and Turkish.
-
-As in `text`, no suffix follows a number or a name.
-"""
+"""What ways of distilling are called, and what their table says where a key picks it."""
 
 from __future__ import annotations
 

@@ -50,7 +50,7 @@ def _costs(spec: Costs, found: dict, study: str) -> Sheet:
         [spec.head],
         columns,
         rows,
-        translations(N_("One image. MB are 10⁶ bytes, as torchinfo gives them")),
+        N_("One image. MB are 10⁶ bytes, as torchinfo gives them"),
         notes,
         study,
     )
@@ -75,27 +75,23 @@ def _counters(spec: Costs, found: dict, study: str) -> Sheet:
             values = [counts.get(str(size), {}).get(key) for key in _COUNTERS]
             cells = [Cell(None if value is None else value / _MEGA, 2) for value in values]
             rows.append(Row([entry.label, f"{size}×{size}"], cells, entry.model))
-    head = [translations(N_("Model")), translations(N_("Input (pixels)"))]
+    head = [N_("Model"), N_("Input (pixels)")]
     notes = [
-        translations(
-            N_(
-                "All four count convolutions and linear layers, the bulk of the work. torchinfo (mult-adds) "
-                "adds the parameters of norm layers and the biases of linear ones; thop and fvcore add the "
-                "arithmetic of batch norm and average pooling, each by its own rules (what fvcore calls "
-                "flops are MACs); torch's counter, two FLOPs a MAC and halved here, adds nothing."
-            )
+        N_(
+            "All four count convolutions and linear layers, the bulk of the work. torchinfo (mult-adds) "
+            "adds the parameters of norm layers and the biases of linear ones; thop and fvcore add the "
+            "arithmetic of batch norm and average pooling, each by its own rules (what fvcore calls "
+            "flops are MACs); torch's counter, two FLOPs a MAC and halved here, adds nothing."
         ),
         _counted_with(found),
     ]
-    title, legend = (
-        translations(N_("Multiply-accumulates of one image by four counters (millions)")),
-        translations(N_("Millions of multiply-accumulates (MACs)")),
-    )
+    title = N_("Multiply-accumulates of one image by four counters (millions)")
+    legend = N_("Millions of multiply-accumulates (MACs)")
     return Sheet(f"{spec.id}_counters", title, head, list(_COUNTERS.values()), rows, legend, notes, study)
 
 
 def _counted_with(found: dict) -> dict[str, str]:
     return translations(
-        N_("Counted with {packages}."),
+        "Counted with {packages}.",
         packages=", ".join(f"{name} {number}" for name, number in found["packages"].items()),
     )

@@ -19,6 +19,8 @@ from kdlib.reporting.i18n import N_, say, text
 if TYPE_CHECKING:
     import pandas as pd
 
+    from kdlib.reporting.evidence import Difference
+
 Text = str | dict[str, str]
 Kind = Literal["count", "decimal", "percent", "signed"]
 
@@ -193,6 +195,14 @@ class Sheet:
                 unit = say("fraction", lang) if entry.kind == "percent" and entry.text is None else entry.unit
                 writer.writerow([*labels, column, *(_plain(part, lang) for part in parts), text(unit, lang)])
         return out.getvalue()
+
+
+def difference_cell(found: Difference | None, scale: float = 100, digits: int = 2) -> Cell:
+    """A difference with its interval, in points unless scaled otherwise; an empty cell for None."""
+    if found is None:
+        return Cell()
+    interval = found.interval and tuple(scale * end for end in found.interval)
+    return Cell(scale * found.mean, digits, "signed", interval=interval)
 
 
 def written(value: float | None, kind: Kind, digits: int, lang: str) -> str:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from kdlib.errors import UserError
 from kdlib.reporting import all_runs, clinical, latex, methods, model_costs, names, numbers, render, verdicts
 from kdlib.reporting.guessing import only_guesses
-from kdlib.reporting.i18n import N_, say, text
+from kdlib.reporting.i18n import N_, Message, say, text
 from kdlib.reporting.pruning import tables as pruning_tables
 from kdlib.reporting.results import Cell, Results
 from kdlib.reporting.sheet import Sheet
@@ -236,7 +236,7 @@ class ReportTable:
                 where=" / ".join([*labels[i], columns[j]]),
                 seed=run.seed,
                 epoch=numbers.DASH if run.epoch is None else run.epoch,
-                reason=say(run.reason, lang),
+                reason=text(Message(run.reason), lang),
             )
             for i, row in enumerate(self.entries)
             for j, entry in enumerate(row)

@@ -1,7 +1,4 @@
-"""What reporting writes about transfer learning, in English and Turkish.
-
-As in `text`, no suffix follows a number or a name.
-"""
+"""What choices of open layers are called."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from kdlib.reporting.names import each_recipe, students
 from kdlib.reporting.pruning import runs as pruning_runs
 from kdlib.reporting.pruning.beside import neighbours
 from kdlib.reporting.results import Results
-from kdlib.reporting.sheet import Cell, Row, Sheet, Text
+from kdlib.reporting.sheet import Cell, Row, Sheet, Text, difference_cell
 from kdlib.reporting.transfer_text import REPORTED, SCRATCH, layers
 
 MARKS = {"seeds": "●", "images": "◐", "patients": "◐"}
@@ -35,15 +35,13 @@ ALONE = N_("distilled − alone")
 class Verdict:
     """One question's answer at one setting: a `Difference` of ``metric`` (``accuracy`` or ``auroc``, as fractions).
 
-    ``sure``: whether it leaves zero out, where one question is asked at several settings after Holm's correction.
-    ``reported``: what the report's own numbers give for it, in points.
+    ``sure``: whether it leaves zero out in every way it was asked; at several settings, after Holm's correction.
     """
 
     question: Text
     setting: Text
     found: Difference
     metric: str = "accuracy"
-    reported: float | None = None
     sure: bool = True
 
     @property
@@ -60,19 +58,19 @@ class Verdict:
 
 
 def verdicts(results: Results) -> list[Verdict]:
-    """Every difference the study is about, in the order of its questions; none where nothing is better than guessing.
-
-    The first is the one that the study's report is about.
-    """
+    """Every difference the study is about, question by question; none where nothing is better than guessing."""
     if not results.used or only_guesses(results):
         return []
     found = [*_pruning(results), *_transfer(results), *_distillation(results)]
     out: list[Verdict] = []
-    for _, group in groupby(found, key=lambda one: (str(one.question), one.metric)):
-        asked = list(group)
-        sure = holm([one.found for one in asked])
-        out += [replace(one, sure=well or one.found.p is None) for one, well in zip(asked, sure, strict=True)]
+    for asked in _by_question(found):
+        well = holm([one.found for one in asked])
+        out += [replace(one, sure=one.sure and (w or one.found.p is None)) for one, w in zip(asked, well, strict=True)]
     return out
+
+
+def _by_question(found: Iterable[Verdict]) -> list[list[Verdict]]:
+    return [list(group) for _, group in groupby(found, key=lambda one: (str(one.question), one.metric))]
 
 
 def sheets(results: Results) -> list[Sheet]:
@@ -83,6 +81,7 @@ def sheets(results: Results) -> list[Sheet]:
     rows = [
         Row([one.question, one.setting], [_cell(one), _over(one.found), one.mark], str(one.question)) for one in found
     ]
+    several = any(len(asked) > 1 for asked in _by_question(found))
     columns = [N_("Difference"), N_("Interval over"), N_("Verdict")]
     legend = N_("Test accuracy in points, AUROC as it is; brackets: 95% interval")
     notes = [
@@ -90,7 +89,7 @@ def sheets(results: Results) -> list[Sheet]:
             "● leaves zero out over seeds; ◐ over test images or patients alone; ○ not told apart from zero; "
             "– no interval."
         ),
-        *([N_("A question asked at several settings: marks after Holm's correction.")] if len(rows) > 1 else []),
+        *([N_("A question asked at several settings: marks after Holm's correction.")] if several else []),
         _both(lambda lang: names.provenance(results, lang)),
     ]
     head = [N_("Question"), N_("Setting")]
@@ -99,8 +98,7 @@ def sheets(results: Results) -> list[Sheet]:
 
 def sentences(found: list[Verdict], lang: str) -> list[str]:
     """One for each question: how much, over what, and on which side of zero; of several settings the ends."""
-    groups = groupby(found, key=lambda one: (str(one.question), one.metric))
-    return [_sentence(list(group), lang) for _, group in groups]
+    return [_sentence(asked, lang) for asked in _by_question(found)]
 
 
 def _sentence(asked: list[Verdict], lang: str) -> str:
@@ -133,9 +131,7 @@ def _said(one: Verdict, lang: str) -> str:
 
 
 def _cell(one: Verdict) -> Cell:
-    scale, digits = (1, 3) if one.metric == "auroc" else (100, 2)
-    interval = one.found.interval and tuple(scale * end for end in one.found.interval)
-    return Cell(scale * one.found.mean, digits, "signed", interval=interval, reported=one.reported)
+    return difference_cell(one.found, *((1, 3) if one.metric == "auroc" else (100, 2)))
 
 
 def _over(found: Difference) -> Text:
@@ -170,11 +166,12 @@ def _distillation(results: Results) -> Iterable[Verdict]:
 
 def _distilled(results: Results) -> Iterable[Verdict]:
     """The setting that validation takes, or each method, against the student alone."""
+    compared = methods.comparisons(results, {})
     for recipe in each_recipe(results, {}):
         for model in students(results, {"recipe": recipe}):
             here = {"model": model, "recipe": recipe}
             settings = results.settings(role="student", **here)
-            several = here in methods.comparisons(results, {})
+            several = here in compared
             best = best_by_validation(results, settings)
             for where in settings if several else [best] if best else []:
 
@@ -307,4 +304,5 @@ def _clinical(results: Results, clinic: clinical_models.Clinic) -> Iterable[Verd
                     model = names.label(results.study, case.model, lang)
                     return f"{model}, " + say(N_("AUROC") if metric == "auroc" else N_("accuracy"), lang)
 
-                yield from _asked(question, said, found, metric=metric)
+                # the patients and the seeds may disagree: then nothing is sure
+                yield from _asked(question, said, found, metric=metric, sure=pair.verdict != "open")

@@ -56,6 +56,12 @@ def test_diverged_runs_are_named_with_seed_epoch_and_reason(tmp_path):
     assert "doğruluk şans düzeyine geri düştü" in said(tmp_path, outcomes, "tr")[-1]
 
 
+def test_a_reason_in_a_records_own_words_is_passed_on(tmp_path):
+    bad = Outcome(0.1, diverged={"reason": "lost {x} of %s", "epoch": 3})
+    lines = said(tmp_path, {**pair([0.6], [0.7]), arm("student", "m", seed=4, T=3, alpha=0.3): bad}, "tr")
+    assert "(lost {x} of %s)" in lines[-1]
+
+
 def test_nothing_to_report():
     assert findings(Results(study_of(), [arm("teacher", "m")], {}, "quick"), "tr") == ["Henüz raporlanacak koşu yok."]
 

@@ -7,9 +7,11 @@ from radiology_data import results as clinical_results
 from report_data import DATASET, Outcome, study_of
 from transfer_data import distilled_results, transfer_results
 
+from kdlib.reporting import clinical_models
 from kdlib.reporting import verdicts as module
 from kdlib.reporting.evidence import Difference
 from kdlib.reporting.i18n import text
+from kdlib.reporting.results import estimate
 from kdlib.reporting.verdicts import Verdict, sentences, sheets, verdicts
 
 ALONE = [0.70, 0.71, 0.705]
@@ -160,6 +162,14 @@ def test_films_are_compared_by_auroc_and_accuracy_over_patients(tmp_path):
     assert (auroc.metric, accuracy.metric) == ("auroc", "accuracy")
     assert (auroc.found.over, auroc.mark, auroc.side) == ("patients", "◐", "up")
     assert found["distilled − teacher"][0].side == "down"
+
+
+def test_where_patients_and_seeds_disagree_nothing_is_sure(tmp_path, monkeypatch):
+    pair = clinical_models.Paired(estimate([0.029, 0.03, 0.031]), (-0.01, 0.05))
+    monkeypatch.setattr(clinical_models, "paired", lambda *_: pair)
+    one = verdicts(clinical_results(tmp_path, seeds=(0, 1, 2)))[0]
+    assert one.found.verdict == "up"
+    assert (one.side, one.mark) == ("open", "○")
 
 
 def test_films_over_three_seeds_say_so(tmp_path):

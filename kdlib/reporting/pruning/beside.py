@@ -69,7 +69,7 @@ def _missing(study: Pruning) -> list[dict[str, str]]:
     profile = study.results.profile
     return [
         translations(
-            N_("Not shown, for it has not been run in profile {profile}: study {study}. To run it: {command}"),
+            "Not shown, for it has not been run in profile {profile}: study {study}. To run it: {command}",
             study=name,
             profile=profile,
             command=f"kdlib run {name} --profile {profile}",
@@ -115,19 +115,17 @@ def reference(study: Pruning) -> Sheet | None:
         change_said, row = (lambda lang: numbers.signed(given, 1, lang)), (lambda lang: _structure(matching[0], lang))
         notes.append(
             translations(
-                N_("One row comes to the report's change of size ({change}%): {row}."), change=change_said, row=row
+                "One row comes to the report's change of size ({change}%): {row}.", change=change_said, row=row
             )
         )
     counted = ", ".join(f"{name} {number}" for name, number in study.measured["packages"].items())
     notes += [
         N_("Size counts parameters and buffers, in MiB (2²⁰ bytes)."),
-        translations(N_("Counted with {packages}."), packages=counted),
+        translations("Counted with {packages}.", packages=counted),
     ]
     columns = [BOOK[key] for key in ("size", "size_change", "flops")]
-    title, head = (
-        translations(N_("What the architecture itself gives: {model}, {classes} classes, {size}"), **said),
-        [translations(N_("Structure"))],
-    )
+    title = translations("What the architecture itself gives: {model}, {classes} classes, {size}", **said)
+    head = [N_("Structure")]
     return Sheet("reference", title, head, columns, rows, "", notes, study.study.name)
 
 

@@ -11,7 +11,7 @@ from kdlib.reporting.pruning.runs import Pruning
 from kdlib.reporting.pruning.text import BOOK
 from kdlib.reporting.results import Cell as Gathered
 from kdlib.reporting.results import Estimate
-from kdlib.reporting.sheet import Cell, Row
+from kdlib.reporting.sheet import Cell, Row, Text
 from kdlib.studies import schema
 
 
@@ -34,14 +34,6 @@ def change(left: Estimate) -> Cell:
     if left.mean is None:
         return Cell()
     return Cell(100 * (left.mean - 1), 1, "signed", sd=None if left.sd is None else 100 * left.sd)
-
-
-def gap_cell(gap: Difference | None) -> Cell:
-    """A difference in points with its interval."""
-    if gap is None:
-        return Cell()
-    interval = None if gap.interval is None else (100 * gap.interval[0], 100 * gap.interval[1])
-    return Cell(100 * gap.mean, 2, "signed", interval=interval)
 
 
 def evidence(gap: Difference | None) -> str | dict[str, str]:
@@ -82,7 +74,7 @@ def setting_words(study: Pruning, setting: str) -> dict:
     return {"setting": lambda lang: study.called(study.settings[setting], lang), "scope": study.scope}
 
 
-def spread(study: Pruning) -> dict[str, str]:
+def spread(study: Pruning) -> Text:
     """What the numbers are: means over seeds, or those of one; and whether all seeds share an original."""
     if len({arm.seed for arm, _ in study.results.select(role="finetuned")}) < 2:
         return N_("One seed")
@@ -94,7 +86,7 @@ def spread(study: Pruning) -> dict[str, str]:
     )
 
 
-def diverged_note(rows: list[Row]) -> list[dict[str, str]]:
+def diverged_note(rows: list[Row]) -> list[Text]:
     """What the dagger says, where a cell has one."""
     cells = (cell for row in rows for cell in row.cells if isinstance(cell, Cell))
     return [N_("†k: k runs diverged and enter no mean.")] if any("†" in cell.mark for cell in cells) else []

@@ -1,4 +1,4 @@
-"""What the figures of pruning say, in English and Turkish. As in `text`, no suffix follows a number or a name."""
+"""What the figures of pruning say where a key picks it."""
 
 from __future__ import annotations
 

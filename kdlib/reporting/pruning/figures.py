@@ -208,10 +208,8 @@ def sweep(results, lang: str, filters: dict):
         **said,
     )
     several = any(cell.n > 1 for lines in panels.values() for line in lines.values() for cell in line.values())
-    head, spread = (
-        title(results, "sweep_title", lang),
-        say("Error bars, where there are several seeds: ± standard deviation over seeds.", lang) if several else "",
-    )
+    head = title(results, "sweep_title", lang)
+    spread = say("Error bars, where there are several seeds: ± standard deviation over seeds.", lang) if several else ""
     yield stem(results, "sweep", filters), parts(results, lang, figure, head, caption, spread)
 
 

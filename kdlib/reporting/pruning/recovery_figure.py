@@ -75,10 +75,8 @@ def recovery(results, lang: str, filters: dict):
         **shown,
     )
     several = any(len(c.values) > 1 for _, found in rows for curves in found.values() for c in curves)
-    head, spread = (
-        title(results, "recovery_title", lang),
-        say("Band: ± standard deviation over seeds", lang) + "." if several else "",
-    )
+    head = title(results, "recovery_title", lang)
+    spread = say("Band: ± standard deviation over seeds", lang) + "." if several else ""
     handles = _recovery_handles(rows, original, lang)
     yield stem(results, "recovery", filters), parts(results, lang, figure, head, caption, spread, handles)
 

@@ -16,7 +16,6 @@ from kdlib.reporting.names import stem
 from kdlib.reporting.pruning.figure_parts import criteria, look, parts, report_setting, setting_name, spec, title
 from kdlib.reporting.pruning.figure_text import BOOK
 
-LEAST = 4  # a rank correlation over fewer channels says next to nothing
 BINS = 20
 REASONS = ("squeeze-excite", "output", "asked", "not prunable")
 

@@ -17,7 +17,6 @@ from kdlib.reporting.pruning.cells import (
     change,
     diverged_note,
     evidence,
-    gap_cell,
     image,
     named,
     places,
@@ -30,7 +29,7 @@ from kdlib.reporting.pruning.cells import (
 from kdlib.reporting.pruning.runs import Pruning, percent, read, shown
 from kdlib.reporting.pruning.text import BOOK
 from kdlib.reporting.results import Results, estimate
-from kdlib.reporting.sheet import Cell, Row, Sheet
+from kdlib.reporting.sheet import Cell, Row, Sheet, difference_cell
 
 GIGA, MEBI = 1e9, 2**20
 
@@ -55,10 +54,8 @@ def configuration(study: Pruning) -> Sheet | None:
         label = BOOK.get(f"key_{key}") or key.replace("_", " ")
         cells = [{lang: _asked(study, found, key, lang) for lang in LANGS}]
         rows.append(Row([label], [*cells, {lang: _said(study, key, said, lang) for lang in LANGS}]))
-    columns, notes = (
-        [N_("Here"), N_("Report")],
-        [N_("Read from the records of the report's setting."), provenance(study)],
-    )
+    columns = [N_("Here"), N_("Report")]
+    notes = [N_("Read from the records of the report's setting."), provenance(study)]
     head, title = [N_("Setting")], N_("Configuration, here and in the report")
     return Sheet("configuration", title, head, columns, rows, "", notes, study.study.name)
 
@@ -124,9 +121,7 @@ def comparison(study: Pruning) -> Sheet | None:
         cell = row.cells[0]
         row.cells[0] = replace(cell, best=k in best, reported_best=k in theirs)
     columns = ["accuracy", "accuracy_loss", "size", "size_change", "latency", "flops", "flops_change"]
-    title = translations(
-        N_("Criteria compared: {setting}, {scope}, after fine-tuning"), **setting_words(study, "report")
-    )
+    title = translations("Criteria compared: {setting}, {scope}, after fine-tuning", **setting_words(study, "report"))
     notes = [
         N_("Size counts parameters and buffers, in MiB (2²⁰ bytes)."),
         *_measured_notes(study),
@@ -170,11 +165,9 @@ def _measured_notes(study: Pruning) -> list[dict[str, str]]:
     here = f"{study.measured['image_size']}×{study.measured['image_size']}"
     return [
         translations(
-            N_(
-                "FLOPs are what thop counts for one image, that is multiply-accumulates, at {size} as in the "
-                "report; accuracy and latency (batch of 1, median) are from images of {here}. The report "
-                "names no hardware: of its latencies only ratios compare."
-            ),
+            "FLOPs are what thop counts for one image, that is multiply-accumulates, at {size} as in the "
+            "report; accuracy and latency (batch of 1, median) are from images of {here}. The report "
+            "names no hardware: of its latencies only ratios compare.",
             size=size,
             here=here,
         ),
@@ -191,11 +184,9 @@ def _hooks(study: Pruning) -> list[dict[str, str]]:
     spans = {"slow": list(slow.values()), "fast": list(rest.values())}
     return [
         translations(
-            N_(
-                "The report's {slow} ms for {names}, against {fast} ms for the others, cannot come from the "
-                "pruned networks themselves: none of them has more to compute than the original. It smells "
-                "of forward hooks left on the model."
-            ),
+            "The report's {slow} ms for {names}, against {fast} ms for the others, cannot come from the "
+            "pruned networks themselves: none of them has more to compute than the original. It smells "
+            "of forward hooks left on the model.",
             **listed,
             **{key: lambda lang, v=v: span(v, 2, lang) for key, v in spans.items()},
         )
@@ -220,11 +211,9 @@ def ranking(study: Pruning) -> Sheet | None:
     original = {"accuracy": lambda lang: numbers.percent(base, 2, lang)}
     notes = [
         translations(
-            N_(
-                "Ranked by test accuracy, as in the report; nothing was chosen by it. The original: "
-                "{accuracy}. Random removal is no method of the report but the least that a criterion has to "
-                "beat."
-            ),
+            "Ranked by test accuracy, as in the report; nothing was chosen by it. The original: "
+            "{accuracy}. Random removal is no method of the report but the least that a criterion has to "
+            "beat.",
             **original,
         ),
         *(
@@ -235,12 +224,8 @@ def ranking(study: Pruning) -> Sheet | None:
         provenance(study),
     ]
     columns = [BOOK[key] for key in ("place", "accuracy", "kept")]
-    title, head = (
-        translations(
-            N_("Ranking by accuracy: {setting}, {scope}, after fine-tuning"), **setting_words(study, "report")
-        ),
-        [N_("Criterion")],
-    )
+    title = translations("Ranking by accuracy: {setting}, {scope}, after fine-tuning", **setting_words(study, "report"))
+    head = [N_("Criterion")]
     return Sheet("ranking", title, head, columns, rows, spread(study), notes, study.study.name)
 
 
@@ -254,7 +239,7 @@ def recovery(study: Pruning) -> Sheet | None:
             over |= {gap.over} if gap else set()
             cells = [accuracy(study.cell(role, criterion, setting)) for role in ("pruned", "finetuned", "distilled")]
             label = {lang: study.called(study.settings[setting], lang) for lang in LANGS}
-            rows.append(Row([label, named(study, criterion)], [*cells, gap_cell(gap), evidence(gap)], setting))
+            rows.append(Row([label, named(study, criterion)], [*cells, difference_cell(gap), evidence(gap)], setting))
     if not rows:
         return None
     columns = [BOOK[key] for key in ("pruned", "finetuned", "distilled", "distilled_gap", "evidence")]
@@ -263,9 +248,7 @@ def recovery(study: Pruning) -> Sheet | None:
     notes = (
         [
             translations(
-                N_(
-                    "Distilled: the original model is the teacher ({setting}). The original's own accuracy: {accuracy}."
-                ),
+                "Distilled: the original model is the teacher ({setting}). The original's own accuracy: {accuracy}.",
                 **teacher,
                 **original,
             )
@@ -312,21 +295,17 @@ def equal_macs(study: Pruning) -> Sheet | None:
     data = next(record.run["dataset"] for _, record in study.results.select(role="finetuned"))
     notes = [
         translations(
-            N_(
-                "MACs are counted for one image at {here}. At an equal share of channels the criteria leave "
-                "networks of different cost; here each removes as many channels as that cost takes."
-            ),
+            "MACs are counted for one image at {here}. At an equal share of channels the criteria leave "
+            "networks of different cost; here each removes as many channels as that cost takes.",
             here=image(data),
         ),
         *diverged_note(rows),
         provenance(study),
     ]
-    title, head = (
-        translations(
-            N_("Criteria at equal MACs: {setting}, {scope}, after fine-tuning"), **setting_words(study, "macs")
-        ),
-        [N_("Criterion")],
+    title = translations(
+        "Criteria at equal MACs: {setting}, {scope}, after fine-tuning", **setting_words(study, "macs")
     )
+    head = [N_("Criterion")]
     return Sheet("equal_macs", title, head, columns, rows, spread(study), notes, study.study.name)
 
 
@@ -345,12 +324,10 @@ def squeeze_excite(study: Pruning) -> Sheet | None:
     if not rows:
         return None
     columns = [BOOK[key] for key in ("accuracy", "size", "narrowest", "layer")]
-    title, head = (
-        translations(
-            N_("Squeeze-excite bottlenecks left open or protected, {scope}, after fine-tuning"), scope=study.scope
-        ),
-        [BOOK[key] for key in ("setting", "criterion", "bottlenecks")],
+    title = translations(
+        "Squeeze-excite bottlenecks left open or protected, {scope}, after fine-tuning", scope=study.scope
     )
+    head = [BOOK[key] for key in ("setting", "criterion", "bottlenecks")]
     notes = [
         N_(
             "Fewest channels left: in any one layer but the output, before → after, the fewest of all "
@@ -372,28 +349,22 @@ def latency(study: Pruning) -> Sheet | None:
     for setting in study.settings:
         rows += [_timed(study, model, base, sizes, setting) for model in study.models(setting).values()]
     columns = [translations(BOOK[key], n=n) for n in sizes for key in ("latency_batch", "latency_ratio")]
-    title, legend = (
-        translations(N_("Measured latency of the networks, images of {here}"), here=f"{here}×{here}"),
-        N_("Median [lower; upper quartile] for a batch"),
-    )
+    title = translations("Measured latency of the networks, images of {here}", here=f"{here}×{here}")
+    legend = N_("Median [lower; upper quartile] for a batch")
     about = study.measured["hardware"]
     hardware = (lambda lang: about["gpu"]) if study.measured["device"] != "cpu" and about.get("gpu") else None
     hardware = hardware or (lambda lang: say("{processor}, cores: {cores}, threads: {threads}", lang, **about))
     said = {key: study.measured[key] for key in ("repeats", "warm_up", "device")}
-    head, notes = (
-        [N_("Setting"), N_("Criterion")],
-        [
-            translations(
-                N_(
-                    "{repeats} timings of each network, a few in a row after {warm_up} untimed ones and the "
-                    "networks in turns, so that drift of the machine hits all alike; one seed's networks. On "
-                    "{device}: {hardware}."
-                ),
-                hardware=hardware,
-                **said,
-            )
-        ],
-    )
+    head = [N_("Setting"), N_("Criterion")]
+    notes = [
+        translations(
+            "{repeats} timings of each network, a few in a row after {warm_up} untimed ones and the "
+            "networks in turns, so that drift of the machine hits all alike; one seed's networks. On "
+            "{device}: {hardware}.",
+            hardware=hardware,
+            **said,
+        )
+    ]
     notes.append(provenance(study))
     return Sheet(
         "latency",

@@ -1,7 +1,4 @@
-"""What the tables of pruning studies write, in English and Turkish; the findings' words are in `findings_text`.
-
-As in `text`, no suffix follows a number or a name.
-"""
+"""What the tables of pruning studies say where a key picks it."""
 
 from __future__ import annotations
 

@@ -7,6 +7,7 @@ import re
 import shlex
 import signal
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -110,6 +111,7 @@ def _parser() -> argparse.ArgumentParser:
     publish.add_argument("--profile", default="reduced")
     publish.add_argument("--output-dir", default="outputs")
     publish.add_argument("--to", default="outputs/published")
+    publish.add_argument("--refresh", action="store_true", help="write what is published there anew, from its records")
     publish.set_defaults(command=_publish)
 
     profile = commands.add_parser("profile", help="what a model costs: parameters, MACs, sizes, latency, memory")
@@ -276,18 +278,30 @@ def _show_results(finished: list) -> None:
 
 
 def _publish(arguments: argparse.Namespace) -> int:
-    from kdlib import reporting
-    from kdlib.studies import LANGUAGES
-    from kdlib.studies.publish import publish
+    from kdlib.studies.publish import publish, refresh
 
+    source, target = Path(arguments.output_dir), Path(arguments.to)
     for study in arguments.studies:
-        written = Path(arguments.output_dir) / arguments.profile / study
-        if (written / "runs.json").is_file():
-            for lang in LANGUAGES:
-                reporting.write(reporting.read(written), written, lang)
-        folder, size = publish(study, arguments.profile, Path(arguments.output_dir), Path(arguments.to))
+        if arguments.refresh:
+            with tempfile.TemporaryDirectory() as made:
+                _write(target / arguments.profile / study, Path(made))
+                folder, size = refresh(study, arguments.profile, Path(made), target)
+        else:
+            if (source / arguments.profile / study / "runs.json").is_file():
+                _write(source / arguments.profile / study, source / arguments.profile / study)
+            folder, size = publish(study, arguments.profile, source, target)
         print(f"{study}: {folder} ({size / 1e6:.1f} MB)")
     return 0
+
+
+def _write(study: Path, folder: Path) -> None:
+    """Write what a study's records say into a folder, in all languages."""
+    from kdlib import reporting
+    from kdlib.studies import LANGUAGES
+
+    results = reporting.read(study)
+    for lang in LANGUAGES:
+        reporting.write(results, folder, lang)
 
 
 def _profile(arguments: argparse.Namespace) -> int:

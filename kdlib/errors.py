@@ -17,3 +17,8 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     known = list(known)
     near = difflib.get_close_matches(word, known, n=1)
     return f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
+
+
+def first_line(error: Exception) -> str:
+    """Return what somebody else's error says in its first line, or what it is called where it says nothing."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

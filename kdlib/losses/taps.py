@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -26,7 +26,8 @@ class Stage:
 
 @contextmanager
 def tapped(model: nn.Module, names: Iterable[str]) -> Iterator[dict[str, Tensor]]:
-    """Yield a dict that holds, by module name, what each named module put out in the model's latest forward.
+    """Yield a dict that holds, by module name, what each named module put out in the model's latest forward; feature
+    maps (B, H, W, C), as transformers have within their blocks, as (B, C, H, W).
 
     An activation that works in place right behind a module changes what was read, values and gradients alike: what is
     read is then its result. Raises ``UserError`` for a name the model has not. The hooks go when the block ends,
@@ -38,14 +39,19 @@ def tapped(model: nn.Module, names: Iterable[str]) -> Iterator[dict[str, Tensor]
         if name not in modules:
             raise UserError(f"{type(model).__name__} has no module {name!r} to tap; {did_you_mean(name, modules)}")
     outputs: dict[str, Tensor] = {}
+    image: list[int] = []  # height and width of the latest batch
+
+    def measure(module, args):
+        image[:] = args[0].shape[2:]
 
     def keep(name: str):
         def hook(module, args, output):
-            outputs[name] = output
+            found = _as_map(output, image)
+            outputs[name] = output if found is None else found
 
         return hook
 
-    handles = []
+    handles = [model.register_forward_pre_hook(measure)] if names else []
     try:
         for name in names:
             handles.append(modules[name].register_forward_hook(keep(name)))
@@ -60,9 +66,9 @@ def stages(model: nn.Module, shape: tuple[int, int, int]) -> list[Stage]:
 
     One stage for each spatial size: of the modules with 4-D output of that size, called once in a forward, the one
     that finishes last. What lies within a block that leads from this size to the next one belongs to the next and is
-    passed over, so that the stage is ``layer1`` and not the first convolution of ``layer2``. Outputs (B, H, W, C), as
-    transformers have within their blocks, are no maps here: their last side would pass for an image's. Maps
-    of 1×1 count only where there are no others. The model is run once on zeros, in eval mode, and left as it was.
+    passed over, so that the stage is ``layer1`` and not the first convolution of ``layer2``. Outputs (B, H, W, C) are
+    maps too, as `tapped` gives them. Maps of 1×1 count only where there are no others. The model is run once on zeros,
+    in eval mode, and left as it was.
     """
     found = _outputs(model, shape)
     sizes = {name: size[1:] for name, size in found.items()}
@@ -91,9 +97,16 @@ def _ancestors(name: str) -> list[str]:
     return [".".join(parts[:i]) for i in range(1, len(parts))]
 
 
-def _is_map(size: tuple[int, int], image: tuple[int, int]) -> bool:
-    """Whether the last two sides of a 4-D output are the image's, shrunk: tokens (B, H, W, C) end in channels."""
-    return size == (1, 1) or abs(size[0] * image[1] - size[1] * image[0]) < max(image)
+def _as_map(output: object, image: Sequence[int]) -> Tensor | None:
+    """Return a module's output as feature maps (B, C, H, W) whose sides are the image's, shrunk; None where it has no
+    such sides. What could be read either way has its channels first."""
+    if not isinstance(output, Tensor) or output.dim() != 4 or len(image) != 2:
+        return None
+    for maps in (output, output.permute(0, 3, 1, 2)):
+        height, width = maps.shape[2:]
+        if height == width == 1 or abs(height * image[1] - width * image[0]) < max(image):
+            return maps
+    return None
 
 
 def _outputs(model: nn.Module, shape: tuple[int, int, int]) -> dict[str, tuple[int, int, int]]:
@@ -104,8 +117,9 @@ def _outputs(model: nn.Module, shape: tuple[int, int, int]) -> dict[str, tuple[i
     def watch(name: str):
         def hook(module, args, output):
             calls[name] += 1
-            if isinstance(output, Tensor) and output.dim() == 4 and _is_map(tuple(output.shape[2:]), shape[1:]):
-                found[name] = tuple(output.shape[1:])
+            maps = _as_map(output, shape[1:])
+            if maps is not None:
+                found[name] = tuple(maps.shape[1:])
 
         return hook
 

@@ -6,6 +6,7 @@ import importlib
 import importlib.util
 import inspect
 import sysconfig
+import traceback
 from collections.abc import Callable
 from functools import cache, partial
 from importlib.metadata import version
@@ -91,8 +92,17 @@ def build(name: str, num_classes: int, in_channels: int = 3) -> nn.Module:
 
 
 def _line(error: Exception) -> str:
-    """An error of somebody else's code in one line: its kind, and the first line of what it says."""
-    return f"{type(error).__name__}: {' '.join(str(error).split())}"
+    """An error of somebody else's code in one line: its kind, what it says, and the last line of theirs it came by."""
+    theirs = [frame for frame in traceback.extract_tb(error.__traceback__) if not _installed(Path(frame.filename))]
+    # A SyntaxError names its file and line itself.
+    place = "" if isinstance(error, SyntaxError) or not theirs else f" ({theirs[-1].filename}:{theirs[-1].lineno})"
+    return f"{type(error).__name__}: {' '.join(str(error).split())}{place}"
+
+
+def _installed(path: Path) -> bool:
+    """Whether a file is Python's own, an installed package's or kdlib's; code without a file counts as such."""
+    folders = [Path(sysconfig.get_path(key)) for key in ("purelib", "platlib", "stdlib")] + [Path(__file__).parents[1]]
+    return not path.is_file() or any(path.resolve().is_relative_to(folder.resolve()) for folder in folders)
 
 
 def code(name: str, num_classes: int, in_channels: int) -> dict[str, str] | None:
@@ -144,7 +154,6 @@ def _files(modules: set[str]) -> set[Path]:
 
     Read off the files' import statements: what else a process has imported does not matter.
     """
-    installed = [Path(sysconfig.get_path(key)).resolve() for key in ("purelib", "platlib", "stdlib")]
     packages = {name.partition(".")[0] for name in modules} - {"torch", "kdlib"}
     found: set[Path] = set()
     seen, todo = set(), list(modules)
@@ -161,7 +170,7 @@ def _files(modules: set[str]) -> set[Path]:
         if spec is None or not spec.origin or not spec.origin.endswith(".py"):
             continue
         path = Path(spec.origin).resolve()
-        if top not in packages and any(path.is_relative_to(folder) for folder in installed):
+        if top not in packages and _installed(path):
             continue
         found.add(path)
         package = name if spec.submodule_search_locations is not None else name.rpartition(".")[0]

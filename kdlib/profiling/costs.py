@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from kdlib.copies import copied
-from kdlib.errors import UserError
+from kdlib.errors import UserError, first_line
 from kdlib.profiling import counters, measuring
 from kdlib.profiling.counting import count_parameters, macs_by_torch
 
@@ -146,7 +146,7 @@ def _try(model: nn.Module, image: torch.Tensor) -> None:
         with torch.inference_mode():
             model(image)
     except Exception as error:
-        said = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        said = first_line(error)
         size = "×".join(map(str, image.shape[1:]))
         raise UserError(f"the model cannot take an image of {size}: {said}; give a size it takes") from None
 

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from kdlib import models
-from kdlib.errors import UserError
+from kdlib.errors import UserError, first_line
 from kdlib.files import whole
 from kdlib.pruning.cutting import History, replay
 
@@ -51,7 +51,7 @@ def load(path: str | Path, build: Callable[[], nn.Module] | None = None) -> nn.M
     try:
         found = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # unpickling refuses in many ways
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        reason = first_line(error)
         raise UserError(f"{path} is no pruned model: {reason}") from None
     if not isinstance(found, dict) or found.get("format") != _FORMAT:
         raise UserError(f"{path} is no pruned model: write it with kdlib.pruning.save")

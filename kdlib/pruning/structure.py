@@ -15,7 +15,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
 from kdlib.copies import copied
-from kdlib.errors import UserError, did_you_mean
+from kdlib.errors import UserError, did_you_mean, first_line
 from kdlib.pruning.limit import TookTooLong, at_most
 
 LIMIT = 120
@@ -153,7 +153,7 @@ def _trace(subject: nn.Module, example: torch.Tensor, model: nn.Module):
         ) from None
     except Exception as error:  # a model of the user's own may raise anything, and so may the tracer
         size = "×".join(map(str, example.shape[1:]))
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        reason = first_line(error)
         raise UserError(f"{type(model).__name__} cannot be followed on an image of {size}: {reason}") from None
 
 

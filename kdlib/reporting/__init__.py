@@ -8,14 +8,15 @@ from kdlib.reporting.findings import findings
 from kdlib.reporting.reading import read
 from kdlib.reporting.results import Cell, Results
 from kdlib.reporting.samples import contact_sheet
-from kdlib.reporting.tables import ReportTable, tables
+from kdlib.reporting.table import Table
+from kdlib.reporting.tables import tables
 from kdlib.reporting.writing import write
 
 __all__ = [
     "Cell",
     "Drawing",
-    "ReportTable",
     "Results",
+    "Table",
     "contact_sheet",
     "draw",
     "findings",

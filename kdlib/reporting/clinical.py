@@ -8,7 +8,7 @@ from kdlib.reporting.clinical_metrics import RESAMPLES
 from kdlib.reporting.clinical_models import ROLES, Clinic, Model, cases, gather, units
 from kdlib.reporting.clinical_text import BOOK
 from kdlib.reporting.i18n import LANGS, N_, say, translations
-from kdlib.reporting.sheet import Cell, Row, Sheet
+from kdlib.reporting.table import Cell, Row, Table
 
 __all__ = ["findings", "sheets"]
 
@@ -23,7 +23,7 @@ COLUMNS = {
 }
 
 
-def sheets(results) -> list[Sheet]:
+def sheets(results) -> list[Table]:
     """Tables of a clinical study: test performance, confusion matrices, parts; [] for a study that is none.
 
     The first two need data of two classes and test logits on record; where these lack they are left out.
@@ -50,7 +50,7 @@ def _network(results, where: dict, alike: list[dict], lang: str) -> str:
     return ", ".join(parts)
 
 
-def _performance(results, clinic: Clinic) -> Sheet:
+def _performance(results, clinic: Clinic) -> Table:
     reported = _reported(results)
     rows = []
     for model in clinic.models:
@@ -91,7 +91,7 @@ def _performance(results, clinic: Clinic) -> Sheet:
     head, columns = [N_("Model"), N_("Network")], [BOOK[name] for name in COLUMNS]
     if reported:
         columns.insert(1, N_("Accuracy, reported (%)"))
-    return Sheet(
+    return Table(
         "clinical_test", N_("The three models on the test part"), head, columns, rows, legend, notes, results.study.name
     )
 
@@ -147,7 +147,7 @@ def _provenance(results) -> dict[str, str]:
     return {lang: names.provenance(results, lang) for lang in LANGS}
 
 
-def _confusion(results, clinic: Clinic) -> Sheet:
+def _confusion(results, clinic: Clinic) -> Table:
     rows = []
     order = (1 - clinic.positive, clinic.positive)
     for model in clinic.models:
@@ -169,7 +169,7 @@ def _confusion(results, clinic: Clinic) -> Sheet:
     head = [N_("Model"), N_("Network"), N_("True class")]
     columns = [translations("Called {name}", name=lambda lang, k=k: clinic.class_name(k, lang)) for k in order]
     notes = [*_caveats(clinic), _provenance(results)]
-    return Sheet(
+    return Table(
         "clinical_confusion",
         N_("Confusion matrices, test part"),
         head,
@@ -190,7 +190,7 @@ def _counted(count: int, of: int, lang: str) -> str:
     return f"{numbers.integer(int(count), lang)} ({share})"
 
 
-def _parts(results, clinic: Clinic) -> list[Sheet]:
+def _parts(results, clinic: Clinic) -> list[Table]:
     """The table of class counts; [] where the records do not hold them, as older ones do not."""
     data = next(record for role in ROLES for _, record in results.select(role=role)).run["dataset"]
     if not (counts := data.get("class_counts")):
@@ -217,7 +217,7 @@ def _parts(results, clinic: Clinic) -> list[Sheet]:
         _provenance(results),
     ]
     title, legend = N_("Images, classes and patients of each part"), N_("Numbers of images and of patients")
-    return [Sheet("clinical_parts", title, [N_("Part")], columns, rows, legend, notes, results.study.name)]
+    return [Table("clinical_parts", title, [N_("Part")], columns, rows, legend, notes, results.study.name)]
 
 
 def _weights(results) -> list[dict[str, str]]:

@@ -100,33 +100,31 @@ def draw(results: Results, lang: str) -> dict[str, Drawing]:
 def _draw(results: Results, lang: str) -> dict[str, Drawing]:
     from kdlib.reporting import (
         attention,
-        bars,
         canvas,
         clinical_figures,
         comparison,
         curves,
+        forest,
         heatmap,
         methods_figure,
         temperature,
         transfer_figure,
     )
     from kdlib.reporting.pruning import figures as pruning_figures
-    from kdlib.reporting.pruning import recovery_figure, structure_figures
+    from kdlib.reporting.pruning import structure_figures
 
     makers = {
+        "effects": forest.effects,
         "curves": curves.curves,
         "heatmap": heatmap.heatmap,
         "temperature": temperature.temperature,
-        "bars": bars.bars,
         "transfer": transfer_figure.transfer,
         "comparison": comparison.comparison,
         "roc": clinical_figures.roc_curves,
         "reliability": clinical_figures.reliability_diagrams,
-        "confusion": clinical_figures.confusion_matrices,
         "attention": attention.attention,
         "pareto": pruning_figures.pareto,
         "sweep": pruning_figures.sweep,
-        "recovery": recovery_figure.recovery,
         "channels": structure_figures.channels,
         "methods": methods_figure.methods,
     }

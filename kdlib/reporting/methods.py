@@ -11,7 +11,7 @@ from kdlib.reporting.methods_text import BOOK
 from kdlib.reporting.names import each_recipe, students
 from kdlib.reporting.results import Cell as Gathered
 from kdlib.reporting.results import Estimate, Results, estimate
-from kdlib.reporting.sheet import Cell, Row, Sheet, difference_cell
+from kdlib.reporting.table import Cell, Row, Table, difference_cell
 
 # What must agree before two durations are compared.
 _PLACE = ("processor", "cores", "threads", "gpu")
@@ -92,7 +92,7 @@ def _looks(results: Results, where: dict) -> tuple[str, ...] | None:
     return None
 
 
-def sheets(results: Results) -> list[Sheet]:
+def sheets(results: Results) -> list[Table]:
     """The table of methods, ``methods``, one for each student and recipe; [] where there is one method only."""
     found = comparisons(results, {})
     return [_sheet(results, here, "methods" if len(found) == 1 else _id(here)) for here in found]
@@ -102,7 +102,7 @@ def _id(here: dict) -> str:
     return f"methods-{here['model']}-{here['recipe']}".replace(":", "-")
 
 
-def _sheet(results: Results, here: dict, id: str) -> Sheet:
+def _sheet(results: Results, here: dict, id: str) -> Table:
     base, shown = results.cell({"role": "baseline", **here}), ways(results, here)
     rows = [_alone(results, here, base)] if base.runs else []
     rows += [_row(results, way) for way in shown]
@@ -111,7 +111,7 @@ def _sheet(results: Results, here: dict, id: str) -> Sheet:
     marks = {"time_note": "", "other_group": "‡", "diverged": "†"}
     notes = [BOOK[key] for key, mark in marks.items() if any(mark in cell.mark for cell in cells)]
     notes.append({lang: names.provenance(results, lang) for lang in LANGS})
-    return Sheet(
+    return Table(
         id,
         {lang: say("Methods side by side: {model}{recipe}", lang, **_about(results, here, lang)) for lang in LANGS},
         [N_("Method"), N_("Setting")],

@@ -9,7 +9,7 @@ import json
 
 from kdlib.reporting.i18n import N_, translations
 from kdlib.reporting.results import Results
-from kdlib.reporting.sheet import Cell, Row, Sheet
+from kdlib.reporting.table import Cell, Row, Table
 from kdlib.studies.schema import CostRow, Costs
 
 _MEGA, _GIGA = 1e6, 1e9
@@ -26,7 +26,7 @@ _FORM = {
 _COUNTERS = {"mult_adds": "torchinfo", "macs_thop": "thop", "macs_fvcore": "fvcore", "macs_torch": "torch"}
 
 
-def sheets(results: Results) -> list[Sheet]:
+def sheets(results: Results) -> list[Table]:
     """The study's cost table beside the report's numbers, and the counters beside each other.
 
     Nothing where the study names no costs, or its folder holds no ``costs.json``.
@@ -40,11 +40,11 @@ def sheets(results: Results) -> list[Sheet]:
     return [_costs(spec, found, name), _counters(spec, found, name)]
 
 
-def _costs(spec: Costs, found: dict, study: str) -> Sheet:
+def _costs(spec: Costs, found: dict, study: str) -> Table:
     rows = [Row([row.label], _cells(spec, row, found["counts"]), row.group) for row in spec.rows]
     columns = [entry.label for entry in spec.models]
     notes = [*spec.notes, _counted_with(found)]
-    return Sheet(
+    return Table(
         spec.id,
         spec.title,
         [spec.head],
@@ -68,7 +68,7 @@ def _cells(spec: Costs, row: CostRow, counts: list[dict]) -> list[Cell]:
     ]
 
 
-def _counters(spec: Costs, found: dict, study: str) -> Sheet:
+def _counters(spec: Costs, found: dict, study: str) -> Table:
     rows = []
     for entry, counts in zip(spec.models, found["counts"], strict=True):
         for size in spec.sizes:
@@ -87,7 +87,7 @@ def _counters(spec: Costs, found: dict, study: str) -> Sheet:
     ]
     title = N_("Multiply-accumulates of one image by four counters (millions)")
     legend = N_("Millions of multiply-accumulates (MACs)")
-    return Sheet(f"{spec.id}_counters", title, head, list(_COUNTERS.values()), rows, legend, notes, study)
+    return Table(f"{spec.id}_counters", title, head, list(_COUNTERS.values()), rows, legend, notes, study)
 
 
 def _counted_with(found: dict) -> dict[str, str]:

@@ -105,6 +105,7 @@ class Results:
         self.folder: Path | None = folder
         self.beside: dict[str, Results] = dict(beside or {})
         self.drawings: dict = {}  # what `draw` made, by language
+        self.verdicts: list | None = None  # what `verdicts.verdicts` found
         self._cells: dict = {}
         self._histories: dict = {}
 

@@ -1,277 +1,108 @@
-"""The report's own tables in their own shape: each cell holds our number and the reported one.
+"""Every table of a study; and the report's own in their own shape, our number beside the reported one in each cell.
 
-A cell is every run that its row's and column's `where` select, over seeds. Ours and the reported numbers compete for
-bold each by themselves. Nothing here formats a document: see `render` and `latex`.
+A cell of a report's table is every run that its row's and column's `where` select, over seeds. Ours and the reported
+numbers compete for bold each by themselves.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
+from dataclasses import replace
 
 from kdlib.errors import UserError
-from kdlib.reporting import all_runs, clinical, latex, methods, model_costs, names, numbers, render, verdicts
+from kdlib.reporting import all_runs, clinical, methods, model_costs, names, numbers, verdicts
 from kdlib.reporting.guessing import only_guesses
-from kdlib.reporting.i18n import N_, Message, say, text
+from kdlib.reporting.i18n import LANGS, N_, Message, say, text, translations
 from kdlib.reporting.pruning import tables as pruning_tables
-from kdlib.reporting.results import Cell, Results
-from kdlib.reporting.sheet import Sheet
+from kdlib.reporting.results import Cell as Gathered
+from kdlib.reporting.results import Results
+from kdlib.reporting.table import Cell, Row, Table, Text
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-_DECIMALS = {"percent": 2, "fraction": 4}
-_UNITS = {"percent": N_("Accuracy in %"), "fraction": N_("Accuracy as a fraction")}
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One cell, in the table's unit: our mean, sd and runs, the reported number, and what each is bold for."""
-
-    ours: Cell
-    scale: float
-    reported: float | None
-    ours_difference: float | None = None
-    reported_difference: float | None = None
-    ours_best: bool = False
-    reported_best: bool = False
-
-    @property
-    def mean(self) -> float | None:
-        """Our mean in the table's unit; None when no run converged or none was made."""
-        return None if self.ours.mean is None else self.ours.mean * self.scale
-
-    @property
-    def sd(self) -> float | None:
-        """Our standard deviation in the table's unit; None below two seeds."""
-        return None if self.ours.sd is None else self.ours.sd * self.scale
+# Factor from fractions, decimals, what the legend says, what CSV says.
+_UNITS = {
+    "percent": (100.0, 2, N_("Accuracy in %"), N_("percent")),
+    "fraction": (1.0, 4, N_("Accuracy as a fraction"), N_("fraction")),
+}
 
 
-class ReportTable:
-    """One table of a report; renders itself in either language."""
+def tables(results: Results) -> list[Table]:
+    """Every table the study's report has, with our numbers, what it should have had, and one of all that was run.
 
-    def __init__(self, results: Results, spec):
-        self.results, self.spec = results, spec
-        self.id: str = spec.id
-        self.unit: str = getattr(spec, "unit", None) or "percent"
-        if self.unit not in _DECIMALS:
-            raise UserError(f"table {self.id}: unit must be percent or fraction, got {self.unit!r}")
-        given = getattr(spec, "decimals", None)
-        self.decimals: int = _DECIMALS[self.unit] if given is None else given
-        reported = [number for row in spec.rows for number in (row.reported or [])]
-        self.has_reported = any(number is not None for number in reported)
-        # The report's numbers keep its own precision: "67 (+3)" stays that beside our 67.12.
-        self.reported_decimals = numbers.decimals_of(reported, self.decimals)
-        self.entries: list[list[Entry]] = self._bold(self._differences(self._entries()))
+    Where nothing is better than guessing, only the last, and what the models cost. Raises UserError for a cell that
+    mixes settings.
+    """
+    everything = report_table(results, all_runs.spec(results))
+    if only_guesses(results):
+        return [*model_costs.sheets(results), everything]
+    reported = [report_table(results, spec) for spec in getattr(results.study, "tables", None) or []]
+    found = [*verdicts.sheets(results), *clinical.sheets(results), *pruning_tables.sheets(results), *reported]
+    return [*found, *methods.sheets(results), *model_costs.sheets(results), everything]
 
-    def _entries(self) -> list[list[Entry]]:
-        metric = getattr(self.spec, "metric", None) or "test_accuracy"
-        scale = 100.0 if self.unit == "percent" else 1.0
-        out = []
-        for row in self.spec.rows:
-            reported = list(row.reported or [None] * len(self.spec.columns))
-            if len(reported) != len(self.spec.columns):
-                raise UserError(
-                    f"table {self.id}: a row reports {len(reported)} numbers for {len(self.spec.columns)} columns"
-                )
-            out.append(
-                [
-                    Entry(self._cell(row, {**(row.where or {}), **(column.where or {})}, metric), scale, number)
-                    for column, number in zip(self.spec.columns, reported, strict=True)
-                ]
-            )
-        return out
 
-    def _cell(self, row, where: dict, metric: str) -> Cell:
-        of = self._of(row)
-        if of is None:  # that study has not been run
-            return Cell(None, None, 0, ())
-        try:
-            # What a reader distilled by another method is no answer to the report's numbers.
-            return of.cell({"method": None, **where}, metric)
-        except UserError as error:
-            raise UserError(f"table {self.id}: {error}") from None
+def report_table(results: Results, spec) -> Table:
+    """The table that a study's YAML describes, filled with our runs.
 
-    def _of(self, row) -> Results | None:
-        """The results a row shows: the study's own, or those of one beside it, None where it has not been run."""
-        other = getattr(row, "study", None)
-        return self.results.beside.get(other) if other else self.results
+    Raises UserError for an unknown unit or rule for bold, a row whose numbers do not fit the columns, and a cell that
+    mixes settings.
+    """
+    unit, best = getattr(spec, "unit", None) or "percent", getattr(spec, "best", None) or "none"
+    if unit not in _UNITS:
+        raise UserError(f"table {spec.id}: unit must be percent or fraction, got {unit!r}")
+    if best not in ("column", "row", "none"):
+        raise UserError(f"table {spec.id}: best must be column, row or none, got {best!r}")
+    gathered = [[_gathered(results, spec, row, column) for column in spec.columns] for row in spec.rows]
+    cells = _bold(spec, best, _differences(spec, _cells(spec, unit, gathered)))
+    rows = [Row(list(row.label), line, getattr(row, "group", None)) for row, line in zip(spec.rows, cells, strict=True)]
+    columns = [column.label for column in spec.columns]
+    notes = [*_notes(results, spec), *_diverged(spec, gathered), *_sources(results, spec)]
+    legend = {lang: _legend(spec, unit, cells, lang) for lang in LANGS}
+    return Table(spec.id, spec.title, spec.head, columns, rows, legend, notes, results.study.name, _UNITS[unit][3])
 
-    def _sources(self, lang: str) -> list[str]:
-        """Where the numbers come from: one line, or one for each study that rows show; and what has not been run."""
-        others = list(dict.fromkeys(row.study for row in self.spec.rows if getattr(row, "study", None)))
-        if not others:
-            return [names.provenance(self.results, lang)]
-        shown = {self.results.study.name: self.results, **{name: self.results.beside.get(name) for name in others}}
-        profile, out = self.results.profile, []
-        for name, results in shown.items():
-            if results is None:
-                command = f"kdlib run {name} --profile {profile}"
-                out.append(
-                    say(
-                        "Rows of study {study} are empty: it has not been run in profile {profile}. To run it: "
-                        "{command}",
-                        lang,
-                        study=name,
-                        profile=profile,
-                        command=command,
-                    )
-                )
-            else:
-                out.append(
-                    say("Study {study}. {provenance}", lang, study=name, provenance=names.provenance(results, lang))
-                )
-        return out
 
-    def _differences(self, entries: list[list[Entry]]) -> list[list[Entry]]:
-        if not (rule := getattr(self.spec, "difference", None)):
-            return entries
+def _gathered(results: Results, spec, row, column) -> Gathered:
+    other = getattr(row, "study", None)
+    of = results.beside.get(other) if other else results
+    if of is None:  # that study has not been run
+        return Gathered(None, None, 0, ())
+    where = {**(row.where or {}), **(column.where or {})}
+    try:
+        # What a reader distilled by another method is no answer to the report's numbers.
+        return of.cell({"method": None, **where}, getattr(spec, "metric", None) or "test_accuracy")
+    except UserError as error:
+        raise UserError(f"table {spec.id}: {error}") from None
+
+
+def _cells(spec, unit: str, gathered: list[list[Gathered]]) -> list[list[Cell]]:
+    scale, decimals = _UNITS[unit][:2]
+    decimals = decimals if getattr(spec, "decimals", None) is None else spec.decimals
+    # The report's numbers keep its own precision: "67 (+3)" stays that beside our 67.12.
+    theirs = numbers.decimals_of([number for row in spec.rows for number in (row.reported or [])], decimals)
+    most = max((cell.runs for line in gathered for cell in line), default=0)
+    out = []
+    for row, line in zip(spec.rows, gathered, strict=True):
+        reported = list(row.reported or [None] * len(spec.columns))
+        if len(reported) != len(spec.columns):
+            raise UserError(f"table {spec.id}: a row reports {len(reported)} numbers for {len(spec.columns)} columns")
+        out.append([_cell(*pair, scale, decimals, theirs, most) for pair in zip(line, reported, strict=True)])
+    return out
+
+
+def _cell(runs: Gathered, reported: float | None, scale: float, decimals: int, theirs: int, most: int) -> Cell:
+    mark = f" [n={runs.n}]" if 0 < runs.runs < most else ""
+    mark += f" †{len(runs.diverged)}/{runs.runs}" if runs.diverged else ""
+    mean, sd = (None if value is None else scale * value for value in (runs.mean, runs.sd))
+    said = {"reported": reported, "reported_digits": theirs, "n": runs.n, "diverged": len(runs.diverged)}
+    return Cell(mean, decimals, sd=sd, mark=mark, **said)
+
+
+def _differences(spec, cells: list[list[Cell]]) -> list[list[Cell]]:
+    if rule := getattr(spec, "difference", None):
         column, base = difference_columns(rule)
-        for row in entries:
-            entry, against = row[column], row[base]
-            row[column] = replace(
-                entry,
-                ours_difference=_minus(entry.mean, against.mean),
-                reported_difference=_minus(entry.reported, against.reported),
-            )
-        return entries
-
-    def _bold(self, entries: list[list[Entry]]) -> list[list[Entry]]:
-        best = getattr(self.spec, "best", None) or "none"
-        if best not in ("column", "row", "none"):
-            raise UserError(f"table {self.id}: best must be column, row or none, got {best!r}")
-        fields: dict[tuple, list[tuple[int, int]]] = {}
-        for i, row in enumerate(self.spec.rows):
-            for j in range(len(self.spec.columns)):
-                if best != "none":
-                    key = (i,) if best == "row" else (j, getattr(row, "group", None))
-                    fields.setdefault(key, []).append((i, j))
-        for places in fields.values():
-            ours = [None if entries[i][j].ours.diverged else entries[i][j].mean for i, j in places]
-            for i, j in _highest(ours, places, self.decimals):
-                entries[i][j] = replace(entries[i][j], ours_best=True)
-            reported = [entries[i][j].reported for i, j in places]
-            for i, j in _highest(reported, places, self.reported_decimals):
-                entries[i][j] = replace(entries[i][j], reported_best=True)
-        return entries
-
-    # What a renderer asks for, in one language.
-
-    def title(self, lang: str) -> str:
-        """The table's title."""
-        return text(self.spec.title, lang)
-
-    def head(self, lang: str) -> list[str]:
-        """Titles of the row-label columns."""
-        return [text(item, lang) for item in self.spec.head]
-
-    def columns(self, lang: str) -> list[str]:
-        """Titles of the data columns."""
-        return [numbers.localised(text(column.label, lang), lang) for column in self.spec.columns]
-
-    def row_labels(self, lang: str) -> list[list[str]]:
-        """Per row one label for each head column; labels that are plain numbers take the language's decimal mark."""
-        return [[numbers.localised(text(item, lang), lang) for item in row.label] for row in self.spec.rows]
-
-    def groups(self) -> list:
-        """Per row the group it competes in (None where the study names none)."""
-        return [getattr(row, "group", None) for row in self.spec.rows]
-
-    @property
-    def expected_runs(self) -> int:
-        """The most seeds any cell has; a cell with fewer says so."""
-        return max((entry.ours.runs for row in self.entries for entry in row), default=0)
-
-    def ours(self, entry: Entry, lang: str) -> str:
-        """Our side of a cell: mean ± sd (difference), how many diverged, and n where it is lower than elsewhere."""
-        out = numbers.mean_sd(entry.mean, entry.sd, self.decimals, lang)
-        if entry.ours_difference is not None:
-            out += f" ({numbers.signed(entry.ours_difference, self.decimals, lang)})"
-        if 0 < entry.ours.runs < self.expected_runs:
-            out += f" [n={entry.ours.n}]"
-        if entry.ours.diverged:
-            out += f" †{len(entry.ours.diverged)}/{entry.ours.runs}"
-        return out
-
-    def reported(self, entry: Entry, lang: str) -> str:
-        """The report's side of a cell, as precise as the report was."""
-        out = numbers.decimal(entry.reported, self.reported_decimals, lang)
-        if entry.reported_difference is not None:
-            out += f" ({numbers.signed(entry.reported_difference, self.reported_decimals, lang)})"
-        return out
-
-    def legend(self, lang: str) -> str:
-        """What the numbers are: unit, spread, difference, bold."""
-        parts = [say(_UNITS[self.unit], lang)]
-        if any(entry.sd is not None for row in self.entries for entry in row):
-            parts.append(say("mean ± standard deviation over seeds", lang))
-        if rule := getattr(self.spec, "difference", None):
-            parts.append(
-                say(
-                    "in brackets: change against “{column}”, in percentage points",
-                    lang,
-                    column=self.columns(lang)[difference_columns(rule)[1]],
-                )
-            )
-        if any(entry.ours_best or entry.reported_best for row in self.entries for entry in row):
-            parts.append(say("bold: best", lang))
-        return "; ".join(parts) + "."
-
-    def notes(self, lang: str) -> list[str]:
-        """The lines below the table: the study's note, diverged runs by name, and where the numbers come from."""
-        out = [note] if (note := text(getattr(self.spec, "note", None), lang)) else []
-        if self.results.has_methods and not all("method" in (row.where or {}) for row in self.spec.rows):
-            out.append(
-                say(
-                    "Students distilled by another method than the report's are not in this table, but in that "
-                    "of methods.",
-                    lang,
-                )
-            )
-        columns, labels = self.columns(lang), self.row_labels(lang)
-        runs = [
-            say(
-                "{where}: seed {seed}, epoch {epoch} ({reason})",
-                lang,
-                where=" / ".join([*labels[i], columns[j]]),
-                seed=run.seed,
-                epoch=numbers.DASH if run.epoch is None else run.epoch,
-                reason=text(Message(run.reason), lang),
-            )
-            for i, row in enumerate(self.entries)
-            for j, entry in enumerate(row)
-            for run in entry.ours.diverged
-        ]
-        if runs:
-            out.append(
-                say("† k/n: k of n runs diverged; they enter no mean, and the cell does not compete for bold.", lang)
-                + " "
-                + "; ".join(runs)
-                + "."
-            )
-        return out + self._sources(lang)
-
-    # Renderings.
-
-    def frame(self, lang: str) -> pd.DataFrame:
-        """Display strings, `ours / reported` in each cell; the columns' name says which is which."""
-        return render.frame(self, lang)
-
-    def html(self, lang: str) -> str:
-        """A fragment with its own small style; the report's number is grey, below ours."""
-        return render.html(self, lang)
-
-    def markdown(self, lang: str) -> str:
-        """A GitHub table."""
-        return render.markdown(self, lang)
-
-    def latex(self, lang: str) -> str:
-        """A booktabs table environment."""
-        return latex.table(self, lang)
-
-    def csv(self, lang: str) -> str:
-        """One line a cell, machine readable; `;` and decimal comma in Turkish."""
-        return render.csv(self, lang)
+        for line in cells:
+            cell, against = line[column], line[base]
+            ours, theirs = _minus(cell.number, against.number), _minus(cell.reported, against.reported)
+            line[column] = replace(cell, difference=ours, reported_difference=theirs)
+    return cells
 
 
 def difference_columns(rule) -> tuple[int, int]:
@@ -281,24 +112,21 @@ def difference_columns(rule) -> tuple[int, int]:
     return rule.column, getattr(rule, "from_", None) if hasattr(rule, "from_") else getattr(rule, "from")
 
 
-def tables(results: Results) -> list[ReportTable | Sheet]:
-    """Every table the study's report has, with our numbers, what it should have had, and one of all that was run.
-
-    Where nothing is better than guessing, only the last, and what the models cost. Raises UserError for a cell that
-    mixes settings.
-    """
-    everything = ReportTable(results, all_runs.spec(results))
-    if only_guesses(results):
-        return [*model_costs.sheets(results), everything]
-    reported = [ReportTable(results, spec) for spec in getattr(results.study, "tables", None) or []]
-    pruned = pruning_tables.sheets(results)
-    compared = methods.sheets(results)
-    found = [*verdicts.sheets(results), *clinical.sheets(results)]
-    return [*found, *pruned, *reported, *compared, *model_costs.sheets(results), everything]
-
-
-def _minus(value: float | None, base: float | None) -> float | None:
-    return None if value is None or base is None else value - base
+def _bold(spec, best: str, cells: list[list[Cell]]) -> list[list[Cell]]:
+    fields: dict[tuple, list[tuple[int, int]]] = {}
+    for i, row in enumerate(spec.rows):
+        for j in range(len(spec.columns)):
+            if best != "none":
+                key = (i,) if best == "row" else (j, getattr(row, "group", None))
+                fields.setdefault(key, []).append((i, j))
+    for places in fields.values():
+        ours = [None if cells[i][j].diverged else cells[i][j].number for i, j in places]
+        digits, theirs = cells[places[0][0]][places[0][1]].digits, cells[places[0][0]][places[0][1]].reported_digits
+        for i, j in _highest(ours, places, digits):
+            cells[i][j] = replace(cells[i][j], best=True)
+        for i, j in _highest([cells[i][j].reported for i, j in places], places, theirs):
+            cells[i][j] = replace(cells[i][j], reported_best=True)
+    return cells
 
 
 def _highest(values, places, decimals: int):
@@ -308,3 +136,65 @@ def _highest(values, places, decimals: int):
     if len(competing) < 2:
         return []
     return [place for place, v in zip(places, printed, strict=True) if v == max(competing)]
+
+
+def _minus(value: float | None, base: float | None) -> float | None:
+    return None if value is None or base is None else value - base
+
+
+def _legend(spec, unit: str, cells: list[list[Cell]], lang: str) -> str:
+    """What the numbers are: unit, spread, difference."""
+    parts = [say(_UNITS[unit][2], lang)]
+    if any(cell.sd is not None for line in cells for cell in line):
+        parts.append(say("mean ± standard deviation over seeds", lang))
+    if rule := getattr(spec, "difference", None):
+        column = text(spec.columns[difference_columns(rule)[1]].label, lang)
+        parts.append(say("in brackets: change against “{column}”, in percentage points", lang, column=column))
+    return "; ".join(parts)
+
+
+def _notes(results: Results, spec) -> Iterable[Text]:
+    yield getattr(spec, "note", None) or ""
+    if results.has_methods and not all("method" in (row.where or {}) for row in spec.rows):
+        yield N_(
+            "Students distilled by another method than the report's are not in this table, but in that of methods."
+        )
+
+
+def _diverged(spec, gathered: list[list[Gathered]]) -> list[Text]:
+    """The runs that diverged, by name."""
+    runs = [
+        (row, column, run)
+        for row, line in zip(spec.rows, gathered, strict=True)
+        for column, cell in zip(spec.columns, line, strict=True)
+        for run in cell.diverged
+    ]
+
+    def said(row, column, run, lang: str) -> str:
+        where = " / ".join(numbers.localised(text(label, lang), lang) for label in [*row.label, column.label])
+        epoch, reason = numbers.DASH if run.epoch is None else run.epoch, text(Message(run.reason), lang)
+        message = N_("{where}: seed {seed}, epoch {epoch} ({reason})")
+        return say(message, lang, where=where, seed=run.seed, epoch=epoch, reason=reason)
+
+    rule = N_("† k/n: k of n runs diverged; they enter no mean, and the cell does not compete for bold.")
+    named = {lang: f"{say(rule, lang)} {'; '.join(said(*run, lang) for run in runs)}." for lang in LANGS}
+    return [named] if runs else []
+
+
+def _sources(results: Results, spec) -> list[Text]:
+    """Where the numbers come from: one line, or one for each study that rows show; and what has not been run."""
+    others = dict.fromkeys(row.study for row in spec.rows if getattr(row, "study", None))
+    if not others:
+        return [{lang: names.provenance(results, lang) for lang in LANGS}]
+    out, profile = [], results.profile
+    for name, shown in {results.study.name: results, **{name: results.beside.get(name) for name in others}}.items():
+        if shown is None:
+            message = N_(
+                "Rows of study {study} are empty: it has not been run in profile {profile}. To run it: {command}"
+            )
+            command = f"kdlib run {name} --profile {profile}"
+            out.append(translations(message, study=name, profile=profile, command=command))
+        else:
+            message, line = N_("Study {study}. {provenance}"), lambda lang, shown=shown: names.provenance(shown, lang)
+            out.append(translations(message, study=name, provenance=line))
+    return out

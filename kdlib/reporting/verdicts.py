@@ -16,7 +16,7 @@ from kdlib.reporting.names import each_recipe, students
 from kdlib.reporting.pruning import runs as pruning_runs
 from kdlib.reporting.pruning.beside import neighbours
 from kdlib.reporting.results import Results
-from kdlib.reporting.sheet import Cell, Row, Sheet, Text, difference_cell
+from kdlib.reporting.table import Cell, Row, Table, Text, difference_cell
 from kdlib.reporting.transfer_text import REPORTED, SCRATCH, layers
 
 MARKS = {"seeds": "●", "images": "◐", "patients": "◐"}
@@ -59,21 +59,26 @@ class Verdict:
 
 def verdicts(results: Results) -> list[Verdict]:
     """Every difference the study is about, question by question; none where nothing is better than guessing."""
-    if not results.used or only_guesses(results):
-        return []
+    if results.verdicts is None:
+        results.verdicts = _found(results) if results.used and not only_guesses(results) else []
+    return results.verdicts
+
+
+def _found(results: Results) -> list[Verdict]:
     found = [*_pruning(results), *_transfer(results), *_distillation(results)]
     out: list[Verdict] = []
-    for asked in _by_question(found):
+    for asked in by_question(found):
         well = holm([one.found for one in asked])
         out += [replace(one, sure=one.sure and (w or one.found.p is None)) for one, w in zip(asked, well, strict=True)]
     return out
 
 
-def _by_question(found: Iterable[Verdict]) -> list[list[Verdict]]:
+def by_question(found: Iterable[Verdict]) -> list[list[Verdict]]:
+    """Verdicts of one question and metric together, in their order."""
     return [list(group) for _, group in groupby(found, key=lambda one: (str(one.question), one.metric))]
 
 
-def sheets(results: Results) -> list[Sheet]:
+def sheets(results: Results) -> list[Table]:
     """The verdicts as a table; none where there are none."""
     found = verdicts(results)
     if not found:
@@ -81,7 +86,7 @@ def sheets(results: Results) -> list[Sheet]:
     rows = [
         Row([one.question, one.setting], [_cell(one), _over(one.found), one.mark], str(one.question)) for one in found
     ]
-    several = any(len(asked) > 1 for asked in _by_question(found))
+    several = any(len(asked) > 1 for asked in by_question(found))
     columns = [N_("Difference"), N_("Interval over"), N_("Verdict")]
     legend = N_("Test accuracy in points, AUROC as it is; brackets: 95% interval")
     notes = [
@@ -93,12 +98,12 @@ def sheets(results: Results) -> list[Sheet]:
         _both(lambda lang: names.provenance(results, lang)),
     ]
     head = [N_("Question"), N_("Setting")]
-    return [Sheet("verdicts", N_("What was found"), head, columns, rows, legend, notes, results.study.name)]
+    return [Table("verdicts", N_("What was found"), head, columns, rows, legend, notes, results.study.name)]
 
 
 def sentences(found: list[Verdict], lang: str) -> list[str]:
     """One for each question: how much, over what, and on which side of zero; of several settings the ends."""
-    return [_sentence(asked, lang) for asked in _by_question(found)]
+    return [_sentence(asked, lang) for asked in by_question(found)]
 
 
 def _sentence(asked: list[Verdict], lang: str) -> str:

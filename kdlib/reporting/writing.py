@@ -6,7 +6,6 @@ import json
 import os
 from pathlib import Path
 
-from kdlib.reporting import render
 from kdlib.reporting.figures import Drawing, draw
 from kdlib.reporting.findings import findings
 from kdlib.reporting.i18n import LANGS, say, text
@@ -38,7 +37,7 @@ def write(results: Results, out_dir: Path, lang: str) -> list[Path]:
 def _table(table, folder: Path, lang: str) -> list[Path]:
     name = f"{table.id}.{lang}"
     return [
-        _put(folder / f"{name}.html", render.page(table, lang)),
+        _put(folder / f"{name}.html", table.page(lang)),
         _put(folder / f"{name}.md", table.markdown(lang)),
         _put(folder / f"{name}.tex", table.latex(lang)),
         # Turkish Excel takes a file for UTF-8 only when it begins with the byte order mark.

@@ -34,19 +34,45 @@ def publish(study: str, profile: str, source: Path, target: Path) -> tuple[Path,
     for id, record in found.items():
         if record is None:
             raise UserError(f"record {id} of {study} is not there; run the study again")
-    aside = copy.with_name(f".half-{study}")
+    aside = _aside(copy)
+    _copy(folder, aside)
+    with zipfile.ZipFile(aside / records.PACKED, "w", zipfile.ZIP_DEFLATED) as packed:
+        for record in found.values():
+            for name, content in _contents(record).items():
+                # Without a date the same records give the same bytes.
+                packed.writestr(zipfile.ZipInfo(f"{record.id}/{name}"), content, zipfile.ZIP_DEFLATED)
+    return _in_place(aside, copy)
+
+
+def refresh(study: str, profile: str, made: Path, target: Path) -> tuple[Path, int]:
+    """Put tables, figures and findings that lie in ``made`` in the place of a published study's; its records stay.
+
+    Returns the study's folder there and its bytes.
+    """
+    copy = target / profile / study
+    aside = _aside(copy)
+    _copy(made, aside)
+    for path in (path for path in copy.iterdir() if path.is_file() and not (aside / path.name).exists()):
+        shutil.copyfile(path, aside / path.name)
+    return _in_place(aside, copy)
+
+
+def _aside(copy: Path) -> Path:
+    aside = copy.with_name(f".half-{copy.name}")
     shutil.rmtree(aside, ignore_errors=True)
+    return aside
+
+
+def _copy(folder: Path, aside: Path) -> None:
     for path in (path for pattern in KEPT for path in sorted(folder.glob(pattern))):
         (aside / path.relative_to(folder)).parent.mkdir(parents=True, exist_ok=True)
         if path.suffix == ".svg" and path.stat().st_size > HEAVY and path.with_suffix(".png").is_file():
             _in_few_colours(path.with_suffix(".png"), aside / path.relative_to(folder).with_suffix(".png"))
         else:
             shutil.copyfile(path, aside / path.relative_to(folder))
-    with zipfile.ZipFile(aside / records.PACKED, "w", zipfile.ZIP_DEFLATED) as packed:
-        for record in found.values():
-            for name, content in _contents(record).items():
-                # Without a date the same records give the same bytes.
-                packed.writestr(zipfile.ZipInfo(f"{record.id}/{name}"), content, zipfile.ZIP_DEFLATED)
+
+
+def _in_place(aside: Path, copy: Path) -> tuple[Path, int]:
     shutil.rmtree(copy, ignore_errors=True)
     aside.rename(copy)
     return copy, sum(file.stat().st_size for file in copy.rglob("*") if file.is_file())

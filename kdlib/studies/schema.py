@@ -170,20 +170,18 @@ class Figure(Strict):
     """A figure and the runs it shows."""
 
     kind: Literal[
+        "effects",
         "curves",
         "heatmap",
         "temperature",
-        "bars",
         "transfer",
         "comparison",
         "roc",
         "reliability",
-        "confusion",
         "attention",
         "pareto",
         "channels",
         "sweep",
-        "recovery",
         "methods",
     ]
     model: str | None = None

@@ -12,7 +12,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from kdlib.copies import check_not_lazy
 from kdlib.data import Dataset
-from kdlib.errors import UserError
+from kdlib.errors import UserError, first_line
 from kdlib.progress import note
 from kdlib.training.precision import autocast
 
@@ -129,7 +129,7 @@ def handling(
                             logits.float().sum().backward()
                     answered.append(logits)
         except Exception as error:  # a model of the user's own may raise anything
-            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            reason = first_line(error)
             continue
         for mode, logits, images in zip(("", " in training"), answered, (single, batch), strict=False):
             _check_logits(logits, len(images), dataset, f"{name} gives outputs{mode}")

@@ -17,6 +17,7 @@ from typing import Any
 
 import torch
 
+from kdlib.errors import first_line
 from kdlib.files import remove_if_left, whole
 from kdlib.progress import note
 
@@ -143,6 +144,6 @@ def _read(path: Path) -> dict[str, Any] | None:
         aside = path.with_suffix(".damaged")
         with contextlib.suppress(FileNotFoundError):  # another process set it aside
             os.replace(path, aside)
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        reason = first_line(error)
         note(f"a checkpoint is damaged ({reason}): set aside as {aside}, its runs begin anew")
         return None

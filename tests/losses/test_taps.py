@@ -169,18 +169,30 @@ def test_sizes_that_are_not_square():
 
 
 class Tokens(nn.Module):
-    """(B, C, H, W) to (B, H, W, C), a layer there, and back, as ConvNeXt's blocks have it."""
+    """(B, C, H, W) to (B, H, W, C) and a layer there, as Swin's stages put it out; or back again, as ConvNeXt's do."""
 
-    def __init__(self):
+    def __init__(self, back):
         super().__init__()
-        self.conv, self.norm = nn.Conv2d(3, 12, 4, stride=4), nn.LayerNorm(12)
+        self.conv, self.norm, self.back = nn.Conv2d(3, 12, 4, stride=4), nn.LayerNorm(12), back
 
     def forward(self, x):
-        return self.norm(self.conv(x).permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+        x = self.norm(self.conv(x).permute(0, 2, 3, 1))
+        return x.permute(0, 3, 1, 2) if self.back else x
+
+
+class Head(nn.Module):
+    def forward(self, x):
+        return x.mean((1, 2))[:, :2]
 
 
 @pytest.mark.parametrize("image", [(3, 32, 32), (3, 30, 44)])
-def test_tokens_with_channels_last_are_no_maps(image):
-    model = nn.Sequential(Tokens(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(12, 2))
+@pytest.mark.parametrize("back", [True, False])
+def test_maps_with_channels_last_are_read_with_channels_first(image, back):
+    model = nn.Sequential(Tokens(back), Head())
     (stage,) = stages(model, image)
     assert (stage.name, stage.shape) == ("0", (12, image[1] // 4, image[2] // 4))
+    images = torch.randn(2, *image)
+    with tapped(model, ["0"]) as taps:
+        model(images)
+    whole = model[0](images)
+    assert torch.equal(taps["0"], whole if back else whole.permute(0, 3, 1, 2))

@@ -35,7 +35,10 @@ def package(tmp_path, monkeypatch):
         "def not_a_model(num_classes):\n"
         "    return 'model'\n"
         "word = 'no function'\n"
+        "def raises(num_classes):\n"
+        "    return nn.Linear(num_classes, 'wide')\n"
     )
+    (folder / "unfinished.py").write_text("def build(num_classes):\n    return (\n")
     monkeypatch.syspath_prepend(tmp_path)
     yield
     for name in [n for n in sys.modules if n.split(".")[0] == "a_users_own"]:
@@ -99,6 +102,13 @@ def test_bad_dotted_path(package, path):
 def test_a_builder_that_builds_no_model_of_so_many_classes(package, path):
     with pytest.raises(UserError, match=path):
         models.build(path, 10)
+
+
+def test_an_error_of_a_users_own_code_names_its_file_and_line(package, tmp_path):
+    with pytest.raises(UserError, match=rf"cannot be built: TypeError: .*\({tmp_path}/a_users_own/nets.py:14\)$"):
+        models.build("a_users_own.nets:raises", 10)
+    with pytest.raises(UserError, match=r"cannot be imported: SyntaxError: .*\(unfinished.py, line 2\)$"):
+        models.check("a_users_own.unfinished:build")
 
 
 def test_a_builder_without_in_channels_takes_what_its_first_layer_takes(package):

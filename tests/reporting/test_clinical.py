@@ -59,7 +59,7 @@ def test_the_confusion_table_by_hand(tmp_path):
 
 
 def test_the_test_table_by_hand(tmp_path):
-    row = sheet(exact((6, 2, 1, 11), tmp_path), "clinical_test").entries[0]
+    row = sheet(exact((6, 2, 1, 11), tmp_path), "clinical_test").cells[0]
     accuracy, reported, auroc, sensitivity, specificity, f1, _ = [cell.number for cell in row]
     assert (accuracy, sensitivity, specificity) == pytest.approx((85.0, 100 * 11 / 12, 75.0))
     assert f1 == pytest.approx(22 / 25)
@@ -80,7 +80,7 @@ def test_without_reported_numbers_there_is_no_such_column(tmp_path):
 
 def test_one_seed_has_an_interval_and_no_deviation_and_three_have_both(one, three):
     for found, several in ((one, False), (three, True)):
-        for row in sheet(found, "clinical_test").entries:
+        for row in sheet(found, "clinical_test").cells:
             assert row[0].interval is not None
             assert (row[0].sd is not None) == several
 
@@ -214,8 +214,8 @@ def test_diverged_runs_enter_no_number(tmp_path):
     bad = next(arm for arm in found.arms if arm.role == "student" and arm.seed == 1)
     found.records[bad.id].run["diverged"] = {"reason": "the loss became NaN or infinite", "epoch": 2}
     made = sheet(found, "clinical_test")
-    assert made.entries[2][0].sd is None
-    assert made.entries[2][0].mark == " †1"
+    assert made.cells[2][0].sd is None
+    assert made.cells[2][0].mark == " †1"
     assert any(note.startswith("†") for note in made.notes("en"))
 
 
@@ -253,8 +253,8 @@ def test_the_label_of_the_positive_class_is_used_where_the_class_has_none(tmp_pa
 
 def test_the_positive_class_may_come_first(tmp_path):
     found = results(tmp_path, study=clinical_study(clinical=schema.Clinical(positive="NORMAL")))
-    turned = sheet(found, "clinical_test").entries[0]
-    straight = sheet(results(tmp_path), "clinical_test").entries[0]
+    turned = sheet(found, "clinical_test").cells[0]
+    straight = sheet(results(tmp_path), "clinical_test").cells[0]
     assert turned[2].number == pytest.approx(straight[4].number)  # sensitivity of one is specificity of the other
     assert sheet(found, "clinical_confusion").columns("en") == ["Called pneumonia", "Called normal"]
 

@@ -10,7 +10,6 @@ from report_data import study_of
 from kdlib.reporting import draw, names
 from kdlib.reporting.pruning.figure_parts import look, setting_name, share
 from kdlib.reporting.pruning.figures import front, pareto, sweep
-from kdlib.reporting.pruning.recovery_figure import recovery
 from kdlib.reporting.pruning.structure_figures import channels, stage_of
 from kdlib.reporting.results import Results
 
@@ -18,7 +17,6 @@ MAKERS = {
     "pareto": pareto,
     "channels": channels,
     "sweep": sweep,
-    "recovery": recovery,
 }
 FIGURES = [SimpleNamespace(kind=kind, model=None, recipe=None) for kind in MAKERS]
 REPORT = {"ratio": 0.1, "macs": None, "protect_se": False}
@@ -131,7 +129,6 @@ def test_a_diverged_run_is_left_out_and_counted():
     assert len(marked(said["figure"].axes[0])) == 4
     assert "Runs that diverged and are left out: 1." in said["caption"]
     assert "diverged" not in parts(found, "channels")["caption"]
-    assert [ax.get_title() for ax in axes(found, "recovery")] == ["Coverage", "Magnitude", "Taylor", "Random"]
 
 
 # By ratio
@@ -157,37 +154,6 @@ def test_a_single_ratio_is_no_sweep():
 def test_what_the_sweep_says(two):
     assert "dotted, where the scale reaches it: chance (0.99%). At 30%: " in parts(two, "sweep")["caption"]
     assert "İnce ayardan sonra: Kapsama" in parts(two, "sweep", "tr")["caption"]
-
-
-# Recovery
-
-
-def test_recovery_begins_with_the_pruned_partner(one):
-    ax = next(ax for ax in axes(one, "recovery") if ax.get_title() == "Taylor")
-    for role in ("finetuned", "distilled"):
-        line = next(line for line in ax.lines if line.get_gid() == f"{role} taylor")
-        begun = one.cell({"role": "pruned", "criterion": "taylor", **REPORT}, "val_accuracy").mean
-        ((_, record),) = one.select(role=role, criterion="taylor", **REPORT)
-        assert line.get_xdata() == pytest.approx(range(5))
-        assert line.get_ydata() == pytest.approx([100 * begun, *(100 * one.history(record)["val_accuracy"])])
-    assert not ax.collections  # one seed has no band
-
-
-def test_recovery_has_a_panel_for_each_criterion_and_a_row_for_equal_macs(two):
-    found = axes(two, "recovery")
-    assert [ax.get_title() for ax in found] == ["Coverage", "Wanda", "Magnitude", "Taylor", "Random"] + [""] * 5
-    assert [ax.get_ylabel().split("\n")[0] for ax in (found[0], found[5])] == ["ratio 10%", "85% of MACs kept"]
-    assert all(len(ax.collections) == 2 for ax in found)
-    only = make(seeds=(0,), settings=("report",))
-    assert len(axes(only, "recovery")) == 5
-
-
-def test_recovery_pairs_seeds_and_drops_those_without_a_partner():
-    lone = make(given={("pruned", "taylor"): [0.3, None]}, settings=("report",))
-    line = next(line for line in axes(lone, "recovery")[3].lines if line.get_gid() == "finetuned taylor")
-    assert line.get_ydata()[0] == pytest.approx(30.3)
-    ((_, record),) = lone.select(role="finetuned", criterion="taylor", seed=0, **REPORT)
-    assert line.get_ydata()[-1] == pytest.approx(100 * lone.history(record)["val_accuracy"][-1])
 
 
 # Channels

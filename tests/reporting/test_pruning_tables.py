@@ -7,10 +7,7 @@ from kdlib.reporting.pruning import tables as pruning_tables
 from kdlib.reporting.results import Results
 from kdlib.reporting.tables import tables
 
-ALL = [
-    *("configuration", "comparison", "ranking", "recovery", "equal_macs", "squeeze_excite", "latency", "strategies"),
-    "reference",
-]
+ALL = ["comparison", "settings", "latency", "configuration", "strategies", "reference"]
 
 
 def sheets(*args, **options) -> dict:
@@ -83,15 +80,17 @@ def test_comparison_has_the_reports_columns_and_rows(made):
     assert labels(sheet) == ["Original", "Coverage", "Wanda", "Magnitude", "Taylor", "Random"]
     first = cells(sheet)[0]
     assert first[0] == "80.00 / 89.20"
-    assert first[1] == first[3] == first[6] == "– / –"
-    assert (first[4], first[5]) == ("20.00 / 0.588", "4.61 / 4.61")
+    assert first[1] == first[2] == first[3] == first[5] == first[8] == "– / –"
+    assert (first[6], first[7]) == ("20.00 / 0.588", "4.61 / 4.61")
     # seeds 0.775 and 0.777: mean 77.60, sd 0.14; MACs left 1 - 0.12 - 0.03: 0.85 of 4.61 G
     taylor = cells(sheet)[4]
-    assert taylor[:2] == ["77.60 ± 0.14 / 87.99", "-2.40 / -1.21"]
-    assert taylor[5:] == ["3.92 / 4.11", "-15.0 / -10.9"]
-    assert cells(sheet, "tr")[4][:2] == ["77,60 ± 0,14 / 87,99", "-2,40 / -1,21"]
-    assert [row[0].best for row in sheet.entries] == [False, False, False, False, True, False]
-    assert [row[0].reported_best for row in sheet.entries] == [False, False, False, False, True, False]
+    # and of the original's 80 it keeps 97.0 %; the report 87.99 of 89.20
+    assert taylor[:4] == ["77.60 ± 0.14 / 87.99", "1 / 1", "97.0 / 98.6", "-2.40 / -1.21"]
+    assert taylor[7:] == ["3.92 / 4.11", "-15.0 / -10.9"]
+    assert cells(sheet, "tr")[4][:4] == ["77,60 ± 0,14 / 87,99", "1 / 1", "97,0 / 98,6", "-2,40 / -1,21"]
+    assert cells(sheet)[5][1] == "5 / –"
+    assert [row[0].best for row in sheet.cells] == [False, False, False, False, True, False]
+    assert [row[0].reported_best for row in sheet.cells] == [False, False, False, False, True, False]
     assert cells(sheet)[5][0].endswith("/ –")
 
 
@@ -101,7 +100,7 @@ def test_sizes_are_those_of_the_records(tmp_path):
         if "pruning" in record.run:
             record.run["pruning"]["size_bytes"] = [68 * 2**20, 51 * 2**20]
     row = cells(pruning_tables.comparison(pruning_tables.read(found)))[4]
-    assert row[2:4] == ["51.00 / 59.14", "-25.0 / -13.2"]
+    assert row[4:6] == ["51.00 / 59.14", "-25.0 / -13.2"]
 
 
 def test_comparison_says_what_counts_and_what_cannot_be(made):
@@ -119,19 +118,18 @@ def test_the_hooks_go_unsaid_where_the_report_gives_no_latency(tmp_path):
     assert "hooks" not in "\n".join(found["comparison"].notes("en"))
 
 
-def test_ranking_is_by_our_accuracy_and_ties_share_a_place(tmp_path, made):
-    assert labels(made["ranking"]) == ["Taylor", "Magnitude", "Wanda", "Coverage", "Random"]
-    # 77.6 / 80 = 97.0 %; the report 87.99 / 89.20
-    assert cells(made["ranking"])[0] == ["1 / 1", "77.60 ± 0.14 / 87.99", "97.0 / 98.6"]
-    assert cells(made["ranking"])[4] == ["5 / –", "68.10 ± 0.14 / –", "85.1 / –"]
+def test_ties_share_a_place(tmp_path):
     given = {("finetuned", "magnitude"): 0.78, ("finetuned", "taylor"): 0.70, ("finetuned", "coverage"): 0.70}
-    other = sheets(tmp_path, seeds=(0,), given=given, beside=False)["ranking"]
-    assert labels(other) == ["Magnitude", "Wanda", "Coverage", "Taylor", "Random"]
-    assert [row[0] for row in cells(other)] == ["1 / 2", "2 / 3", "3 / 4", "3 / 1", "5 / –"]
+    found = sheets(tmp_path, seeds=(0,), given=given, beside=False)["comparison"]
+    places = dict(zip(labels(found), (row[1] for row in cells(found)), strict=True))
+    assert places == {
+        "Original": "– / –",
+        **{"Coverage": "3 / 4", "Wanda": "2 / 3", "Magnitude": "1 / 2", "Taylor": "3 / 1", "Random": "5 / –"},
+    }
 
 
-def test_recovery_over_seeds_has_a_paired_interval(tmp_path):
-    sheet = sheets(tmp_path, seeds=(0, 1, 2), beside=False)["recovery"]
+def test_distillation_over_seeds_has_a_paired_interval(tmp_path):
+    sheet = sheets(tmp_path, seeds=(0, 1, 2), beside=False)["settings"]
     assert labels(sheet)[0] == ("10% of channels", "Coverage")
     assert [row[0] for row in labels(sheet)[::5]] == [
         "10% of channels",
@@ -141,36 +139,49 @@ def test_recovery_over_seeds_has_a_paired_interval(tmp_path):
     # seeds 0 to 2: 78.7 - 77.5 = 1.2, 79.0 - 77.7 = 1.3, 79.3 - 77.9 = 1.4; half width 4.303 * 0.1 / sqrt(3) = 0.25
     taylor = cells(sheet)[3]
     assert taylor[:3] == ["46.62 ± 0.12", "77.70 ± 0.20", "79.00 ± 0.30"]
-    assert taylor[3:] == ["+1.30 [+1.05; +1.55]", "paired t, 3 seeds"]
-    assert cells(sheet, "tr")[3][3:] == ["+1,30 [+1,05; +1,55]", "eşli t, 3 tohum"]
-    assert "T = 4, α = 0.5, λ = 0.5" in sheet.notes("en")[0]
+    assert taylor[3:5] == ["+1.30 [+1.05; +1.55]", "paired t, 3 seeds"]
+    assert cells(sheet, "tr")[3][3:5] == ["+1,30 [+1,05; +1,55]", "eşli t, 3 tohum"]
+    assert "T = 4, α = 0.5, λ = 0.5" in sheet.notes("en")[1]
 
 
-def test_recovery_of_one_seed_draws_the_test_images(tmp_path):
-    sheet = sheets(tmp_path, seeds=(0,), beside=False)["recovery"]
+def test_distillation_of_one_seed_draws_the_test_images(tmp_path):
+    sheet = sheets(tmp_path, seeds=(0,), beside=False)["settings"]
     taylor = cells(sheet)[3]
     assert taylor[:3] == ["46.50", "77.50", "78.70"]
     assert taylor[4] == "bootstrap, 1,000 test images"
     assert cells(sheet, "tr")[3][4] == "bootstrap, 1.000 test görüntüsü"
-    assert "one seed tells nothing" in sheet.notes("en")[1]
+    assert "leaves out the noise between seeds" in " ".join(sheet.notes("en"))
 
 
 def test_nothing_distilled_leaves_the_plain_columns(tmp_path):
-    sheet = sheets(tmp_path, seeds=(0,), roles=("pruned", "finetuned"), beside=False)["recovery"]
-    assert sheet.columns("en") == ["Right after pruning", "Fine-tuned"]
+    sheet = sheets(tmp_path, seeds=(0,), roles=("pruned", "finetuned"), beside=False)["settings"]
+    assert sheet.columns("en")[:3] == ["Right after pruning", "Fine-tuned", "Channels removed (%)"]
 
 
-def test_equal_macs_and_squeeze_excite(made):
-    taylor = cells(made["equal_macs"])[3]
-    assert taylor[:2] == ["76.80 ± 0.14", "85.0 ± 0.0"]
-    assert "85% of MACs kept" in made["equal_macs"].title("en")
-    assert "kalan MAC payı %85" in made["equal_macs"].title("tr")
-    sheet = made["squeeze_excite"]
-    assert labels(sheet)[:2] == [("10% of channels", "Coverage", side) for side in ("open", "protected")]
-    assert cells(sheet)[6][0] == "77.60 ± 0.14"
-    assert cells(sheet)[7][0] == "78.20 ± 0.14"
-    assert [row[2] for row in cells(sheet)[:2]] == ["12 → 2", "6 → 6"]
-    assert cells(sheet)[0][3] == "features.1.0.block.1.fc1"
+def test_what_is_left_at_each_setting(made):
+    rows = dict(zip(labels(made["settings"]), cells(made["settings"]), strict=True))
+    assert rows["85% of MACs kept", "Taylor"][1] == "76.80 ± 0.14"
+    assert rows["85% of MACs kept", "Taylor"][6] == "85.0 ± 0.0"
+    protected = rows["10% of channels, squeeze-excite protected", "Taylor"]
+    assert (rows["10% of channels", "Taylor"][1], protected[1]) == ("77.60 ± 0.14", "78.20 ± 0.14")
+    assert rows["10% of channels", "Coverage"][9] == "12 → 2 (features.1.0.block.1.fc1)"
+    assert protected[9].startswith("6 → 6")
+    assert "kalan MAC payı %85" in {setting for setting, _ in labels(made["settings"], "tr")}
+
+
+def test_whether_cuts_were_checked_is_said(tmp_path, made):
+    assert "Checked" not in " ".join(made["settings"].notes("en"))  # records from before do not say it
+    found = results(tmp_path, seeds=(0,), settings=("report",), beside=False)
+    pruned = [record.run["pruning"] for record in found.records.values() if "pruning" in record.run]
+    for one in pruned:
+        one["check"] = {"verdict": "equal", "kept": []}
+    for one in pruned:
+        if one["removed"] == pruned[-1]["removed"]:
+            one["check"] = {"verdict": "unchecked: softmax", "kept": ["features.1"]}
+    notes = " ".join(pruning_tables.every_setting(pruning_tables.read(found)).notes("en"))
+    assert "networks compute what the whole one does without the same channels." in notes
+    assert "but for layers that look at all their channels at once: softmax." in notes
+    assert "Kept whole, as cut they would compute something else: features.1." in notes
 
 
 def test_the_output_is_never_the_narrowest_layer(tmp_path):
@@ -188,8 +199,7 @@ def test_equal_macs_may_have_protected_runs_alone(tmp_path):
         if arm.macs is not None:
             object.__setattr__(arm, "protect_se", True)
     made = {sheet.id: sheet for sheet in pruning_tables.sheets(found)}
-    assert "85% of MACs kept, squeeze-excite protected" in made["equal_macs"].title("en")
-    assert "squeeze_excite" not in made
+    assert "85% of MACs kept, squeeze-excite protected" in {setting for setting, _ in labels(made["settings"])}
 
 
 def test_latency_of_both_batch_sizes(made):
@@ -244,12 +254,12 @@ def test_what_a_report_gave_stands_beside_though_its_study_was_not_run(tmp_path)
 def test_published_records_without_measurements_keep_the_rest(tmp_path):
     found = sheets(tmp_path, pruned_json=False, published=True)
     assert set(ALL) - set(found) == {"latency", "reference"}
-    assert cells(found["comparison"])[4][4:] == ["– / 0.59", "– / 4.11", "– / -10.9"]
+    assert cells(found["comparison"])[4][6:] == ["– / 0.59", "– / 4.11", "– / -10.9"]
 
 
 def test_each_sheet_leaves_itself_out_without_its_runs(tmp_path):
     assert list(sheets(tmp_path, seeds=(0,), settings=("report",), beside=False)) == [
-        *("configuration", "comparison", "ranking", "recovery", "latency", "reference"),
+        *("comparison", "settings", "latency", "configuration", "reference"),
     ]
     only = sheets(tmp_path / "b", seeds=(0,), roles=("pruned",), beside=False)
     assert list(only) == ["latency", "reference"]
@@ -257,7 +267,6 @@ def test_each_sheet_leaves_itself_out_without_its_runs(tmp_path):
 
 def test_resnet_has_no_open_bottlenecks(tmp_path):
     found = sheets(tmp_path, "ts4", seeds=(0,))
-    assert "squeeze_excite" not in found
     assert cells(found["reference"]) == [["68.11", "–", "4.61"]]
 
 
@@ -267,7 +276,7 @@ def test_a_diverged_run_is_marked_and_left_out(tmp_path):
     assert cells(found["comparison"])[4][0] == "77.50 †1 / 87.99"
     assert any("†k" in note for note in found["comparison"].notes("en"))
     given = {("finetuned", "taylor"): [bad, bad]}
-    assert "Taylor" not in labels(sheets(tmp_path / "b", given=given, beside=False)["ranking"])
+    assert "Taylor" not in labels(sheets(tmp_path / "b", given=given, beside=False)["comparison"])
 
 
 def test_a_measurement_without_batch_one_is_a_dash(tmp_path):
@@ -277,5 +286,5 @@ def test_a_measurement_without_batch_one_is_a_dash(tmp_path):
     for model in said["models"]:
         model["latency"] = {"2": model["latency"]["1"]}
     other = sheets(tmp_path / "b", seeds=(0,), beside=False, pruned_json=said)
-    assert cells(other["comparison"])[4][4] == "– / 0.59"
+    assert cells(other["comparison"])[4][6] == "– / 0.59"
     assert other["latency"].columns("en")[0] == "Batch of 2 (ms)"

@@ -11,19 +11,20 @@ from report_data import Outcome, arm, arms_of, records_of, study_of, table_of
 from kdlib.errors import UserError
 from kdlib.reporting.latex import escape
 from kdlib.reporting.results import Results
-from kdlib.reporting.tables import ReportTable, tables
+from kdlib.reporting.table import Table
+from kdlib.reporting.tables import report_table, tables
 from kdlib.studies import schema
 
 NAN = {"reason": "the loss became NaN or infinite", "epoch": 7}
 STUDIES = ("tr_kd", "cnn_grid", "resnet_ladder", "cifar_conv")
 
 
-def build(tmp_path, spec, outcomes, profile="quick", **study) -> ReportTable:
+def build(tmp_path, spec, outcomes, profile="quick", **study) -> Table:
     records = records_of(list(outcomes), tmp_path, outcomes.get)
-    return ReportTable(Results(study_of(tables=[spec], **study), list(outcomes), records, profile), spec)
+    return report_table(Results(study_of(tables=[spec], **study), list(outcomes), records, profile), spec)
 
 
-def shown(table: ReportTable, lang: str = "en") -> list[list[str]]:
+def shown(table: Table, lang: str = "en") -> list[list[str]]:
     return table.frame(lang).to_numpy().tolist()
 
 
@@ -32,7 +33,7 @@ def reported_bold(name: str, id: str) -> dict[str, set[float]]:
     study = schema.load(name)
     table = next(t for t in tables(Results(study, [], {}, "paper")) if t.id == id)
     return {
-        column: {row[j].reported for row in table.entries if row[j].reported_best}
+        column: {row[j].reported for row in table.cells if row[j].reported_best}
         for j, column in enumerate(table.columns("en"))
     }
 
@@ -134,8 +135,8 @@ def test_differences_as_the_ladder_report_writes_them(tmp_path):
 
 def test_best_in_a_row_and_ties_are_shared(tmp_path):
     table = ladder(tmp_path, best="row")
-    assert [[e.ours_best for e in row] for row in table.entries] == [[False, True], [True, False]]
-    assert [[e.reported_best for e in row] for row in table.entries] == [[False, True], [True, True]]
+    assert [[e.best for e in row] for row in table.cells] == [[False, True], [True, False]]
+    assert [[e.reported_best for e in row] for row in table.cells] == [[False, True], [True, True]]
 
 
 def test_groups_compete_by_themselves_and_a_diverged_cell_not_at_all(tmp_path):
@@ -143,20 +144,20 @@ def test_groups_compete_by_themselves_and_a_diverged_cell_not_at_all(tmp_path):
     outcomes = {arm("baseline", m): v for m, v in zip("abde", (0.70, 0.71, 0.90, 0.80), strict=True)}
     outcomes |= {arm("baseline", "c", seed=0): 0.99, arm("baseline", "c", seed=1): Outcome(0.1, diverged=NAN)}
     table = build(tmp_path, table_of(rows, best="column"), outcomes)
-    assert [row[0].ours_best for row in table.entries] == [False, True, False, True, False]
+    assert [row[0].best for row in table.cells] == [False, True, False, True, False]
 
 
 def test_equal_as_printed_is_a_tie(tmp_path):
     rows = [{"label": [m], "where": {"model": m}} for m in "abc"]
     values = {arm("baseline", m): v for m, v in zip("abc", (0.90001, 0.90004, 0.8), strict=True)}
     table = build(tmp_path, table_of(rows, best="column"), values)
-    assert [row[0].ours_best for row in table.entries] == [True, True, False]
+    assert [row[0].best for row in table.cells] == [True, True, False]
 
 
 def test_one_number_alone_is_not_best(tmp_path):
     rows = [{"label": [m], "where": {"model": m}} for m in "ab"]
     table = build(tmp_path, table_of(rows, best="column"), {arm("baseline", "a"): 0.9})
-    assert not table.entries[0][0].ours_best
+    assert not table.cells[0][0].best
 
 
 def test_a_profile_that_is_not_paper_says_so_with_what_it_ran(tmp_path):
@@ -184,7 +185,7 @@ def test_a_cell_that_mixes_settings_is_refused_with_the_table_named(tmp_path):
         build(tmp_path, spec, {arm("student", "m", T=T, alpha=0.5): 0.9 for T in (1, 2)})
 
 
-def both_sides(tmp_path) -> ReportTable:
+def both_sides(tmp_path) -> Table:
     rows = [
         {"label": ["ResNet", "1.5"], "where": {"T": 1.5}, "reported": [89.67], "group": "g"},
         {"label": ["ResNet", "2"], "where": {"T": 2}, "reported": [90.24], "group": "g"},
@@ -245,7 +246,7 @@ def test_latex_of_every_study_is_balanced_and_escaped(name, lang, tmp_path):
         assert not re.search(r"[#_~^]", bare)
         assert bare.count("%") == tex.count("{%\n") + tex.count("tabular}%\n")
         assert not re.search(r"[αλ×±†–“”]", tex)
-        width = len(table.spec.head) + len(table.spec.columns)
+        width = len(table.head(lang)) + len(table.columns(lang))
         rows = [line for line in tex.splitlines() if line.endswith(r"\\")]
         assert {len(re.sub(r"\\&", "", row).split("&")) for row in rows} == {width}
 
@@ -253,18 +254,21 @@ def test_latex_of_every_study_is_balanced_and_escaped(name, lang, tmp_path):
 def test_csv_reads_back_in_english(tmp_path):
     table = both_sides(tmp_path)
     read = pd.read_csv(io.StringIO(table.csv("en")))
-    assert list(read.columns) == ["Models", "T", "column", "ours_mean", "ours_sd", "n", "diverged", "reported", "unit"]
-    assert read["ours_mean"].tolist() == [91.0, 90.0]
+    assert list(read.columns) == [
+        *("Models", "T", "column", "value", "sd", "interval_low", "interval_high"),
+        *("n", "diverged", "reported", "unit"),
+    ]
+    assert read["value"].tolist() == [91.0, 90.0]
     assert read["reported"].tolist() == [89.67, 90.24]
     assert read["T"].tolist() == [1.5, 2.0]
-    assert read["ours_sd"].isna().all()
+    assert read["sd"].isna().all()
     assert set(read["unit"]) == {"percent"}
 
 
 def test_csv_reads_back_in_turkish_with_semicolon_and_comma(tmp_path):
     table = both_sides(tmp_path)
     read = pd.read_csv(io.StringIO(table.csv("tr")), sep=";", decimal=",")
-    assert read["bizim_ortalama"].tolist() == [91.0, 90.0]
+    assert read["değer"].tolist() == [91.0, 90.0]
     assert read["rapor"].tolist() == [89.67, 90.24]
     assert read["ıraksayan"].tolist() == [0, 0]
 
@@ -275,6 +279,6 @@ def test_csv_has_seeds_and_diverged_runs(tmp_path):
     table = build(tmp_path, spec, {arm("baseline", "m", seed=s): v for s, v in enumerate(values)})
     row = pd.read_csv(io.StringIO(table.csv("en"))).iloc[0]
     assert (row["Model"], row["n"], row["diverged"]) == ("a, b", 2, 1)
-    assert row["ours_mean"] == 90.5
-    assert row["ours_sd"] == pytest.approx(0.707107)
+    assert row["value"] == 90.5
+    assert row["sd"] == pytest.approx(0.707107)
     assert pd.isna(row["reported"])

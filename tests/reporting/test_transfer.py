@@ -60,7 +60,7 @@ def test_a_row_shows_the_runs_of_the_study_beside(tmp_path):
     beside = {"tr_kd": distilled_results(tmp_path / "kd", {"m": 0.72}, kd())}
     made = study(tables=[table_of(ROWS, COLUMNS)])
     table = tables(transfer_results(tmp_path, ONE, made, beside=beside))[1]
-    assert [row[0].mean for row in table.entries] == pytest.approx([72.0, 70.0])
+    assert [row[0].number for row in table.cells] == pytest.approx([72.0, 70.0])
     notes = table.notes("en")
     assert len(notes) == 2
     assert notes[0].startswith("Study tr_transfer. Profile: quick")
@@ -85,7 +85,7 @@ def test_all_runs_names_open_layers_only_where_there_are_some(tmp_path):
     assert made.row_labels("tr")[0] == ["Net", "kaynak görev", "kaynak görev", ""]
     assert made.row_labels("en")[1] == ["Net", "transfer", "Adam", "classifier only"]
     # the source task's accuracy is no rival of transfer's
-    assert [row[0].ours_best for row in made.entries] == [False, False, False, False, True, False, False]
+    assert [row[0].best for row in made.cells] == [False, False, False, False, True, False, False]
     other = tables(distilled_results(tmp_path / "kd", {"m": 0.72}, kd()))[-1]
     assert other.head("en") == ["Model", "Training", "Recipe", "T", "α", "λ"]
 
@@ -156,7 +156,7 @@ def test_figures_of_transfer(tmp_path, lang):
 
 
 def test_figures_of_distillation_show_nothing_of_transfer(tmp_path):
-    kinds = [SimpleNamespace(kind=kind, model=None, recipe=None) for kind in ("bars", "temperature", "heatmap")]
+    kinds = [SimpleNamespace(kind=kind, model=None, recipe=None) for kind in ("temperature", "heatmap")]
     assert draw(transfer_results(tmp_path, ONE, study(figures=kinds)), "en") == {}
     only = [SimpleNamespace(kind="transfer", model=None, recipe=None)]
     assert draw(distilled_results(tmp_path / "kd", {"m": 0.72}, kd(figures=only)), "en") == {}

@@ -183,7 +183,7 @@ def test_the_table_in_both_languages(tmp_path):
     (sheet,) = sheets(pruning_results(tmp_path, beside=False))
     assert sheet.id == "verdicts"
     english, turkish = sheet.csv("en").splitlines(), sheet.csv("tr").splitlines()
-    assert english[0] == "Question,Setting,column,value,sd,interval_low,interval_high,reported,unit"
+    assert english[0] == "Question,Setting,column,value,sd,interval_low,interval_high,n,diverged,reported,unit"
     assert english[1].startswith('"criterion − random channels, fine-tuned",10% of channels: Coverage,Difference,2')
     assert turkish[1].startswith("ölçüt − rastgele kanallar, ince ayarlı;kanal oranı %10: Kapsama;Fark;2")
     assert "{" not in sheet.markdown("en") + sheet.markdown("tr")

@@ -33,8 +33,7 @@ def results(tmp_path_factory):
     """A small grid study with every kind of figure, two seeds, a gap and a diverged run."""
     study = schema.load("cnn_grid")
     points = [schema.Point(T=[1, 5, 20], alpha=[0.1, 0.5, 0.9])]
-    figures = [*study.figures, schema.Figure(kind="bars")]
-    study = study.model_copy(update={"points": points, "students": ["cnn2"], "figures": figures})
+    study = study.model_copy(update={"points": points, "students": ["cnn2"]})
     arms = arms_of(study, seeds=(0, 1))
     records = records_of(arms, tmp_path_factory.mktemp("runs"), outcome, test_size=100)
     return reporting.Results(study, arms, records, "quick")
@@ -46,7 +45,7 @@ def written(results, tmp_path_factory):
     return folder, {path for lang in ("en", "tr") for path in reporting.write(results, folder, lang)}
 
 
-STEMS = ("curves", "heatmap-cnn2-sgd", "temperature-cnn2", "bars")
+STEMS = ("effects", "curves", "heatmap-cnn2-sgd", "temperature-cnn2")
 
 
 def test_every_file_is_there_and_returned(written):
@@ -100,7 +99,7 @@ LABELS = {
     "curves": [("Cross-entropy (nats)", "Çapraz entropi (nat)"), ("Epoch", "Epok"), ("validation", "doğrulama")],
     "heatmap-cnn2-sgd": [("Temperature T", "Sıcaklık T"), ("best by validation", "doğrulamada en iyi")],
     "temperature-cnn2": [("Test accuracy (%)", "Test doğruluğu (%)"), ("α = 0.5", "α = 0,5")],
-    "bars": [("alone", "tek başına"), ("Teacher", "Öğretmen")],
+    "effects": [("Distilled − alone", "Damıtılmış − tek başına"), ("Difference (points)", "Fark (puan)")],
 }
 
 
@@ -137,7 +136,7 @@ def test_pictures_are_png_at_150_dpi(written):
 
 
 def test_a_drawing_shows_itself_with_its_alt_text(results):
-    html = reporting.draw(results, "tr")["bars"]._repr_html_()
+    html = reporting.draw(results, "tr")["effects"]._repr_html_()
     assert '; sayıları çalışmanın tablolarındadır."' in html
     assert "data:image/png;base64," in html
 
@@ -181,7 +180,7 @@ def test_where_everything_diverged_figures_say_so(results, tmp_path):
     records = records_of(results.arms, tmp_path / "runs", lambda a: Outcome(0.1, diverged=gone), test_size=20)
     drawn = reporting.draw(reporting.Results(results.study, results.arms, records, "smoke"), "en")
     assert drawn["heatmap-cnn2-sgd"].svg().count("<!-- †2/2 -->".encode()) == 9
-    assert "bars" not in drawn
+    assert "effects" not in drawn
 
 
 def test_importing_reporting_loads_nothing_heavy():
@@ -196,7 +195,7 @@ def test_importing_reporting_loads_nothing_heavy():
 def test_drawing_never_loads_torch():
     code = (
         "import sys\n"
-        "from kdlib.reporting import bars, curves, heatmap, temperature, writing\n"
+        "from kdlib.reporting import curves, forest, heatmap, temperature, writing\n"
         "print('torch' in sys.modules)"
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

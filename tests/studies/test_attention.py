@@ -77,7 +77,7 @@ def test_a_file_of_the_same_runs_is_left_and_one_of_others_written_anew(experime
 
 
 def test_a_study_that_draws_none_writes_none(experiment, tmp_path):
-    settings = SimpleNamespace(study=SimpleNamespace(figures=[SimpleNamespace(kind="bars")]), seeds=[0])
+    settings = SimpleNamespace(study=SimpleNamespace(figures=[SimpleNamespace(kind="curves")]), seeds=[0])
     assert attention.write(SimpleNamespace(settings=settings, folder=tmp_path)) is None
     assert not list(tmp_path.iterdir())
 

@@ -255,5 +255,5 @@ def test_what_was_asked_for_is_what_is_reported(done, tmp_path):
     (tmp_path / "runs").symlink_to(folder)
     results = reporting.read(tmp_path / "ts6")
     assert (results.study.pruning.ratio, results.study.pruning.criteria) == (0.25, ["magnitude", "taylor"])
-    assert {table.id for table in reporting.tables(results)} >= {"comparison", "recovery"}
+    assert {table.id for table in reporting.tables(results)} >= {"comparison", "settings"}
     assert json.loads((tmp_path / "ts6" / "runs.json").read_text())["arms"][1]["criterion"] == "magnitude"

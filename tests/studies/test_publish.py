@@ -1,5 +1,7 @@
 """What git keeps of a study: no weights, no page that can be made again, no figure twice, records in one file."""
 
+import shutil
+
 import numpy as np
 import pytest
 from PIL import Image, PngImagePlugin
@@ -7,7 +9,7 @@ from small_study import small_plan
 
 from kdlib.errors import UserError
 from kdlib.studies import records, runner
-from kdlib.studies.publish import HEAVY, publish
+from kdlib.studies.publish import HEAVY, publish, refresh
 
 
 @pytest.fixture(scope="module")
@@ -75,3 +77,15 @@ def test_the_same_records_give_the_same_bytes(published):
 def test_a_study_that_was_not_run_is_refused(tmp_path):
     with pytest.raises(UserError, match="run 'kdlib run tr_kd --profile reduced' first"):
         publish("tr_kd", "reduced", tmp_path, tmp_path / "published")
+
+
+def test_refreshing_puts_new_tables_in_place_and_keeps_the_records(published, tmp_path):
+    copy, made = tmp_path / "smoke" / "cnn_grid", tmp_path / "made"
+    shutil.copytree(published[2], copy)
+    (made / "tables").mkdir(parents=True)
+    (made / "tables" / "b.tr.csv").write_text("new")
+    folder, size = refresh("cnn_grid", "smoke", made, tmp_path)
+    kept = {path.relative_to(copy).as_posix() for path in folder.rglob("*") if path.is_file()}
+    assert kept == {"runs.json", "records.zip", "findings.en.md", "tables/b.tr.csv"}
+    assert (copy / "records.zip").read_bytes() == (published[2] / "records.zip").read_bytes()
+    assert size == sum(path.stat().st_size for path in copy.rglob("*") if path.is_file())

@@ -7,7 +7,7 @@ from kdlib.reporting.i18n import LANGS, N_, say, translations
 from kdlib.reporting.pruning.cells import accuracy, as_reported, beside, change, named, provenance, spread
 from kdlib.reporting.pruning.runs import Pruning, percent, read
 from kdlib.reporting.pruning.text import BOOK
-from kdlib.reporting.sheet import Cell, Row, Sheet
+from kdlib.reporting.table import Cell, Row, Table
 
 
 def neighbours(study: Pruning) -> list[Pruning]:
@@ -16,7 +16,7 @@ def neighbours(study: Pruning) -> list[Pruning]:
     return [one for one in found if one and one.criteria("report")]
 
 
-def strategies(study: Pruning) -> Sheet | None:
+def strategies(study: Pruning) -> Table | None:
     """Layer-wise beside global, and one network beside the other: accuracy, its change, and the change of size."""
     others = neighbours(study)
     if not others or not study.criteria("report"):
@@ -38,7 +38,7 @@ def strategies(study: Pruning) -> Sheet | None:
         *(_from(one) for one in (study, *others)),
         *_missing(study),
     ]
-    return Sheet(
+    return Table(
         "strategies",
         N_("Strategies and networks beside each other, after fine-tuning"),
         head,
@@ -79,7 +79,7 @@ def _missing(study: Pruning) -> list[dict[str, str]]:
     ]
 
 
-def reference(study: Pruning) -> Sheet | None:
+def reference(study: Pruning) -> Table | None:
     """The architecture with the report's classes at its image size, unpruned and pruned layer by layer."""
     found = (study.measured or {}).get("reference") or []
     whole = next((one for one in found if one["scope"] is None), None)
@@ -126,7 +126,7 @@ def reference(study: Pruning) -> Sheet | None:
     columns = [BOOK[key] for key in ("size", "size_change", "flops")]
     title = translations("What the architecture itself gives: {model}, {classes} classes, {size}", **said)
     head = [N_("Structure")]
-    return Sheet("reference", title, head, columns, rows, "", notes, study.study.name)
+    return Table("reference", title, head, columns, rows, "", notes, study.study.name)
 
 
 def layerwise_reported(study: Pruning, model: str) -> float | None:

@@ -11,7 +11,7 @@ from kdlib.reporting.pruning.runs import Pruning
 from kdlib.reporting.pruning.text import BOOK
 from kdlib.reporting.results import Cell as Gathered
 from kdlib.reporting.results import Estimate
-from kdlib.reporting.sheet import Cell, Row, Text
+from kdlib.reporting.table import Cell, Row, Text
 from kdlib.studies import schema
 
 

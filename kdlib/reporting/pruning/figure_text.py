@@ -6,7 +6,6 @@ from kdlib.reporting.i18n import N_
 
 BOOK = {
     "original": N_("original"),
-    "plain": N_("labels only"),
     "distilled": N_("distilled"),
     "ratio": N_("ratio {ratio}"),
     "protected": N_("squeeze-excite protected"),
@@ -19,8 +18,6 @@ BOOK = {
     "sweep_title": N_("{model}, {scope} pruning: accuracy by pruning ratio"),
     "ratio_axis": N_("Pruning ratio (% of channels)"),
     "chance": N_("chance"),
-    "recovery_title": N_("{model}, {scope} pruning: recovery"),
-    "validation_axis": N_("Validation accuracy (%)"),
     "channels_title": N_("{model}, {scope} pruning: channels left, layer by layer"),
     "layer_axis": N_("Layers, in network order ({layers})"),
     "left_axis": N_("Channels left (%)"),

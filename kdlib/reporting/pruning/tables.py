@@ -29,22 +29,22 @@ from kdlib.reporting.pruning.cells import (
 from kdlib.reporting.pruning.runs import Pruning, percent, read, shown
 from kdlib.reporting.pruning.text import BOOK
 from kdlib.reporting.results import Results, estimate
-from kdlib.reporting.sheet import Cell, Row, Sheet, difference_cell
+from kdlib.reporting.table import Cell, Row, Table, Text, difference_cell
 
 GIGA, MEBI = 1e9, 2**20
 
 
-def sheets(results: Results) -> list[Sheet]:
+def sheets(results: Results) -> list[Table]:
     """Every table of a pruning study whose runs are there; [] for a study that is none."""
     study = read(results)
     if study is None:
         return []
-    made = [configuration(study), comparison(study), ranking(study), recovery(study), equal_macs(study)]
-    made += [squeeze_excite(study), latency(study), other_studies.strategies(study), other_studies.reference(study)]
+    made = [comparison(study), every_setting(study), latency(study), configuration(study)]
+    made += [other_studies.strategies(study), other_studies.reference(study)]
     return [sheet for sheet in made if sheet]
 
 
-def configuration(study: Pruning) -> Sheet | None:
+def configuration(study: Pruning) -> Table | None:
     """What the runs at the report's setting were asked, beside the report's own configuration."""
     found = [r for _, r in study.results.select(role="finetuned", **study.settings.get("report", {}))]
     if "report" not in study.settings or not found:
@@ -57,7 +57,7 @@ def configuration(study: Pruning) -> Sheet | None:
     columns = [N_("Here"), N_("Report")]
     notes = [N_("Read from the records of the report's setting."), provenance(study)]
     head, title = [N_("Setting")], N_("Configuration, here and in the report")
-    return Sheet("configuration", title, head, columns, rows, "", notes, study.study.name)
+    return Table("configuration", title, head, columns, rows, "", notes, study.study.name)
 
 
 def _asked(study: Pruning, found: list, key: str, lang: str) -> str:
@@ -109,20 +109,24 @@ def _said(study: Pruning, key: str, value, lang: str) -> str:
     return shown(value, lang)
 
 
-def comparison(study: Pruning) -> Sheet | None:
+def comparison(study: Pruning) -> Table | None:
     """The report's table in its columns: the original, then each criterion after plain fine-tuning."""
     criteria = study.criteria("report")
     if not criteria:
         return None
-    rows = [_compared(study, row) for row in ["original", *criteria]]
-    best = best_of([study.cell("finetuned", c, "report").mean for c in criteria], 100, 2)
-    theirs = best_of([study.reported(c, "accuracy") for c in criteria], 1, 2)
+    means = {c: study.cell("finetuned", c, "report").mean for c in criteria}
+    given = {c: value for c in study.spec.criteria if (value := study.reported(c, "accuracy")) is not None}
+    ranks = places(means, 100), places(given, 1)
+    rows = [_compared(study, row, *(rank.get(row) for rank in ranks)) for row in ["original", *criteria]]
+    best = best_of(list(means.values()), 100, 2)
+    theirs = best_of([given.get(c) for c in criteria], 1, 2)
     for k, row in enumerate(rows[1:]):
         cell = row.cells[0]
         row.cells[0] = replace(cell, best=k in best, reported_best=k in theirs)
-    columns = ["accuracy", "accuracy_loss", "size", "size_change", "latency", "flops", "flops_change"]
+    columns = ["accuracy", "place", "kept", "accuracy_loss", "size", "size_change", "latency", "flops", "flops_change"]
     title = translations("Criteria compared: {setting}, {scope}, after fine-tuning", **setting_words(study, "report"))
     notes = [
+        N_("Place: by test accuracy, as in the report; random removal is the least that a criterion has to beat."),
         N_("Size counts parameters and buffers, in MiB (2²⁰ bytes)."),
         *_measured_notes(study),
         *_hooks(study),
@@ -130,10 +134,10 @@ def comparison(study: Pruning) -> Sheet | None:
         provenance(study),
     ]
     head, columns = [N_("Criterion")], [BOOK[key] for key in columns]
-    return Sheet("comparison", title, head, columns, rows, spread(study), notes, study.study.name)
+    return Table("comparison", title, head, columns, rows, spread(study), notes, study.study.name)
 
 
-def _compared(study: Pruning, row: str) -> Row:
+def _compared(study: Pruning, row: str, place: int | None, reported_place: int | None) -> Row:
     measured = {**study.models(), **study.models("report")}.get(row, {})
     found = [one for criterion in study.criteria("report") for one in study.structures(criterion, "report")]
     if row == "original":
@@ -146,8 +150,11 @@ def _compared(study: Pruning, row: str) -> Row:
     size = estimate(sizes)
     flops, whole = measured.get("macs_thop_report"), study.models().get("original", {}).get("macs_thop_report")
     fewer = 100 * (flops / whole - 1) if row != "original" and flops and whole else None
+    kept = 100 * cell.mean / study.original.mean if row != "original" and study.original.mean else None
     cells = {
         "accuracy": accuracy(cell),
+        "place": Cell(place, kind="count"),
+        "kept": Cell(kept, 1),
         "loss": lost,
         "size_mb": Cell(size.mean, 2, sd=size.sd),
         "size_change": left,
@@ -155,7 +162,11 @@ def _compared(study: Pruning, row: str) -> Row:
         "flops_g": Cell(flops / GIGA if flops else None, 2),
         "flops_change": Cell(fewer, 1, "signed"),
     }
-    return Row([named(study, row)], [beside(cell, study.reported(row, key)) for key, cell in cells.items()])
+    kept = None if row == "original" else study.reported_kept(row)
+    kept = None if kept is None else numbers.rounded(kept, 1)  # worked out where the report prints none
+    given = {"place": reported_place, "kept": kept}
+    said = {key: given[key] if key in given else study.reported(row, key) for key in cells}
+    return Row([named(study, row)], [beside(cell, said[key]) for key, cell in cells.items()])
 
 
 def _measured_notes(study: Pruning) -> list[dict[str, str]]:
@@ -193,153 +204,95 @@ def _hooks(study: Pruning) -> list[dict[str, str]]:
     ]
 
 
-def ranking(study: Pruning) -> Sheet | None:
-    """Places by our accuracy, and how much of the original's accuracy is kept."""
-    criteria, base = study.criteria("report"), study.original.mean
-    if not criteria or not base:
-        return None
-    means = {c: study.cell("finetuned", c, "report").mean for c in criteria}
-    given = {c: study.reported(c, "accuracy") for c in study.spec.criteria}
-    rows, theirs = [], places({c: value for c, value in given.items() if value is not None}, 1)
-    reported_base = study.reported("original", "accuracy")
-    for criterion, place in sorted(places(means, 100).items(), key=lambda item: item[1]):
-        kept, said = 100 * means[criterion] / base, study.reported_kept(criterion)
-        right = beside(accuracy(study.cell("finetuned", criterion, "report")), given.get(criterion))
-        cells = [right, Cell(kept, 1, reported=said)]
-        cells.insert(0, Cell(place, kind="count", reported=theirs.get(criterion)))
-        rows.append(Row([named(study, criterion)], cells))
-    original = {"accuracy": lambda lang: numbers.percent(base, 2, lang)}
-    notes = [
-        translations(
-            "Ranked by test accuracy, as in the report; nothing was chosen by it. The original: "
-            "{accuracy}. Random removal is no method of the report but the least that a criterion has to "
-            "beat.",
-            **original,
-        ),
-        *(
-            [N_("The report's shares are worked out from its accuracies, where it prints none of its own.")]
-            if theirs and reported_base
-            else []
-        ),
-        provenance(study),
-    ]
-    columns = [BOOK[key] for key in ("place", "accuracy", "kept")]
-    title = translations("Ranking by accuracy: {setting}, {scope}, after fine-tuning", **setting_words(study, "report"))
-    head = [N_("Criterion")]
-    return Sheet("ranking", title, head, columns, rows, spread(study), notes, study.study.name)
-
-
-def recovery(study: Pruning) -> Sheet | None:
-    """Accuracy right after pruning, fine-tuned and distilled, and what distillation added with its evidence."""
-    rows, over, where = [], set(), None
+def every_setting(study: Pruning) -> Table | None:
+    """Each criterion at each setting: accuracy right after pruning, fine-tuned and distilled, what distillation added
+    with its evidence, and what is left of the network."""
+    rows, over, teacher = [], set(), None
     for setting in study.settings:
-        for criterion in study.criteria(setting):
+        label = {lang: study.called(study.settings[setting], lang) for lang in LANGS}
+        best = best_of([study.cell("finetuned", c, setting).mean for c in study.criteria(setting)], 100, 2)
+        for k, criterion in enumerate(study.criteria(setting)):
             wheres = [study.where(role, criterion, setting) for role in ("distilled", "finetuned")]
-            gap, where = study.gap(*wheres), wheres[0] or where
+            gap, teacher = study.gap(*wheres), wheres[0] or teacher
             over |= {gap.over} if gap else set()
             cells = [accuracy(study.cell(role, criterion, setting)) for role in ("pruned", "finetuned", "distilled")]
-            label = {lang: study.called(study.settings[setting], lang) for lang in LANGS}
-            rows.append(Row([label, named(study, criterion)], [*cells, difference_cell(gap), evidence(gap)], setting))
+            cells[1] = replace(cells[1], best=k in best)
+            cells += [difference_cell(gap), evidence(gap), *_left(study, criterion, setting)]
+            rows.append(Row([label, named(study, criterion)], cells, setting))
     if not rows:
         return None
-    columns = [BOOK[key] for key in ("pruned", "finetuned", "distilled", "distilled_gap", "evidence")]
-    original = {"accuracy": lambda lang: numbers.percent(study.original.mean, 2, lang)}
-    teacher = {"setting": lambda lang: names.setting(study.results, where, lang)}
-    notes = (
-        [
-            translations(
-                "Distilled: the original model is the teacher ({setting}). The original's own accuracy: {accuracy}.",
-                **teacher,
-                **original,
-            )
-        ]
-        if where
-        else []
-    )
-    notes += (
-        [N_("An interval over test images leaves out the noise between seeds, of which one seed tells nothing.")]
-        if "images" in over
-        else []
-    )
-    legend = {
-        lang: text(spread(study), lang) + "; " + say("brackets: 95% interval of the difference", lang) for lang in LANGS
-    }
-    head, notes = [N_("Setting"), N_("Criterion")], [*notes, *diverged_note(rows), provenance(study)]
-    if not where:  # nothing was distilled
-        columns, rows = columns[:2], [Row(row.labels, row.cells[:2], row.group) for row in rows]
-    return Sheet(
-        "recovery",
-        N_("Recovery: test accuracy (%) before and after fine-tuning, plain and distilled"),
-        head,
-        columns,
-        rows,
-        legend,
-        notes,
-        study.study.name,
-    )
-
-
-def equal_macs(study: Pruning) -> Sheet | None:
-    """Criteria that leave networks of one cost: accuracy, and how many channels and parameters that took."""
-    criteria = study.criteria("macs")
-    if not criteria:
-        return None
-    best = best_of([study.cell("finetuned", c, "macs").mean for c in criteria], 100, 2)
-    rows = []
-    for k, criterion in enumerate(criteria):
-        removed = estimate([one["removed"][0] / one["removed"][1] for one in study.structures(criterion, "macs")])
-        cells = [accuracy(study.cell("finetuned", criterion, "macs"), k in best)]
-        cells += [share(study.left("macs", criterion, "macs")), share(removed)]
-        rows.append(Row([named(study, criterion)], [*cells, share(study.left("params", criterion, "macs"))]))
-    columns = [BOOK[key] for key in ("accuracy", "macs_left", "channels_removed", "params_left")]
+    columns = ["pruned", "finetuned", "distilled", "distilled_gap", "evidence"]
+    columns += ["channels_removed", "macs_left", "params_left", "size", "narrowest"]
+    if not teacher:  # nothing was distilled
+        columns = columns[:2] + columns[5:]
+        rows = [Row(row.labels, row.cells[:2] + row.cells[5:], row.group) for row in rows]
     data = next(record.run["dataset"] for _, record in study.results.select(role="finetuned"))
-    notes = [
-        translations(
-            "MACs are counted for one image at {here}. At an equal share of channels the criteria leave "
-            "networks of different cost; here each removes as many channels as that cost takes.",
-            here=image(data),
+    said = {
+        "original": translations(
+            "The original's own accuracy: {accuracy}.",
+            accuracy=lambda lang: numbers.percent(study.original.mean, 2, lang),
         ),
-        *diverged_note(rows),
-        provenance(study),
-    ]
-    title = translations(
-        "Criteria at equal MACs: {setting}, {scope}, after fine-tuning", **setting_words(study, "macs")
-    )
-    head = [N_("Criterion")]
-    return Sheet("equal_macs", title, head, columns, rows, spread(study), notes, study.study.name)
-
-
-def squeeze_excite(study: Pruning) -> Sheet | None:
-    """The report's setting with squeeze-excite bottlenecks open and protected, beside each other."""
-    rows = []
-    for pair in (("report", "protected"), ("macs", "macs_protected")):
-        for criterion in (c for c in study.criteria(pair[0]) if c in study.criteria(pair[1])):
-            for setting, word in zip(pair, ("open", "protected"), strict=True):
-                sizes = estimate([one["size_bytes"][1] / MEBI for one in study.structures(criterion, setting)])
-                few = study.narrowest(criterion, setting)
-                cells = [accuracy(study.cell("finetuned", criterion, setting)), Cell(sizes.mean, 2, sd=sizes.sd)]
-                cells += [f"{few[1]} → {few[0]}", few[2]] if few else [numbers.DASH, numbers.DASH]
-                label = {lang: study.called(study.settings[pair[0]], lang) for lang in LANGS}
-                rows.append(Row([label, named(study, criterion), BOOK[word]], cells, f"{pair[0]} {criterion}"))
-    if not rows:
-        return None
-    columns = [BOOK[key] for key in ("accuracy", "size", "narrowest", "layer")]
-    title = translations(
-        "Squeeze-excite bottlenecks left open or protected, {scope}, after fine-tuning", scope=study.scope
-    )
-    head = [BOOK[key] for key in ("setting", "criterion", "bottlenecks")]
-    notes = [
-        N_(
-            "Fewest channels left: in any one layer but the output, before → after, the fewest of all "
-            "seeds; of several such layers the first."
+        "teacher": translations(
+            "Distilled: the original model is the teacher ({setting}).",
+            setting=lambda lang: names.setting(study.results, teacher, lang),
+        )
+        if teacher
+        else "",
+        "macs": translations("MACs are counted for one image at {here}.", here=image(data)),
+        "narrowest": N_(
+            "Fewest channels left: in any one layer but the output, before → after, the fewest of all seeds; of "
+            "several such layers the first."
         ),
-        *diverged_note(rows),
-        provenance(study),
+        "images": N_("An interval over test images leaves out the noise between seeds.") if "images" in over else "",
+    }
+    legend = spread(study)
+    if teacher:
+        brackets = N_("brackets: 95% interval of the difference")
+        legend = {lang: f"{text(spread(study), lang)}; {say(brackets, lang)}" for lang in LANGS}
+    notes = [*said.values(), *_checked(study), *diverged_note(rows), provenance(study)]
+    title = translations("Every setting, {scope}: test accuracy (%) and what is left", scope=study.scope)
+    head, columns = [N_("Setting"), N_("Criterion")], [BOOK[key] for key in columns]
+    return Table("settings", title, head, columns, rows, legend, notes, study.study.name)
+
+
+def _left(study: Pruning, criterion: str, setting: str) -> list[Cell | str]:
+    found = study.structures(criterion, setting)
+    sizes = estimate(one["size_bytes"][1] / MEBI for one in found)
+    shares = [share(study.left(key, criterion, setting)) for key in ("macs", "params")]
+    few = study.narrowest(criterion, setting)
+    return [
+        share(estimate(one["removed"][0] / one["removed"][1] for one in found)),
+        *shares,
+        Cell(sizes.mean, 2, sd=sizes.sd),
+        f"{few[1]} → {few[0]} ({few[2]})" if few else numbers.DASH,
     ]
-    return Sheet("squeeze_excite", title, head, columns, rows, spread(study), notes, study.study.name)
 
 
-def latency(study: Pruning) -> Sheet | None:
+def _checked(study: Pruning) -> list[Text]:
+    """Whether the pruned networks were seen to compute what the whole ones do without the same channels; nothing of
+    records that do not say it."""
+    found = [one for s in study.settings for c in study.criteria(s) for one in study.structures(c, s)]
+    checks = [one["check"] for one in found if "check" in one]
+    if not checks:
+        return []
+    equal = [check for check in checks if check["verdict"] == "equal"]
+    kept = list(dict.fromkeys(name for check in checks for name in check["kept"]))
+    said = {"equal": len(equal), "all": len(checks)}
+    message = N_(
+        "Checked after the cut: {equal} of {all} networks compute what the whole one does without the same channels."
+    )
+    out = [translations(message, **said)]
+    if len(equal) < len(checks):
+        layers = {check["verdict"].removeprefix("unchecked: ") for check in checks} - {"equal"}
+        message = N_("The others agree but for layers that look at all their channels at once: {layers}.")
+        out.append(translations(message, layers="; ".join(sorted(layers))))
+    if kept:
+        message = N_("Kept whole, as cut they would compute something else: {layers}.")
+        out.append(translations(message, layers=", ".join(kept)))
+    return out
+
+
+def latency(study: Pruning) -> Table | None:
     """Measured latency of every network at each batch size, its ratio to the original, and odd channel counts."""
     base = study.models().get("original")
     if not base:
@@ -366,7 +319,7 @@ def latency(study: Pruning) -> Sheet | None:
         )
     ]
     notes.append(provenance(study))
-    return Sheet(
+    return Table(
         "latency",
         title,
         head,

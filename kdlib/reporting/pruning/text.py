@@ -5,11 +5,9 @@ from __future__ import annotations
 from kdlib.reporting.i18n import N_
 
 BOOK = {
-    "original": N_("Original"),
     "scope_global": N_("global"),
     "scope_layerwise": N_("layer-wise"),
     "criterion": N_("Criterion"),
-    "setting": N_("Setting"),
     "model": N_("Model"),
     "scope": N_("Scope"),
     "place": N_("Place"),
@@ -24,7 +22,6 @@ BOOK = {
     "macs_left": N_("MACs left (%)"),
     "channels_removed": N_("Channels removed (%)"),
     "params_left": N_("Parameters left (%)"),
-    "report": N_("Report"),
     "key_model": N_("Model"),
     "key_data": N_("Data"),
     "key_train_images": N_("Training images"),
@@ -38,8 +35,6 @@ BOOK = {
     "key_classes": N_("Classes"),
     "key_batch_size": N_("Batch size"),
     "key_criteria": N_("Criteria"),
-    "data": N_("{name}, {train} training, {val} validation, {test} test images"),
-    "batches": N_("{batches} ({images} images)"),
     "pruned": N_("Right after pruning"),
     "finetuned": N_("Fine-tuned"),
     "distilled": N_("Fine-tuned, distilled"),
@@ -47,13 +42,7 @@ BOOK = {
     "evidence": N_("Interval"),
     "over_seeds": N_("paired t, {n} seeds"),
     "over_images": N_("bootstrap, {n} test images"),
-    "bottlenecks": N_("Squeeze-excite"),
-    "open": N_("open"),
-    "protected": N_("protected"),
     "narrowest": N_("Fewest channels left"),
-    "layer": N_("In layer"),
     "latency_batch": N_("Batch of {n} (ms)"),
     "latency_ratio": N_("Ratio to the original, batch of {n}"),
-    "hardware": N_("{processor}, cores: {cores}, threads: {threads}"),
-    "unpruned": N_("unpruned"),
 }

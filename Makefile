@@ -6,10 +6,14 @@ BIN := .venv/bin
 # Huge pages spare the CPU some page faults in training; harmless where the C library does not know them.
 export GLIBC_TUNABLES ?= glibc.malloc.hugetlb=1
 
-.PHONY: study test lab bench lint extract lock clean
+.PHONY: study report test lab bench lint extract lock clean
 
 study: .venv/ready
 	$(BIN)/kdlib run --profile quick $(ARGS)
+
+# One page of what was run: make report ARGS="--profile reduced".
+report: .venv/ready
+	$(BIN)/kdlib report $(ARGS)
 
 test: .venv/ready
 	$(BIN)/python -m pytest $(ARGS)

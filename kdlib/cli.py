@@ -1,4 +1,4 @@
-"""The command line: ``kdlib list``, ``kdlib run``, ``kdlib publish``, ``kdlib profile``."""
+"""The command line: ``kdlib list``, ``kdlib run``, ``kdlib report``, ``kdlib publish``, ``kdlib profile``."""
 
 import argparse
 import json
@@ -106,6 +106,12 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--teacher-store", metavar="SIZE", default="2GB", help="of teachers' logits; 0: none are kept")
     run.set_defaults(command=_run)
 
+    report = commands.add_parser("report", help="write all studies of a profile on one page, in English and in Turkish")
+    report.add_argument("--profile", default="quick")
+    report.add_argument("--output-dir", default="outputs")
+    report.add_argument("--to", metavar="DIR", help="where to, if not beside the studies")
+    report.set_defaults(command=_report)
+
     publish = commands.add_parser("publish", help="copy a study's results, without weights, to a folder for git")
     publish.add_argument("studies", nargs="+", metavar="STUDY")
     publish.add_argument("--profile", default="reduced")
@@ -187,6 +193,20 @@ def _run(arguments: argparse.Namespace) -> int:
     if not _execute_notebooks(experiments, arguments.force):
         return 1
     _show_results(experiments)
+    if not arguments.studies:
+        from kdlib.reporting import page
+
+        (written,) = page.write(Path(arguments.output_dir) / asked[0].profile, langs=[asked[0].lang])
+        print(f"  all of it on one page: {written}")
+    return 0
+
+
+def _report(arguments: argparse.Namespace) -> int:
+    from kdlib.reporting import page
+
+    folder = Path(arguments.output_dir) / arguments.profile
+    for path in page.write(folder, Path(arguments.to) if arguments.to else None):
+        print(f"{path} ({path.stat().st_size / 1e6:.1f} MB)")
     return 0
 
 

@@ -8,7 +8,7 @@ from kdlib.reporting.results import SETTING, Results
 from kdlib.reporting.transfer_text import layers
 from kdlib.studies.schema import LANGUAGES, Column, Row, Table
 
-_ROLES = {
+ROLES = {
     "teacher": N_("teacher"),
     "baseline": N_("alone"),
     "student": N_("distilled"),
@@ -85,9 +85,9 @@ def _labels(results: Results, where: dict, kept: list[str]) -> list:
     out = {key: number(key) for key in ("T", "alpha", "lam", "ratio", "macs")}
     out["criterion"] = both("criterion") if where["criterion"] else ""
     out["protect_se"] = _BOTTLENECKS[where["protect_se"]]
-    out |= {"model": both("model"), "role": _ROLES[where["role"]], "method": ""}
+    out |= {"model": both("model"), "role": ROLES[where["role"]], "method": ""}
     if where["role"] in ("student", "distilled"):
         out["method"] = {lang: names.method(results.study, where["method"], lang) for lang in LANGUAGES}
-    out["recipe"] = _ROLES[where["recipe"]] if own else both("recipe")
+    out["recipe"] = ROLES[where["recipe"]] if own else both("recipe")
     out["variant"] = {lang: layers(where["variant"], lang, results.study) for lang in LANGUAGES}
     return [translations(out[key]) if isinstance(out[key], Message) else out[key] for key in kept]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -20,7 +20,7 @@ class Difference:
     """One setting minus another, as fractions, with a 95 % interval and what it was drawn over.
 
     ``over``: ``seeds`` (t), ``images`` or ``patients`` (bootstrap), or "" (no interval). ``n`` counts what it was drawn
-    over. ``p``: the two-sided p-value that goes with the interval.
+    over. ``p``: the two-sided p-value that goes with the interval. ``runs``: ids of the records it comes from.
     """
 
     mean: float
@@ -28,6 +28,7 @@ class Difference:
     over: str = ""
     n: int = 1
     p: float | None = None
+    runs: tuple[str, ...] = ()
 
     @property
     def verdict(self) -> str:
@@ -80,12 +81,15 @@ def compare(results: Results, one: dict | None, others: Results, other: dict | N
     cells = results.cell(one), others.cell(other)
     if cells[0].mean is None or cells[1].mean is None:
         return None
-    points = difference(*cells)
-    if points.interval is not None:
-        return points
-    if cells[0].seeds != cells[1].seeds:  # one seed against several: nothing pairs
-        return Difference(points.mean)
-    return over_images(points.mean, [changes(results, one, others, other)])
+    found = difference(*cells)
+    if found.interval is None and cells[0].seeds == cells[1].seeds:  # one seed against several: nothing pairs
+        found = over_images(found.mean, [changes(results, one, others, other)])
+    return replace(found, runs=(*ids(results, one), *ids(others, other)))
+
+
+def ids(results: Results, where: dict) -> list[str]:
+    """The records of a setting that converged."""
+    return list(dict.fromkeys(record.id for _, record in results.select(**where) if not record.diverged))
 
 
 def over_images(mean: float, found: list[np.ndarray | None]) -> Difference:

@@ -12,6 +12,7 @@ from typing import Any
 
 LANGS = ("en", "tr")
 LOCALE = Path(__file__).parent / "locale"
+SOURCES = [("**.py", "python"), ("**.jinja", "jinja2")]  # what messages are extracted from
 
 
 class Message(str):
@@ -77,7 +78,7 @@ def extract() -> None:
     keywords = {name: None for name in ("say", "N_", "translations")}
     found = Catalog(fuzzy=False)
     for file, _line, message, _comments, _context in extract_from_dir(
-        LOCALE.parent, method_map=[("**.py", "python")], keywords=keywords
+        LOCALE.parent, method_map=SOURCES, keywords=keywords
     ):
         found.add(message, locations=[(file, None)])
     for path in LOCALE.glob("*/LC_MESSAGES/kdlib.po"):

@@ -236,7 +236,7 @@ class Table:
             "</thead>",
             "<tbody>",
         ]
-        for labels, spans, new, row in self._lines(lang):
+        for labels, spans, new, row in self.lines(lang):
             cells = [
                 f'<th scope="row" rowspan="{span}">{escape(label)}</th>'
                 for label, span in zip(labels, spans, strict=True)
@@ -257,7 +257,7 @@ class Table:
         below = f'<br><small class="reported">{theirs}</small>' if self.has_reported else ""
         return f'<td><span class="ours">{ours}</span>{below}</td>'
 
-    def _lines(self, lang: str):
+    def lines(self, lang: str):
         """Of each row its labels, their spans, whether a block begins there, and its cells."""
         return zip(self.row_labels(lang), self.spans(lang), self.starts(), self.cells, strict=True)
 
@@ -280,7 +280,7 @@ class Table:
             lines += [f"*{_md(which)}*", ""]
         lines.append("| " + " | ".join(_md(title) for title in [*head, *columns]) + " |")
         lines.append("|" + " :-- |" * len(head) + " :-: |" * len(columns))
-        for labels, spans, _, row in self._lines(lang):
+        for labels, spans, _, row in self.lines(lang):
             cells = [_md(label) if span else "" for label, span in zip(labels, spans, strict=True)]
             cells += [self._md_cell(cell, lang) for cell in row]
             lines.append("| " + " | ".join(cells) + " |")
@@ -313,7 +313,7 @@ class Table:
             " & ".join(escaped(title) for title in [*head, *columns]) + r" \\",
             r"\midrule",
         ]
-        for i, (labels, spans, new, row) in enumerate(self._lines(lang)):
+        for i, (labels, spans, new, row) in enumerate(self.lines(lang)):
             if i:
                 lines.append(r"\midrule" if new else r"\addlinespace")
             first = [escaped(label) if span else "" for label, span in zip(labels, spans, strict=True)]

@@ -9,7 +9,7 @@ from itertools import groupby
 
 from kdlib.reporting import clinical_models, methods, names, numbers, transfer
 from kdlib.reporting.choice import best_by_validation
-from kdlib.reporting.evidence import Difference, compare, holm, same_images
+from kdlib.reporting.evidence import Difference, compare, holm, ids, same_images
 from kdlib.reporting.guessing import only_guesses
 from kdlib.reporting.i18n import LANGS, N_, Message, say, text, translations
 from kdlib.reporting.names import each_recipe, students
@@ -29,6 +29,7 @@ SIDES = {
     "unknown": N_("without an interval"),
 }
 ALONE = N_("distilled − alone")
+AGAINST_RANDOM = N_("criterion − random channels, fine-tuned")
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,7 @@ class Verdict:
     """One question's answer at one setting: a `Difference` of ``metric`` (``accuracy`` or ``auroc``, as fractions).
 
     ``sure``: whether it leaves zero out in every way it was asked; at several settings, after Holm's correction.
+    ``subject``: the criterion it is about, where it is about one.
     """
 
     question: Text
@@ -43,6 +45,7 @@ class Verdict:
     found: Difference
     metric: str = "accuracy"
     sure: bool = True
+    subject: str = ""
 
     @property
     def side(self) -> str:
@@ -245,11 +248,12 @@ def _pruning(results: Results) -> Iterable[Verdict]:
         for criterion in study.criteria(setting):
             if criterion != pruning_runs.RANDOM:
                 yield from _asked(
-                    N_("criterion − random channels, fine-tuned"),
+                    AGAINST_RANDOM,
                     lambda lang, c=criterion, s=setting: (
                         f"{study.called(study.settings[s], lang)}: " + study.name(c, lang)
                     ),
                     study.gap(study.where("finetuned", criterion, setting), floor),
+                    subject=criterion,
                 )
     for setting in ("report", "macs"):
         pairs = study.pairs(("distilled", setting), ("finetuned", setting))
@@ -304,6 +308,8 @@ def _clinical(results: Results, clinic: clinical_models.Clinic) -> Iterable[Verd
                 found = Difference(pair.seeds.mean, pair.patients, over if pair.patients else "", count)
                 if pair.seeds.interval:
                     found = Difference(pair.seeds.mean, pair.seeds.interval, "seeds", pair.seeds.n)
+                runs = (id for key in ("student", other) for id in ids(results, case.wheres[key]))
+                found = replace(found, runs=tuple(runs))
 
                 def said(lang: str, case=case, metric=metric) -> str:
                     model = names.label(results.study, case.model, lang)

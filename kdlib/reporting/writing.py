@@ -25,29 +25,29 @@ def write(results: Results, out_dir: Path, lang: str) -> list[Path]:
     for each in LANGS:
         for table in made:
             paths += _table(table, out_dir / "tables", each)
-        paths.append(_put(out_dir / f"findings.{each}.md", _findings(results, each)))
+        paths.append(put(out_dir / f"findings.{each}.md", _findings(results, each)))
     for stem, drawing in draw(results, lang).items():
         paths += _figure(drawing, out_dir / "figures", stem)
         entry = {"file": f"{stem}.{lang}.svg", "kind": drawing.kind, "title": drawing.title}
         listed.append({**entry, "alt": drawing.alt, "caption": drawing.caption})
     sidecar = json.dumps(listed, ensure_ascii=False, indent=1) + "\n"
-    return [*paths, _put(out_dir / "figures" / f"figures.{lang}.json", sidecar)]
+    return [*paths, put(out_dir / "figures" / f"figures.{lang}.json", sidecar)]
 
 
 def _table(table, folder: Path, lang: str) -> list[Path]:
     name = f"{table.id}.{lang}"
     return [
-        _put(folder / f"{name}.html", table.page(lang)),
-        _put(folder / f"{name}.md", table.markdown(lang)),
-        _put(folder / f"{name}.tex", table.latex(lang)),
+        put(folder / f"{name}.html", table.page(lang)),
+        put(folder / f"{name}.md", table.markdown(lang)),
+        put(folder / f"{name}.tex", table.latex(lang)),
         # Turkish Excel takes a file for UTF-8 only when it begins with the byte order mark.
-        _put(folder / f"{name}.csv", table.csv(lang), "utf-8-sig" if lang == "tr" else "utf-8"),
+        put(folder / f"{name}.csv", table.csv(lang), "utf-8-sig" if lang == "tr" else "utf-8"),
     ]
 
 
 def _figure(drawing: Drawing, folder: Path, stem: str) -> list[Path]:
     name = f"{stem}.{drawing.lang}"
-    return [_put(folder / f"{name}.svg", drawing.svg()), _put(folder / f"{name}.png", drawing.png())]
+    return [put(folder / f"{name}.svg", drawing.svg()), put(folder / f"{name}.png", drawing.png())]
 
 
 def _findings(results: Results, lang: str) -> str:
@@ -58,7 +58,7 @@ def _findings(results: Results, lang: str) -> str:
     return "\n".join([*lines, *(f"- {line}" for line in findings(results, lang))]) + "\n"
 
 
-def _put(path: Path, content: str | bytes, encoding: str = "utf-8") -> Path:
+def put(path: Path, content: str | bytes, encoding: str = "utf-8") -> Path:
     """Write beside, then rename: a reader never meets half a file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{path.name}.{os.getpid()}.part")

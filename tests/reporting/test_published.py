@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from kdlib import reporting
+from kdlib.reporting import page
 
 PUBLISHED = Path(__file__).resolve().parents[2] / "outputs" / "published"
 STUDIES = sorted(path.parent for path in PUBLISHED.glob("*/*/runs.json"))
@@ -51,3 +52,11 @@ def test_every_number_among_the_readmes_results_stands_in_a_published_table(name
     said = re.findall(r"\d+\.\d+", section)
     assert len(said) > 30
     assert [number for number in said if number not in published] == []
+
+
+def test_the_published_page_is_what_the_records_say():
+    def text(html: str) -> str:
+        return re.sub(r'<img src="data:[^>]*>', "", html)  # a picture's bytes are those of the machine that drew it
+
+    made = page.page(page.studies(PUBLISHED / "reduced"), "en")
+    assert text(made) == text((PUBLISHED / "report.en.html").read_text(encoding="utf-8"))

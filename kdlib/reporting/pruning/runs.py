@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from functools import cached_property
 
 import numpy as np
@@ -179,18 +180,22 @@ class Pruning:
         gaps = {criterion: found for criterion, found in gaps.items() if found}
         if not gaps:
             return None
+        whole = self._mean(gaps, pairs, second, base, lost)
+        return replace(whole, runs=tuple(dict.fromkeys(id for found in gaps.values() for id in found.runs))), gaps
+
+    def _mean(self, gaps: dict, pairs: dict, second: Pruning, base: float, lost: bool) -> Difference:
         mean = float(np.mean([found.mean for found in gaps.values()])) - base
         sides = [(self.results.cell(pairs[c][0]).by_seed, second.results.cell(pairs[c][1]).by_seed) for c in gaps]
         shared = sorted(set.intersection(*(set(first) & set(last) for first, last in sides)))
         if shared and (whole := over_seeds(np.mean([a[s] - b[s] for a, b in sides]) - base for s in shared)).interval:
-            return whole, gaps
+            return whole
         if any(found.over != "images" for found in gaps.values()):
-            return Difference(mean), gaps
+            return Difference(mean)
         found = [changes(self.results, pairs[c][0], second.results, pairs[c][1]) for c in gaps]
         if lost:
             whole = changes(self.results, {"role": "original"}, second.results, {"role": "original"})
             found = [None if whole is None or one is None else one - whole for one in found]
-        return over_images(mean, found), gaps
+        return over_images(mean, found)
 
 
 def read(results: Results) -> Pruning | None:

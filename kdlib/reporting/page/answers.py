@@ -1,0 +1,193 @@
+"""The answer cards: distil? which T? which criterion? did the reports hold? Each from verdicts alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from kdlib.reporting import names, numbers
+from kdlib.reporting.evidence import Difference, compare
+from kdlib.reporting.i18n import N_, say, text
+from kdlib.reporting.names import each_recipe, students
+from kdlib.reporting.reproduction import VERDICTS, Reproduced, counts
+from kdlib.reporting.results import Results
+from kdlib.reporting.table import difference_cell
+from kdlib.reporting.verdicts import AGAINST_RANDOM, ALONE, Verdict, verdicts
+
+
+@dataclass(frozen=True)
+class Card:
+    """One answer: the question, the answer in words, the evidence as (number, mark, where, runs), and when not."""
+
+    question: str
+    answer: str
+    evidence: str = ""
+    mark: str = ""
+    where: str = ""
+    runs: tuple[str, ...] = ()
+    unless: str = ""
+
+
+def cards(found: Sequence[Results], reports: list[Reproduced], lang: str) -> list[Card]:
+    """One card for each question that the runs say something about."""
+    made = [_distil(found, lang), _temperature(found, lang), _criterion(found, lang), _held(reports, lang)]
+    return [card for card in made if card]
+
+
+def _asked(found: Sequence[Results], question: str) -> list[tuple[Results, Verdict]]:
+    return [
+        (results, one)
+        for results in found
+        for one in verdicts(results)
+        if str(one.question) == question and one.metric == "accuracy"
+    ]
+
+
+def _number(found: Difference, lang: str) -> str:
+    return say("{difference} points", lang, difference=difference_cell(found).ours(lang))
+
+
+def _best(asked: list[tuple[Results, Verdict]]) -> tuple[Results, Verdict]:
+    """The verdict with the strongest evidence: over seeds before over images, then the largest."""
+    return max(asked, key=lambda pair: ("○–◐●".index(pair[1].mark) > 1, pair[1].mark == "●", pair[1].found.mean))
+
+
+def _where(results: Results, one: Verdict, lang: str) -> str:
+    return f"{results.study.name}: {text(one.setting, lang)}"
+
+
+def _unless(asked: list[tuple[Results, Verdict]], lang: str) -> str:
+    """The studies where it does harm, then those where nothing is shown, each with how many of its settings."""
+    parts = []
+    for message, sides in ((N_("It lost in {where}."), ("down",)), (N_("Not shown in {where}."), ("open", "unknown"))):
+        by: dict[str, list[bool]] = {}
+        for results, one in asked:
+            by.setdefault(results.study.name, []).append(one.side in sides)
+        listed = [
+            say("{study} ({n} of {count})", lang, study=study, n=sum(hits), count=len(hits))
+            for study, hits in by.items()
+            if any(hits)
+        ]
+        if listed:
+            parts.append(say(message, lang, where=", ".join(listed)))
+    return " ".join(parts)
+
+
+def _distil(found: Sequence[Results], lang: str) -> Card | None:
+    asked = _asked(found, ALONE)
+    if not asked:
+        return None
+    ups = sum(one.side == "up" for _, one in asked)
+    results, best = _best(asked)
+    answer = N_("Usually") if 2 * ups > len(asked) else N_("Sometimes") if ups else N_("Not shown here")
+    counted = say("{up} of {count} settings gain", lang, up=ups, count=len(asked))
+    return Card(
+        say("Distil?", lang),
+        f"{say(answer, lang)}: {counted}",
+        _number(best.found, lang),
+        best.mark,
+        _where(results, best, lang),
+        best.found.runs,
+        _unless(asked, lang),
+    )
+
+
+def _temperature(found: Sequence[Results], lang: str) -> Card | None:
+    """The T that validation takes for each student, and what it is ahead of the worst T of the same study."""
+    taken = [one for results in found for one in _temperatures(results)]
+    if not taken:
+        return None
+    sure = [one for one in taken if one[2].verdict == "up"]
+    results, best, gap = max(sure or taken, key=lambda one: one[2].mean)
+    values = sorted({where["T"] for _, where, _ in taken})
+    ends = [numbers.short(value, lang) for value in (values[0], values[-1])]
+    span = ends[0] if ends[0] == ends[1] else say("{low} to {high}", lang, low=ends[0], high=ends[1])
+    listed = [
+        f"{one.study.name}, {names.label(one.study, where['model'], lang)}: T = {numbers.short(where['T'], lang)}"
+        for one, where, _ in taken
+    ]
+    mark = {"up": "●" if gap.over == "seeds" else "◐", "open": "○"}.get(gap.verdict, "–")
+    ahead = say("{number} ahead of the worst T tried", lang, number=_number(gap, lang))
+    unsure = say("Not shown in {n} of {count}.", lang, n=len(taken) - len(sure), count=len(taken))
+    return Card(
+        say("Which T?", lang),
+        say("T = {span}, by validation", lang, span=span),
+        ahead,
+        mark,
+        f"{results.study.name}: {names.setting(results, best, lang)}",
+        gap.runs,
+        f"{'; '.join(listed)}. {unsure}",
+    )
+
+
+def _temperatures(results: Results) -> list[tuple[Results, dict, Difference]]:
+    out = []
+    for recipe in each_recipe(results, {}):
+        for model in students(results, {"recipe": recipe}):
+            wheres = results.settings(role="student", model=model, recipe=recipe, method=None)
+            cells = {k: results.cell(where, "val_accuracy").mean for k, where in enumerate(wheres)}
+            by_T: dict[float, int] = {}  # each T at its best alpha, by validation
+            for k, mean in cells.items():
+                T = wheres[k]["T"]
+                if mean is not None and T is not None and (T not in by_T or mean > cells[by_T[T]]):
+                    by_T[T] = k
+            if len(by_T) > 1:
+                ends = [wheres[choose(by_T.values(), key=cells.get)] for choose in (max, min)]
+                if gap := compare(results, ends[0], results, ends[1]):
+                    out.append((results, ends[0], gap))
+    return out
+
+
+def _criterion(found: Sequence[Results], lang: str) -> Card | None:
+    """The criterion that is surely ahead of random channels most often; of several the one with the highest mean."""
+    asked = _asked(found, AGAINST_RANDOM)
+    if not asked:
+        return None
+    by: dict[str, list[tuple[Results, Verdict]]] = {}
+    for results, one in asked:
+        by.setdefault(one.subject, []).append((results, one))
+
+    def strength(key: str) -> tuple[int, float]:
+        return sum(one.side == "up" for _, one in by[key]), sum(one.found.mean for _, one in by[key]) / len(by[key])
+
+    first = max(by, key=strength)
+    ups, _ = strength(first)
+    results, best = _best(by[first])
+    name = names.capital(names.label(results.study, first, lang), lang)
+    message = N_("{name}: ahead of random channels in {up} of {count} settings") if ups else N_("None is shown to win")
+    rivals = "; ".join(
+        f"{names.label(results.study, key, lang)} {strength(key)[0]}/{len(by[key])}" for key in by if key != first
+    )
+    others = say("The others: {rivals}.", lang, rivals=rivals)
+    return Card(
+        say("Which criterion?", lang),
+        say(message, lang, name=name, up=ups, count=len(by[first])),
+        _number(best.found, lang),
+        best.mark,
+        _where(results, best, lang),
+        best.found.runs,
+        f"{others} {_unless(by[first], lang)}".strip(),
+    )
+
+
+def _held(reports: list[Reproduced], lang: str) -> Card | None:
+    if not reports:
+        return None
+    found = counts(reports)
+    asked = sum(found.get(key, 0) for key in ("same", "opposite", "open"))
+    answer = say(
+        "{same} of {asked} directions the same, {opposite} opposite",
+        lang,
+        same=found.get("same", 0),
+        asked=asked,
+        opposite=found.get("opposite", 0),
+    )
+    listed = "; ".join(f"{say(VERDICTS[key], lang)}: {n}" for key, n in found.items())
+    counted = found.get("equal", 0) + found.get("unequal", 0)
+    digits = say("{equal} of {counted} counts to the digit", lang, equal=found.get("equal", 0), counted=counted)
+    return Card(
+        say("Did the reports hold?", lang),
+        answer,
+        digits if counted else "",
+        unless=say("Of {count} reported numbers: {listed}.", lang, count=len(reports), listed=listed),
+    )

@@ -1,0 +1,305 @@
+"""Gather what the report page shows from the studies' folders, and fill its template."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+from collections.abc import Iterator, Sequence
+from copy import copy
+from dataclasses import dataclass
+from functools import partial
+from importlib.resources import files
+from pathlib import Path
+
+from kdlib.errors import UserError
+from kdlib.reporting import names, numbers
+from kdlib.reporting.all_runs import ROLES
+from kdlib.reporting.figures import draw
+from kdlib.reporting.findings import findings
+from kdlib.reporting.i18n import LANGS, N_, Message, say, text
+from kdlib.reporting.page.answers import cards
+from kdlib.reporting.reading import read
+from kdlib.reporting.reproduction import VERDICTS, Reproduced, counts, reproduced
+from kdlib.reporting.results import Results
+from kdlib.reporting.table import difference_cell
+from kdlib.reporting.tables import tables
+from kdlib.reporting.verdicts import Verdict, by_question, verdicts
+from kdlib.reporting.writing import put
+from kdlib.studies import schema
+
+# Of each study one picture: the first of these kinds that it has.
+LEADS = ("sweep", "methods", "transfer", "heatmap", "temperature", "roc", "curves")
+COLOURS = 64  # of an embedded picture
+COLUMNS: dict[str, Message | str] = {
+    "study": N_("Study"),
+    "role": N_("Training"),
+    "model": N_("Model"),
+    "method": N_("Method"),
+    "criterion": N_("Criterion"),
+    **{"T": "T", "alpha": "α", "ratio": N_("Ratio"), "seed": N_("Seed")},
+    "test": N_("Test accuracy (%)"),
+    "val": N_("Validation (%)"),
+    "epochs": N_("Epochs"),
+    "seconds": N_("Seconds"),
+    "commit": N_("Commit"),
+    "data": N_("Data"),
+    "id": N_("Run"),
+}
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A verdict as the forest draws it: places in per cent of the axis, from the left."""
+
+    low: float | None
+    mean: float
+    high: float | None
+
+
+def studies(folder: Path) -> list[Results]:
+    """The results of every study that was run in a profile's folder, in the order of `kdlib list`.
+
+    Raises UserError where there is none.
+    """
+    found = [read(folder / name) for name in schema.names() if (folder / name / "runs.json").is_file()]
+    if not found:
+        raise UserError(f"{folder} holds no study; run one first, such as: kdlib run tr_kd --profile {folder.name}")
+    return found
+
+
+def write(folder: Path, target: Path | None = None, langs: Sequence[str] = LANGS) -> list[Path]:
+    """Write ``report.<lang>.html`` of a profile's folder into ``target``, or beside its studies."""
+    found = studies(folder)
+    return [put((target or folder) / f"report.{lang}.html", page(found, lang)) for lang in langs]
+
+
+def page(found: Sequence[Results], lang: str) -> str:
+    """The report page of studies in one language: one file that needs nothing else.
+
+    Everything that comes from data is escaped by the template.
+    """
+    from jinja2 import Environment, StrictUndefined
+
+    here = files("kdlib.reporting.page")
+    environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined)
+    environment.globals |= {
+        "say": partial(_say, lang),
+        "text": partial(text, lang=lang),
+        "capital": partial(names.capital, lang=lang),
+        "cell": difference_cell,
+    }
+    reports = _reports(found)
+    span = _span([one for results in found for one in verdicts(results)])
+    return environment.from_string((here / "page.jinja").read_text(encoding="utf-8")).render(
+        lang=lang,
+        other=next(other for other in LANGS if other != lang),
+        css=(here / "page.css").read_text(encoding="utf-8"),
+        js=(here / "page.js").read_text(encoding="utf-8"),
+        scope=_scope(found, lang),
+        cards=cards(found, reports, lang),
+        forest=[(results, [(one, _bar(one, span)) for one in verdicts(results)]) for results in found],
+        zero=_place(0.0, span),
+        ticks=[(_place(value, span), numbers.short(100 * value, lang)) for value in _ticks(span)],
+        reports=[_beside(one, lang) for one in reports],
+        held=[(say(VERDICTS[key], lang), n) for key, n in counts(reports).items()],
+        oddities=_oddities(found, lang),
+        blocks=[_block(results, lang) for results in found],
+        columns={key: text(title, lang) for key, title in COLUMNS.items()},
+        runs=_runs(found, lang),
+        decimal="," if lang == "tr" else ".",
+    )
+
+
+def _say(lang: str, message: str, **values) -> str:
+    return say(message, lang, **values)
+
+
+def _scope(found: Sequence[Results], lang: str) -> str:
+    """Profile, seeds and runs in a line."""
+    seeds = {len({arm.seed for arm, _ in results.select()}) for results in found}
+    runs = {record.id for results in found for record in results.used}
+    most = numbers.short(max(seeds), lang) if min(seeds) == max(seeds) else f"{min(seeds)}–{max(seeds)}"
+    scaled = say(N_("scaled down, not the reports' own settings"), lang)
+    said = [
+        say("profile {profile}", lang, profile=found[0].profile)
+        + (f" ({scaled})" if found[0].profile != "paper" else ""),
+        say("studies: {n}", lang, n=len(found)),
+        say("runs: {n}", lang, n=numbers.integer(len(runs), lang)),
+        say("seeds a study: {n}", lang, n=most),
+    ]
+    return " · ".join(said)
+
+
+def _reports(found: Sequence[Results]) -> list[Reproduced]:
+    """Every reported number once: two studies may count the same architecture."""
+    once = {}
+    for one in (one for results in found for one in reproduced(results)):
+        once.setdefault((str(one.where), one.reported, one.ours), one)
+    return list(once.values())
+
+
+def _span(found: list[Verdict]) -> tuple[float, float]:
+    ends = [end for one in found for end in (*(one.found.interval or ()), one.found.mean)] or [0.0]
+    low, high = min(0.0, *ends, -0.01), max(0.0, *ends, 0.01)
+    return low - 0.03 * (high - low), high + 0.03 * (high - low)
+
+
+def _place(value: float, span: tuple[float, float]) -> float:
+    return round(100 * (value - span[0]) / (span[1] - span[0]), 2)
+
+
+def _bar(one: Verdict, span: tuple[float, float]) -> Bar:
+    low, high = (None if one.found.interval is None else _place(end, span) for end in one.found.interval or (0, 0))
+    return Bar(low, _place(one.found.mean, span), high)
+
+
+def _ticks(span: tuple[float, float]) -> list[float]:
+    """Round places on the axis, four to eight of them."""
+    width = 100 * (span[1] - span[0])
+    step = next((step for step in (0.5, 1, 2, 5, 10, 20, 50) if width / step <= 8), 100)
+    first, last = int(100 * span[0] / step), int(100 * span[1] / step)
+    return [k * step / 100 for k in range(first, last + 1)]
+
+
+def _beside(one: Reproduced, lang: str) -> dict:
+    """A reported number beside ours, and both changes where the report sets it against something."""
+    counted = one.scale == 1.0 and one.found is None and one.verdict in ("equal", "unequal")
+    digits = one.digits if counted or one.ours is None else max(one.digits, 2 if one.scale == 100.0 else 4)
+    points = 100.0 / one.scale
+    return {
+        "study": one.study,
+        "where": text(one.where, lang),
+        "reported": numbers.decimal(one.reported, one.digits, lang),
+        "ours": numbers.decimal(one.ours, digits, lang),
+        "change": "" if one.change is None else numbers.signed(points * one.change, 2, lang),
+        "found": difference_cell(one.found).ours(lang) if one.found else "",
+        "verdict": say(VERDICTS[one.verdict], lang),
+        "key": one.verdict,
+        "runs": one.runs,
+    }
+
+
+def _oddities(found: Sequence[Results], lang: str) -> list[tuple[str, str]]:
+    """What the reports themselves get wrong, as the studies' tables note it."""
+    out = []
+    for results in found:
+        notes = [note for table in results.study.tables if (note := text(table.note, lang))]
+        costs = getattr(results.study, "costs", None)
+        notes += [text(note, lang) for note in costs.notes] if costs else []
+        out += [(results.study.name, note) for note in dict.fromkeys(notes)]
+    return out
+
+
+def _block(results: Results, lang: str) -> dict:
+    study = results.study
+    made = tables(results)
+    return {
+        "name": study.name,
+        "title": text(study.title, lang),
+        "source": text(getattr(study, "source", None), lang),
+        "answer": _answer(results, lang),
+        "findings": findings(results, lang),
+        "tables": made,
+        "picture": _picture(results, lang),
+        "csv": {table.id: _link(table.csv(lang), "text/csv") for table in made},
+        "tex": {table.id: _link(table.latex(lang), "application/x-tex") for table in made},
+        "command": f"kdlib run {study.name} --profile {results.profile}",
+    }
+
+
+def _answer(results: Results, lang: str) -> list[dict]:
+    """Each question in a line: how many settings lie on which side, and the largest difference."""
+    out = []
+    for asked in by_question(verdicts(results)):
+        best = max(asked, key=lambda one: abs(one.found.mean))
+        sides = [one.side for one in asked]
+        out.append(
+            {
+                "question": names.capital(text(asked[0].question, lang), lang),
+                "setting": text(best.setting, lang),
+                "number": difference_cell(best.found, *((1, 3) if best.metric == "auroc" else (100, 2))).ours(lang),
+                "mark": best.mark,
+                "sides": say(
+                    "{up} of {count} above zero, {down} below",
+                    lang,
+                    up=sides.count("up"),
+                    count=len(asked),
+                    down=sides.count("down"),
+                ),
+                "runs": best.found.runs,
+            }
+        )
+    return out
+
+
+def _picture(results: Results, lang: str) -> dict | None:
+    """The study's lead figure as an embedded PNG of few colours: as its notebook has it, else drawn."""
+    from PIL import Image
+
+    for kind in LEADS:
+        for alt, png in _drawn(results, kind, lang):
+            out = io.BytesIO()
+            with Image.open(io.BytesIO(png)) as image:
+                image.convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE).save(out, "PNG", optimize=True)
+                width, height = image.size
+            source = "data:image/png;base64," + base64.b64encode(out.getvalue()).decode("ascii")
+            return {"src": source, "alt": alt, "width": width, "height": height}
+    return None
+
+
+def _drawn(results: Results, kind: str, lang: str) -> Iterator[tuple[str, bytes]]:
+    """(alt text, PNG) of the study's figures of a kind."""
+    figures = results.folder / "figures" if results.folder else Path("nowhere")
+    listed = figures / f"figures.{lang}.json"
+    for entry in json.loads(listed.read_text(encoding="utf-8")) if listed.is_file() else []:
+        png = (figures / entry["file"]).with_suffix(".png")
+        if entry["kind"] == kind and png.is_file():
+            yield entry["alt"], png.read_bytes()
+    alone = copy(results)
+    asked = [spec for spec in results.study.figures if spec.kind == kind]
+    alone.study, alone.drawings = results.study.model_copy(update={"figures": asked}), {}
+    for drawing in draw(alone, lang).values():
+        yield drawing.alt, drawing.png()
+
+
+def _link(content: str, kind: str) -> str:
+    return f"data:{kind};charset=utf-8;base64," + base64.b64encode(content.encode("utf-8")).decode("ascii")
+
+
+def _runs(found: Sequence[Results], lang: str) -> list[dict]:
+    """Every record once, with the studies that show it."""
+    rows: dict[str, dict] = {}
+    for results in found:
+        for arm, record in results.select():
+            if record.id in rows:
+                if results.study.name not in rows[record.id]["study"]:
+                    rows[record.id]["study"].append(results.study.name)
+                continue
+            run, data = record.run, record.run.get("dataset") or {}
+            tested = {key: record.metrics.get(f"{key}_accuracy") for key in ("test", "val")}
+            rows[record.id] = {
+                "study": [results.study.name],
+                "role": say(ROLES[arm.role], lang),
+                "model": names.label(results.study, arm.model, lang),
+                "method": _method(results, arm, lang),
+                "criterion": names.label(results.study, arm.criterion, lang) if arm.criterion else "",
+                **{key: _short(getattr(arm, key), lang) for key in ("T", "alpha", "ratio", "seed")},
+                **{
+                    key: "" if value is None else numbers.decimal(100 * value, 2, lang) for key, value in tested.items()
+                },
+                "epochs": _short((run["config"].get("recipe") or {}).get("epochs"), lang),
+                "seconds": "" if run.get("seconds") is None else numbers.decimal(run["seconds"], 1, lang),
+                "commit": str((run.get("code") or {}).get("commit") or "")[:9],
+                "data": f"{data.get('name', '')} {str(data.get('fingerprint', ''))[:8]}".strip(),
+                "id": record.id,
+            }
+    return [{**row, "study": ", ".join(row["study"])} for row in rows.values()]
+
+
+def _method(results: Results, arm, lang: str) -> str:
+    return names.method(results.study, arm.method, lang) if arm.role in ("student", "distilled") else ""
+
+
+def _short(value, lang: str) -> str:
+    return "" if value is None else numbers.short(value, lang)

@@ -1,0 +1,182 @@
+"""Whether the reports' numbers came out again: every one of them beside ours, with a verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from kdlib.reporting import clinical_models, model_costs, names, numbers
+from kdlib.reporting.evidence import Difference, compare, ids
+from kdlib.reporting.i18n import LANGS, N_, Message, text
+from kdlib.reporting.pruning import beside as pruning_beside
+from kdlib.reporting.pruning import runs as pruning_runs
+from kdlib.reporting.pruning import tables as pruning_tables
+from kdlib.reporting.pruning.cells import as_reported
+from kdlib.reporting.pruning.text import BOOK
+from kdlib.reporting.results import Results
+from kdlib.reporting.table import Table, Text
+
+VERDICTS: dict[str, Message] = {
+    "equal": N_("to the digit"),
+    "unequal": N_("counted otherwise"),
+    "same": N_("same direction"),
+    "opposite": N_("opposite direction"),
+    "open": N_("direction open"),
+    "level": N_("level only"),
+    "absent": N_("not run here"),
+}
+
+
+@dataclass(frozen=True)
+class Reproduced:
+    """One number of a report beside ours, in the report's own unit (``scale`` times a fraction for accuracies).
+
+    ``change``: the reported number minus what it is set against (the student alone, the unpruned model), None where
+    the report sets it against nothing; ``found``: the same difference of ours. ``verdict``: a key of `VERDICTS`.
+    """
+
+    study: str
+    where: Text
+    reported: float
+    digits: int
+    ours: float | None
+    verdict: str
+    scale: float = 100.0
+    change: float | None = None
+    found: Difference | None = None
+    runs: tuple[str, ...] = ()
+
+
+def reproduced(results: Results) -> list[Reproduced]:
+    """Every number that the study's report gives, once each; none for a study of no report."""
+    return [*_accuracies(results), *_pruned(results), *_clinical(results), *_counted(results)]
+
+
+def _accuracies(results: Results) -> Iterable[Reproduced]:
+    cells = {}
+    for label, where, number, scale in _reported(results.study):
+        cells.setdefault(_key(where), (label, where, number, scale))  # two tables may give one cell
+    for label, where, number, scale in cells.values():
+        base = {k: where[k] for k in ("model", "recipe") if k in where} | {"role": "baseline"}
+        alone = cells.get(_key(base)) if where.get("role") == "student" else None
+        against, change = (alone[1], number - alone[2]) if alone else (base, None)
+        yield _accuracy(results, label, {"method": None, **where}, against, number, change, scale)
+
+
+def _reported(study) -> Iterable[tuple[Text, dict, float, float]]:
+    """(label, where, number, scale) of each accuracy in the study's tables; rows of other studies are theirs."""
+    for table in study.tables:
+        scale = 100.0 if table.unit == "percent" else 1.0
+        for row in table.rows:
+            if row.study or table.metric not in (None, "test_accuracy"):
+                continue
+            for column, number in zip(table.columns, row.reported or [], strict=False):
+                if number is not None:
+                    labels = [*row.label, column.label] if len(table.columns) > 1 else row.label
+                    where = {**(row.where or {}), **(column.where or {})}
+                    yield _joined([text_of(label) for label in labels]), where, number, scale
+
+
+def text_of(label) -> dict[str, str]:
+    """A label in every language, plain numbers with the language's decimal mark."""
+    return {lang: numbers.localised(text(label, lang), lang) for lang in LANGS}
+
+
+def _joined(labels: list[dict[str, str]]) -> dict[str, str]:
+    return {lang: " · ".join(label[lang] for label in labels) for lang in LANGS}
+
+
+def _key(where: dict) -> tuple:
+    role = where.get("role")
+    where = {**where, "role": role[0] if isinstance(role, list) else role}
+    return tuple(sorted((key, str(value)) for key, value in where.items()))
+
+
+def _accuracy(results: Results, label: Text, where: dict, base: dict, number, change, scale: float) -> Reproduced:
+    cell, digits = results.cell(where), numbers.decimals_of([number], 4)
+    runs = tuple(ids(results, where))
+    if cell.mean is None:
+        return Reproduced(results.study.name, label, number, digits, None, "absent", scale, change)
+    found = compare(results, where, results, base) if change else None
+    verdict = "level" if found is None else _direction(change, found)
+    runs = found.runs if found else runs
+    return Reproduced(results.study.name, label, number, digits, scale * cell.mean, verdict, scale, change, found, runs)
+
+
+def _direction(change: float, found: Difference) -> str:
+    if found.verdict not in ("up", "down"):
+        return "open"
+    return "same" if (found.verdict == "up") == (change > 0) else "opposite"
+
+
+def _pruned(results: Results) -> Iterable[Reproduced]:
+    """Accuracies after fine-tuning, each against the unpruned model, and what else the report gives of each network;
+    nothing of it was run where another network stands in for the report's."""
+    study = pruning_runs.read(results) if results.study.pruning else None
+    if study is None:
+        return
+    report = as_reported(results.study.name) or study.spec
+    base = report.reported["original"].accuracy if "original" in report.reported else None
+    table = pruning_tables.comparison(study) if report.model == study.spec.model else None
+    here = dict(zip([row[0] for row in table.row_labels("en")], table.cells, strict=True)) if table else {}
+    for row, given in report.reported.items():
+        called = {lang: names.capital(study.name(row, lang), lang) for lang in LANGS}
+        cells = here.get(called["en"])
+        label = _joined([called, text_of(BOOK["accuracy"])])
+        where = {"role": "original"} if row == "original" else study.where("finetuned", row, "report")
+        if given.accuracy is not None and cells and where:
+            change = given.loss if base is None else given.accuracy - base
+            change = None if row == "original" else change
+            yield _accuracy(results, label, where, {"role": "original"}, given.accuracy, change, 100.0)
+        elif given.accuracy is not None:
+            yield Reproduced(results.study.name, label, given.accuracy, 2, None, "absent")
+        if row == "original":  # counted, see below
+            continue
+        for key, column in (("size_mb", 4), ("latency_ms", 6), ("flops_g", 7)):
+            if (number := getattr(given, key)) is not None:
+                label = _joined([called, text_of(BOOK[key.split("_")[0]])])
+                ours = cells[column].number if cells else None
+                digits, verdict = numbers.decimals_of([number], 4), "absent" if ours is None else "level"
+                yield Reproduced(results.study.name, label, number, digits, ours, verdict, scale=1.0)
+
+
+def _clinical(results: Results) -> Iterable[Reproduced]:
+    """Accuracies of teacher and distilled student; the report gives none of the student alone."""
+    clinic = clinical_models.gather(results)
+    for role, number in (results.study.clinical.reported if clinic else {}).items():
+        for case in clinical_models.cases(results, {}):
+            if role in case.wheres:
+                label = {lang: clinical_models.role(case.wheres[role], lang) for lang in LANGS}
+                yield _accuracy(results, label, case.wheres[role], {}, number, None, 100.0)
+
+
+def _counted(results: Results) -> Iterable[Reproduced]:
+    """Parameters, sizes and operations: counted, so they are the report's or they are not."""
+    for table in model_costs.sheets(results)[:1]:
+        yield from _cells(results.study.name, table)
+    study = pruning_runs.read(results) if results.study.pruning else None
+    if table := study and pruning_beside.reference(study):
+        found = list(_cells(results.study.name, table))
+        equal = {one.reported for one in found if one.verdict == "equal"}
+        # A number set beside several structures is that of one of them.
+        yield from (one for one in found if one.verdict == "equal" or one.reported not in equal)
+
+
+def _cells(study: str, table: Table) -> Iterable[Reproduced]:
+    rows = {lang: table.row_labels(lang) for lang in LANGS}
+    for i, row in enumerate(table.cells):
+        for j, cell in enumerate(row):
+            if isinstance(cell.reported, (int, float)):
+                label = {lang: " · ".join([*rows[lang][i], table.columns(lang)[j]]) for lang in LANGS}
+                digits = 0 if cell.kind == "count" else numbers.decimals_of([cell.reported], 4)
+                verdict = "absent"
+                if cell.number is not None:
+                    # As printed: -18.75 comes to a reported -18.8, whichever way its next decimals lean.
+                    apart = numbers.rounded(abs(cell.number - cell.reported), digits + 1)
+                    verdict = "equal" if apart <= 0.5 * 10**-digits else "unequal"
+                yield Reproduced(study, label, cell.reported, digits, cell.number, verdict, scale=1.0)
+
+
+def counts(found: list[Reproduced]) -> dict[str, int]:
+    """How many numbers have each verdict, in the order of `VERDICTS`."""
+    return {verdict: n for verdict in VERDICTS if (n := sum(one.verdict == verdict for one in found))}

@@ -49,7 +49,7 @@ lint: .venv/ready
 
 # What is said in other languages than English: new messages enter the catalogues, what is no longer said leaves them.
 extract: .venv/ready
-	.venv/bin/python -c "from kdlib.reporting import i18n; i18n.extract()"
+	.venv/bin/python -c "from kdlib.reporting.core import i18n; i18n.extract()"
 
 # After a change of dependencies in pyproject.toml.
 lock:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from kdlib.reporting import names, numbers
-from kdlib.reporting.i18n import N_, Message, translations
-from kdlib.reporting.results import SETTING, Results
-from kdlib.reporting.transfer_text import layers
+from kdlib.reporting.core import names, numbers
+from kdlib.reporting.core.i18n import N_, Message, translations
+from kdlib.reporting.core.names import layers
+from kdlib.reporting.core.results import SETTING, Results
 from kdlib.studies.schema import LANGUAGES, Column, Row, Table
 
 ROLES = {

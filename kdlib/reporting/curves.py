@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from kdlib.reporting import canvas, names, numbers, transfer
-from kdlib.reporting.i18n import say
-from kdlib.reporting.names import each_recipe, stem, students
-from kdlib.reporting.transfer_text import SCRATCH, layers
+from kdlib.reporting.core import canvas, names, numbers
+from kdlib.reporting.core.i18n import say
+from kdlib.reporting.core.names import SCRATCH, each_recipe, layers, stem, students
+from kdlib.reporting.transfer import runs as transfer
 
 MANY = 7  # more settings than this in one panel cannot be told apart: a panel for each alpha, colour by T
 TRAIN = (0, (4, 2))

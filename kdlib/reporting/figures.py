@@ -14,9 +14,9 @@ from html import escape
 from typing import TYPE_CHECKING, Any
 
 from kdlib.errors import UserError
-from kdlib.reporting.guessing import only_guesses
-from kdlib.reporting.i18n import say
-from kdlib.reporting.results import Results
+from kdlib.reporting.core.guessing import only_guesses
+from kdlib.reporting.core.i18n import say
+from kdlib.reporting.core.results import Results
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -38,7 +38,7 @@ class Drawing:
     @cached_property
     def _laid_out(self) -> Figure:
         # Laying out costs as much as drawing: do it once for both formats.
-        from kdlib.reporting.canvas import style
+        from kdlib.reporting.core.canvas import style
 
         with style():
             self.figure.get_layout_engine().execute(self.figure)
@@ -62,7 +62,7 @@ class Drawing:
         return re.sub(r"<svg ([^>]*>)\n?", lambda m: opening + m[1] + "\n " + words, raw, count=1).encode("utf-8")
 
     def _save(self, kind: str, **options) -> bytes:
-        from kdlib.reporting.canvas import style
+        from kdlib.reporting.core.canvas import style
 
         out = io.BytesIO()
         with style():
@@ -98,20 +98,15 @@ def draw(results: Results, lang: str) -> dict[str, Drawing]:
 
 
 def _draw(results: Results, lang: str) -> dict[str, Drawing]:
-    from kdlib.reporting import (
-        attention,
-        canvas,
-        clinical_figures,
-        comparison,
-        curves,
-        forest,
-        heatmap,
-        methods_figure,
-        temperature,
-        transfer_figure,
-    )
+    from kdlib.reporting import curves, forest
+    from kdlib.reporting.core import canvas
+    from kdlib.reporting.distillation import heatmap, methods_figure, temperature
     from kdlib.reporting.pruning import figures as pruning_figures
     from kdlib.reporting.pruning import structure_figures
+    from kdlib.reporting.radiology import attention
+    from kdlib.reporting.radiology import curves as comparison
+    from kdlib.reporting.radiology import figures as clinical_figures
+    from kdlib.reporting.transfer import figure as transfer_figure
 
     makers = {
         "effects": forest.effects,

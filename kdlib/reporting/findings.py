@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from kdlib.reporting import clinical_findings, guessing, names, numbers, transfer
-from kdlib.reporting.choice import best_by_validation
-from kdlib.reporting.evidence import accuracy
-from kdlib.reporting.i18n import N_, Message, say, text
-from kdlib.reporting.names import each_recipe, students
-from kdlib.reporting.results import MIN_SEEDS
+from kdlib.reporting.core import guessing, names, numbers
+from kdlib.reporting.core.choice import best_by_validation
+from kdlib.reporting.core.evidence import accuracy
+from kdlib.reporting.core.i18n import N_, Message, say, text
+from kdlib.reporting.core.names import each_recipe, students
+from kdlib.reporting.core.results import MIN_SEEDS
+from kdlib.reporting.radiology import findings as clinical_findings
+from kdlib.reporting.transfer import runs as transfer
 from kdlib.reporting.verdicts import Verdict, sentences, verdicts
 
 LEVELS = ("source", "teacher", "original", "baseline")

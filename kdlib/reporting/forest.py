@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import textwrap
 
-from kdlib.reporting import canvas, names, numbers
-from kdlib.reporting.i18n import N_, say, text
+from kdlib.reporting.core import canvas, names, numbers
+from kdlib.reporting.core.i18n import N_, say, text
 from kdlib.reporting.verdicts import Verdict, by_question, verdicts
 
 _WIDE = 42  # characters of a setting in one line

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import json
 
-from kdlib.reporting.i18n import N_, translations
-from kdlib.reporting.results import Results
-from kdlib.reporting.table import Cell, Row, Table
+from kdlib.reporting.core.i18n import N_, translations
+from kdlib.reporting.core.results import Results
+from kdlib.reporting.core.table import Cell, Row, Table
 from kdlib.studies.schema import CostRow, Costs
 
 _MEGA, _GIGA = 1e6, 1e9

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from kdlib.reporting.results import Results
+from kdlib.reporting.core.results import Results
 from kdlib.studies import pruning_schema, records, schema
 
 

@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from kdlib.reporting import clinical_models, model_costs, names, numbers
-from kdlib.reporting.evidence import Difference, compare, ids
-from kdlib.reporting.i18n import LANGS, N_, Message, text
+from kdlib.reporting import model_costs
+from kdlib.reporting.core import names, numbers
+from kdlib.reporting.core.evidence import Difference, compare, ids
+from kdlib.reporting.core.i18n import LANGS, N_, Message, text
+from kdlib.reporting.core.results import Results
+from kdlib.reporting.core.table import Table, Text
 from kdlib.reporting.pruning import beside as pruning_beside
 from kdlib.reporting.pruning import runs as pruning_runs
 from kdlib.reporting.pruning import tables as pruning_tables
 from kdlib.reporting.pruning.cells import as_reported
 from kdlib.reporting.pruning.text import BOOK
-from kdlib.reporting.results import Results
-from kdlib.reporting.table import Table, Text
+from kdlib.reporting.radiology import models as clinical_models
 
 VERDICTS: dict[str, Message] = {
     "equal": N_("to the digit"),

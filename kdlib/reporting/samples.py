@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from kdlib.reporting.i18n import say
+from kdlib.reporting.core.i18n import say
 
 _GAP, _MOST_CLASSES = 2, 20
 
@@ -16,7 +16,7 @@ def contact_sheet(images: np.ndarray, labels: np.ndarray, classes: Sequence[str]
 
     ``images``: uint8 (N, C, H, W), grey or RGB; ``labels``: (N,) indices into ``classes``.
     """
-    from kdlib.reporting import canvas
+    from kdlib.reporting.core import canvas
     from kdlib.reporting.figures import Drawing
 
     names = list(classes)[:_MOST_CLASSES]

@@ -10,13 +10,16 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from kdlib.errors import UserError
-from kdlib.reporting import all_runs, clinical, methods, model_costs, names, numbers, verdicts
-from kdlib.reporting.guessing import only_guesses
-from kdlib.reporting.i18n import LANGS, N_, Message, say, text, translations
+from kdlib.reporting import all_runs, model_costs, verdicts
+from kdlib.reporting.core import names, numbers
+from kdlib.reporting.core.guessing import only_guesses
+from kdlib.reporting.core.i18n import LANGS, N_, Message, say, text, translations
+from kdlib.reporting.core.results import Cell as Gathered
+from kdlib.reporting.core.results import Results
+from kdlib.reporting.core.table import Cell, Row, Table, Text
+from kdlib.reporting.distillation import methods
 from kdlib.reporting.pruning import tables as pruning_tables
-from kdlib.reporting.results import Cell as Gathered
-from kdlib.reporting.results import Results
-from kdlib.reporting.table import Cell, Row, Table, Text
+from kdlib.reporting.radiology import tables as clinical
 
 # Factor from fractions, decimals, what the legend says, what CSV says.
 _UNITS = {

@@ -7,17 +7,19 @@ from dataclasses import dataclass, replace
 from functools import partial
 from itertools import groupby
 
-from kdlib.reporting import clinical_models, methods, names, numbers, transfer
-from kdlib.reporting.choice import best_by_validation
-from kdlib.reporting.evidence import Difference, compare, holm, ids, same_images
-from kdlib.reporting.guessing import only_guesses
-from kdlib.reporting.i18n import LANGS, N_, Message, say, text, translations
-from kdlib.reporting.names import each_recipe, students
+from kdlib.reporting.core import names, numbers
+from kdlib.reporting.core.choice import best_by_validation
+from kdlib.reporting.core.evidence import Difference, compare, holm, ids, same_images
+from kdlib.reporting.core.guessing import only_guesses
+from kdlib.reporting.core.i18n import LANGS, N_, Message, say, text, translations
+from kdlib.reporting.core.names import REPORTED, SCRATCH, each_recipe, layers, students
+from kdlib.reporting.core.results import Results
+from kdlib.reporting.core.table import Cell, Row, Table, Text, difference_cell
+from kdlib.reporting.distillation import methods
 from kdlib.reporting.pruning import runs as pruning_runs
 from kdlib.reporting.pruning.beside import neighbours
-from kdlib.reporting.results import Results
-from kdlib.reporting.table import Cell, Row, Table, Text, difference_cell
-from kdlib.reporting.transfer_text import REPORTED, SCRATCH, layers
+from kdlib.reporting.radiology import models as clinical_models
+from kdlib.reporting.transfer import runs as transfer
 
 MARKS = {"seeds": "●", "images": "◐", "patients": "◐"}
 OPEN, UNKNOWN = "○", "–"

@@ -6,10 +6,10 @@ import json
 import os
 from pathlib import Path
 
+from kdlib.reporting.core.i18n import LANGS, say, text
+from kdlib.reporting.core.results import Results
 from kdlib.reporting.figures import Drawing, draw
 from kdlib.reporting.findings import findings
-from kdlib.reporting.i18n import LANGS, say, text
-from kdlib.reporting.results import Results
 from kdlib.reporting.tables import tables
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from report_data import Outcome, arm, record, study_of
 
-from kdlib.reporting.results import Results
+from kdlib.reporting.core.results import Results
 
 # Method -> (T, alpha, lam); None is plain distillation.
 SETTINGS = {None: (4.0, 0.9, 0.1), "dkd": (4.0, 1.0, 1.0), "at": (None, 1.0, 1.0), "sp": (None, 1.0, 1.0)}

@@ -15,7 +15,7 @@ import numpy as np
 from report_data import study_of
 
 from kdlib.errors import UserError
-from kdlib.reporting.results import Results
+from kdlib.reporting.core.results import Results
 from kdlib.studies.records import Arm, Record
 
 CRITERIA = ("coverage", "wanda", "magnitude", "taylor", "random")

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 from report_data import arm, study_of
 
-from kdlib.reporting.results import Results
+from kdlib.reporting.core.results import Results
 from kdlib.studies import schema
 from kdlib.studies.records import Record
 

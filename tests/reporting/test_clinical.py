@@ -8,10 +8,10 @@ import radiology_data
 from radiology_data import arms, clinical_study, record, results
 from report_data import study_of
 
-from kdlib.reporting import clinical
-from kdlib.reporting.clinical_findings import Fit, fit
-from kdlib.reporting.clinical_models import Paired, cases, gather, paired
-from kdlib.reporting.results import Results, estimate
+from kdlib.reporting.core.results import Results, estimate
+from kdlib.reporting.radiology import tables as clinical
+from kdlib.reporting.radiology.findings import Fit, fit
+from kdlib.reporting.radiology.models import Paired, cases, gather, paired
 from kdlib.studies import schema
 
 DISCLAIMER = {"en": "no medical device", "tr": "tıbbi cihaz değildir"}

@@ -5,8 +5,10 @@ import pytest
 from radiology_data import arms, clinical_study, results
 from report_data import study_of
 
-from kdlib.reporting import attention, clinical_figures, comparison
 from kdlib.reporting.figures import draw
+from kdlib.reporting.radiology import attention
+from kdlib.reporting.radiology import curves as comparison
+from kdlib.reporting.radiology import figures as clinical_figures
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ import pytest
 from radiology_data import logits_of, patients
 from sklearn.metrics import roc_auc_score
 
-from kdlib.reporting import clinical_metrics as cm
+from kdlib.reporting.radiology import metrics as cm
 
 
 def from_probability(probability, positive, groups=None) -> cm.Scores:

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy.stats import ttest_ind, ttest_rel
 
-from kdlib.reporting.evidence import Difference, bootstrap, difference, holm, over_images
-from kdlib.reporting.results import Cell, estimate
+from kdlib.reporting.core.evidence import Difference, bootstrap, difference, holm, over_images
+from kdlib.reporting.core.results import Cell, estimate
 
 
 def cell(**by_seed) -> Cell:

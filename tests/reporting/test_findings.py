@@ -6,8 +6,8 @@ import pytest
 from pruning_data import results as pruning_results
 from report_data import Outcome, arm, records_of, study_of
 
+from kdlib.reporting.core.results import Results
 from kdlib.reporting.findings import findings
-from kdlib.reporting.results import Results
 
 LEFTOVER = re.compile(r"\{|\}|\bNone\b|\bnan\b")
 LIMIT = "Intervals over test images or patients know nothing of the spread between seeds, which takes 3 seeds."

@@ -6,7 +6,7 @@ import pytest
 from report_data import arms_of, records_of
 
 from kdlib import reporting
-from kdlib.reporting.guessing import Guess, only_guesses
+from kdlib.reporting.core.guessing import Guess, only_guesses
 from kdlib.studies import schema
 
 

@@ -6,8 +6,8 @@ import pytest
 from babel.messages.extract import extract_from_dir
 from babel.messages.pofile import read_po
 
-from kdlib.reporting import i18n
-from kdlib.reporting.i18n import N_, say, text, translations
+from kdlib.reporting.core import i18n
+from kdlib.reporting.core.i18n import N_, say, text, translations
 
 PATH = i18n.LOCALE / "tr" / "LC_MESSAGES" / "kdlib.po"
 

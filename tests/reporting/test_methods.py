@@ -7,10 +7,12 @@ import pytest
 from methods_data import methods_results
 from report_data import Outcome, arm, records_of, study_of, table_of
 
-from kdlib.reporting import all_runs, methods, names
+from kdlib.reporting import all_runs
+from kdlib.reporting.core import names
+from kdlib.reporting.core.names import METHODS
+from kdlib.reporting.core.results import Results
+from kdlib.reporting.distillation import methods
 from kdlib.reporting.figures import draw
-from kdlib.reporting.methods_text import LABELS
-from kdlib.reporting.results import Results
 from kdlib.reporting.tables import report_table, tables
 from kdlib.studies import schema
 
@@ -297,4 +299,4 @@ def test_one_method_at_several_weights_is_no_comparison_of_methods(tmp_path):
 
 def test_every_method_of_the_study_has_a_name():
     points = schema.load("kd_methods").points
-    assert {point.loss for point in points} - {"weighted_kl"} <= set(LABELS)
+    assert {point.loss for point in points} - {"weighted_kl"} <= set(METHODS)

@@ -2,7 +2,7 @@
 
 from pruning_data import results
 
-from kdlib.reporting import names
+from kdlib.reporting.core import names
 
 
 def test_pruned_models_by_criterion_and_amount():

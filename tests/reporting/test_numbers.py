@@ -2,8 +2,8 @@
 
 import pytest
 
-from kdlib.reporting import numbers
-from kdlib.reporting.i18n import text
+from kdlib.reporting.core import numbers
+from kdlib.reporting.core.i18n import text
 
 
 @pytest.mark.parametrize(

@@ -7,11 +7,12 @@ import pytest
 from pruning_data import results
 from report_data import study_of
 
-from kdlib.reporting import draw, names
+from kdlib.reporting import draw
+from kdlib.reporting.core import names
+from kdlib.reporting.core.results import Results
 from kdlib.reporting.pruning.figure_parts import look, setting_name, share
 from kdlib.reporting.pruning.figures import front, pareto, sweep
 from kdlib.reporting.pruning.structure_figures import channels, stage_of
-from kdlib.reporting.results import Results
 
 MAKERS = {
     "pareto": pareto,

@@ -3,8 +3,8 @@
 import pytest
 from pruning_data import measured, results
 
+from kdlib.reporting.core.results import Results
 from kdlib.reporting.pruning import tables as pruning_tables
-from kdlib.reporting.results import Results
 from kdlib.reporting.tables import tables
 
 ALL = ["comparison", "settings", "latency", "configuration", "strategies", "reference"]

@@ -7,7 +7,7 @@ import re
 import pandas as pd
 import pytest
 
-from kdlib.reporting.table import Cell, Row, Table
+from kdlib.reporting.core.table import Cell, Row, Table
 
 
 def sheet(*cells: Cell | str, legend="", notes=(), columns=None) -> Table:

@@ -9,9 +9,9 @@ import pytest
 from report_data import Outcome, arm, arms_of, records_of, study_of, table_of
 
 from kdlib.errors import UserError
-from kdlib.reporting.latex import escape
-from kdlib.reporting.results import Results
-from kdlib.reporting.table import Table
+from kdlib.reporting.core.latex import escape
+from kdlib.reporting.core.results import Results
+from kdlib.reporting.core.table import Table
 from kdlib.reporting.tables import report_table, tables
 from kdlib.studies import schema
 

@@ -8,10 +8,11 @@ from report_data import DATASET, Outcome, study_of, table_of
 from transfer_data import SOURCE_DATA, VARIANTS, distilled_results, transfer_results
 
 from kdlib.errors import UserError
-from kdlib.reporting import draw, findings, names, tables
+from kdlib.reporting import draw, findings, tables
+from kdlib.reporting.core import names
+from kdlib.reporting.core.names import layers
 from kdlib.reporting.reading import read
-from kdlib.reporting.transfer_figure import _apart
-from kdlib.reporting.transfer_text import layers
+from kdlib.reporting.transfer.figure import _apart
 from kdlib.studies import schema
 from kdlib.studies.records import Arm, write_arms
 

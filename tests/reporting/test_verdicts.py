@@ -7,11 +7,11 @@ from radiology_data import results as clinical_results
 from report_data import DATASET, Outcome, study_of
 from transfer_data import distilled_results, transfer_results
 
-from kdlib.reporting import clinical_models
 from kdlib.reporting import verdicts as module
-from kdlib.reporting.evidence import Difference
-from kdlib.reporting.i18n import text
-from kdlib.reporting.results import estimate
+from kdlib.reporting.core.evidence import Difference
+from kdlib.reporting.core.i18n import text
+from kdlib.reporting.core.results import estimate
+from kdlib.reporting.radiology import models as clinical_models
 from kdlib.reporting.verdicts import Verdict, sentences, sheets, verdicts
 
 ALONE = [0.70, 0.71, 0.705]

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 from report_data import DATASET, Outcome, record
 
-from kdlib.reporting.results import Results
+from kdlib.reporting.core.results import Results
 from kdlib.studies.records import Arm
 
 VARIANTS = ("head", "4", "3-4", "2-3-4", "all", "scratch")

@@ -3,7 +3,7 @@
 import pytest
 
 from kdlib import reporting
-from kdlib.reporting.evidence import correct, over_images
+from kdlib.reporting.core.evidence import correct, over_images
 from kdlib.reporting.verdicts import verdicts
 from kdlib.studies import prepare
 

@@ -125,3 +125,15 @@ def test_reading_records_and_drawing_them_takes_no_torch():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+FAMILIES = ("distillation", "transfer", "pruning", "radiology")
+
+
+@pytest.mark.parametrize("room", ["core", *FAMILIES])
+def test_a_family_of_reporting_stands_on_its_core_alone(room):
+    own = f"kdlib.reporting.{room}"
+    files = [path for name, path in MODULES.items() if name == own or name.startswith(f"{own}.")]
+    found = {name for path in files for name in imports(path, everywhere=True) if name.startswith("kdlib.reporting")}
+    assert len(files) > 1
+    assert {name for name in found if not name.startswith(("kdlib.reporting.core", own))} == set()

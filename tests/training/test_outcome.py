@@ -284,7 +284,7 @@ def test_a_validation_split_of_one_class_tells_nothing(loss):
 
 
 def test_the_reasons_have_a_translation():
-    from kdlib.reporting.i18n import say
+    from kdlib.reporting.core.i18n import say
     from kdlib.training import evaluation
 
     for raw in (evaluation.NOT_FINITE, evaluation.FAR_ABOVE, evaluation.FELL_BACK):

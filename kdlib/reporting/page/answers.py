@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from kdlib.reporting import names, numbers
-from kdlib.reporting.evidence import Difference, compare
-from kdlib.reporting.i18n import N_, say, text
-from kdlib.reporting.names import each_recipe, students
+from kdlib.reporting.core import names, numbers
+from kdlib.reporting.core.evidence import Difference, compare
+from kdlib.reporting.core.i18n import N_, say, text
+from kdlib.reporting.core.names import each_recipe, students
+from kdlib.reporting.core.results import Results
+from kdlib.reporting.core.table import difference_cell
 from kdlib.reporting.reproduction import VERDICTS, Reproduced, counts
-from kdlib.reporting.results import Results
-from kdlib.reporting.table import difference_cell
 from kdlib.reporting.verdicts import AGAINST_RANDOM, ALONE, Verdict, verdicts
 
 

@@ -13,16 +13,16 @@ from importlib.resources import files
 from pathlib import Path
 
 from kdlib.errors import UserError
-from kdlib.reporting import names, numbers
 from kdlib.reporting.all_runs import ROLES
+from kdlib.reporting.core import names, numbers
+from kdlib.reporting.core.i18n import LANGS, N_, Message, say, text
+from kdlib.reporting.core.results import Results
+from kdlib.reporting.core.table import difference_cell
 from kdlib.reporting.figures import draw
 from kdlib.reporting.findings import findings
-from kdlib.reporting.i18n import LANGS, N_, Message, say, text
 from kdlib.reporting.page.answers import cards
 from kdlib.reporting.reading import read
 from kdlib.reporting.reproduction import VERDICTS, Reproduced, counts, reproduced
-from kdlib.reporting.results import Results
-from kdlib.reporting.table import difference_cell
 from kdlib.reporting.tables import tables
 from kdlib.reporting.verdicts import Verdict, by_question, verdicts
 from kdlib.reporting.writing import put

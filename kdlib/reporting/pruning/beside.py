@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from kdlib.reporting import names, numbers
-from kdlib.reporting.i18n import LANGS, N_, say, translations
+from kdlib.reporting.core import names, numbers
+from kdlib.reporting.core.i18n import LANGS, N_, say, translations
+from kdlib.reporting.core.table import Cell, Row, Table
 from kdlib.reporting.pruning.cells import accuracy, as_reported, beside, change, named, provenance, spread
 from kdlib.reporting.pruning.runs import Pruning, percent, read
 from kdlib.reporting.pruning.text import BOOK
-from kdlib.reporting.table import Cell, Row, Table
 
 
 def neighbours(study: Pruning) -> list[Pruning]:

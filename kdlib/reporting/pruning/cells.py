@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from kdlib.reporting import names, numbers
-from kdlib.reporting.evidence import Difference
-from kdlib.reporting.i18n import LANGS, N_, say, translations
+from kdlib.reporting.core import names, numbers
+from kdlib.reporting.core.evidence import Difference
+from kdlib.reporting.core.i18n import LANGS, N_, say, translations
+from kdlib.reporting.core.results import Cell as Gathered
+from kdlib.reporting.core.results import Estimate
+from kdlib.reporting.core.table import Cell, Row, Text
 from kdlib.reporting.pruning.runs import Pruning
 from kdlib.reporting.pruning.text import BOOK
-from kdlib.reporting.results import Cell as Gathered
-from kdlib.reporting.results import Estimate
-from kdlib.reporting.table import Cell, Row, Text
 from kdlib.studies import schema
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from kdlib.reporting import canvas, names, numbers
-from kdlib.reporting.i18n import say
+from kdlib.reporting.core import canvas, names, numbers
+from kdlib.reporting.core.i18n import say
 from kdlib.reporting.pruning.figure_text import BOOK
 
 TUNED = ("finetuned", "distilled")

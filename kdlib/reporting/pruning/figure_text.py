@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kdlib.reporting.i18n import N_
+from kdlib.reporting.core.i18n import N_
 
 BOOK = {
     "original": N_("original"),

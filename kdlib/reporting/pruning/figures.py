@@ -10,9 +10,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from kdlib.reporting import canvas, names, numbers
-from kdlib.reporting.i18n import say
-from kdlib.reporting.names import stem
+from kdlib.reporting.core import canvas, names, numbers
+from kdlib.reporting.core.i18n import say
+from kdlib.reporting.core.names import stem
+from kdlib.reporting.core.results import Cell
 from kdlib.reporting.pruning.figure_parts import (
     DASHED,
     DOTTED,
@@ -28,7 +29,6 @@ from kdlib.reporting.pruning.figure_parts import (
     title,
 )
 from kdlib.reporting.pruning.figure_text import BOOK
-from kdlib.reporting.results import Cell
 
 MANY = 8  # more ratios than this get round ticks
 

@@ -8,12 +8,12 @@ from functools import cached_property
 
 import numpy as np
 
-from kdlib.reporting import names, numbers
-from kdlib.reporting.choice import best_by_validation
-from kdlib.reporting.evidence import Difference, changes, compare, over_images, over_seeds
-from kdlib.reporting.i18n import N_, say, text
+from kdlib.reporting.core import names, numbers
+from kdlib.reporting.core.choice import best_by_validation
+from kdlib.reporting.core.evidence import Difference, changes, compare, over_images, over_seeds
+from kdlib.reporting.core.i18n import N_, say, text
+from kdlib.reporting.core.results import Cell, Estimate, Results, estimate, same
 from kdlib.reporting.pruning.text import BOOK
-from kdlib.reporting.results import Cell, Estimate, Results, estimate, same
 
 RANDOM = "random"
 SETTINGS = ("report", "protected", "macs", "macs_protected")

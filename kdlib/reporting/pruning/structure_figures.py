@@ -10,9 +10,9 @@ from collections import Counter
 
 import numpy as np
 
-from kdlib.reporting import canvas, names, numbers
-from kdlib.reporting.i18n import say
-from kdlib.reporting.names import stem
+from kdlib.reporting.core import canvas, names, numbers
+from kdlib.reporting.core.i18n import say
+from kdlib.reporting.core.names import stem
 from kdlib.reporting.pruning.figure_parts import criteria, look, parts, report_setting, setting_name, spec, title
 from kdlib.reporting.pruning.figure_text import BOOK
 

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from kdlib.reporting import names, numbers
-from kdlib.reporting.i18n import LANGS, N_, say, text, translations
+from kdlib.reporting.core import names, numbers
+from kdlib.reporting.core.i18n import LANGS, N_, say, text, translations
+from kdlib.reporting.core.results import Results, estimate
+from kdlib.reporting.core.table import Cell, Row, Table, Text, difference_cell
 from kdlib.reporting.pruning import beside as other_studies
 from kdlib.reporting.pruning.cells import (
     accuracy,
@@ -28,8 +30,6 @@ from kdlib.reporting.pruning.cells import (
 )
 from kdlib.reporting.pruning.runs import Pruning, percent, read, shown
 from kdlib.reporting.pruning.text import BOOK
-from kdlib.reporting.results import Results, estimate
-from kdlib.reporting.table import Cell, Row, Table, Text, difference_cell
 
 GIGA, MEBI = 1e9, 2**20
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from kdlib.reporting import canvas, names, numbers
-from kdlib.reporting.i18n import N_, say
-from kdlib.reporting.methods import Way, comparisons, ways
-from kdlib.reporting.names import stem
-from kdlib.reporting.results import Cell
+from kdlib.reporting.core import canvas, names, numbers
+from kdlib.reporting.core.i18n import N_, say
+from kdlib.reporting.core.names import stem
+from kdlib.reporting.core.results import Cell
+from kdlib.reporting.distillation.methods import Way, comparisons, ways
 
 
 def methods(results, lang: str, filters: dict):

@@ -6,12 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from kdlib.reporting import canvas, names, numbers
-from kdlib.reporting.i18n import say
-from kdlib.reporting.names import stem
-from kdlib.reporting.results import Cell
-from kdlib.reporting.transfer import by_parameters, columns, trainable
-from kdlib.reporting.transfer_text import SCRATCH, layers
+from kdlib.reporting.core import canvas, names, numbers
+from kdlib.reporting.core.i18n import say
+from kdlib.reporting.core.names import SCRATCH, layers, stem
+from kdlib.reporting.core.results import Cell
+from kdlib.reporting.transfer.runs import by_parameters, columns, trainable
 
 LABEL_STEP = 0.165  # of the axes' height: the two lines of a label, and air
 ALONE = 0.45  # of the axes' width: a point with so much room to its right carries its label itself

@@ -4,9 +4,32 @@ from __future__ import annotations
 
 import re
 
-from kdlib.reporting import methods_text, numbers
-from kdlib.reporting.i18n import N_, say, text
-from kdlib.reporting.transfer_text import BOOK, layers
+from kdlib.reporting.core import numbers
+from kdlib.reporting.core.i18n import N_, say, text
+
+PLAIN = "kd"  # how a study's labels name plain distillation, which has no name in the records
+
+METHODS: dict[str, str | dict[str, str]] = {
+    PLAIN: "KD (Hinton)",
+    "kd_std": N_("KD + z-score"),
+    "dkd": "DKD",
+    "dist": "DIST",
+    "fitnets": "FitNets",
+    "at": N_("AT (attention transfer)"),
+    "sp": N_("SP (similarities)"),
+    "rkd": N_("RKD (relations)"),
+}
+
+TRANSFER = {
+    "head": N_("classifier only"),
+    "all": N_("all layers"),
+    "scratch": N_("from scratch"),
+    "source": N_("source task"),
+    "transfer": N_("transfer"),
+}
+
+REPORTED = "2-3-4"  # the layers that the Turkish report leaves open in its transfer row
+SCRATCH = "scratch"
 
 PRUNING = {
     "original": N_("original"),
@@ -29,7 +52,21 @@ def capital(said: str, lang: str) -> str:
 
 def method(study, key: str | None, lang: str) -> str:
     """How a way of distilling is called; None is plain distillation, by softened logits."""
-    return methods_text.label(study, key or methods_text.PLAIN, lang)
+    labels, key = getattr(study, "labels", None) or {}, key or PLAIN
+    return text(labels.get(key) or METHODS.get(key) or key, lang)
+
+
+def layers(variant: str | None, lang: str, study=None) -> str:
+    """Which layers a variant leaves open, in words: the study's own where it has some; an unknown one as it is."""
+    named = getattr(getattr(study, "transfer", None), "variants", None) or {}
+    if variant in named:
+        return text(named[variant].label, lang)
+    if variant in ("head", "all", "scratch"):
+        return say(TRANSFER[variant], lang)
+    if variant and re.fullmatch(r"\d+(-\d+)*", variant):
+        parts = variant.split("-")
+        return say(N_("layers {layers}") if len(parts) > 1 else N_("layer {layers}"), lang, layers=", ".join(parts))
+    return variant or ""
 
 
 def setting(results, where: dict, lang: str) -> str:
@@ -56,7 +93,7 @@ def described(results, where: dict, lang: str) -> str:
     if role == "student":
         parts.append(setting(results, where, lang))
     elif role in ("source", "transfer"):
-        said = [say(BOOK[role], lang), layers(where.get("variant"), lang, study)]
+        said = [say(TRANSFER[role], lang), layers(where.get("variant"), lang, study)]
         parts.append(": ".join(part for part in said if part))
     elif role in PRUNING:
         parts += [say(PRUNING[role], lang), *_pruning(study, where, lang)]
@@ -176,7 +213,7 @@ def _epochs(results, lang: str) -> str:
     spans = {role: _span(values) for role, values in found.items()}
     if len(set(spans.values())) == 1:
         return next(iter(spans.values()))
-    called = {role: say(BOOK[role], lang) for role in ("source", "transfer")}
+    called = {role: say(TRANSFER[role], lang) for role in ("source", "transfer")}
     called |= {"teacher": say("Teacher", lang).lower(), "student": say("Student", lang).lower()}
     called |= {"original": say("original", lang), "finetuned": say("fine-tuning", lang)}
     order = ("source", "teacher", "student", "transfer", "original", "finetuned")

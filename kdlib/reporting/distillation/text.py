@@ -1,21 +1,8 @@
-"""What ways of distilling are called, and what their table says where a key picks it."""
+"""What the table of methods says where a key picks it."""
 
 from __future__ import annotations
 
-from kdlib.reporting.i18n import N_, text
-
-PLAIN = "kd"  # how a study's labels name plain distillation, which has no name in the records
-
-LABELS: dict[str, str | dict[str, str]] = {
-    PLAIN: "KD (Hinton)",
-    "kd_std": N_("KD + z-score"),
-    "dkd": "DKD",
-    "dist": "DIST",
-    "fitnets": "FitNets",
-    "at": N_("AT (attention transfer)"),
-    "sp": N_("SP (similarities)"),
-    "rkd": N_("RKD (relations)"),
-}
+from kdlib.reporting.core.i18n import N_
 
 BOOK = {
     "accuracy": N_("Test accuracy (%)"),
@@ -33,9 +20,3 @@ BOOK = {
     "other_group": N_("‡ Not timed beside the student alone: it was trained in another group of runs."),
     "diverged": N_("† so many runs diverged; they enter no mean."),
 }
-
-
-def label(study, key: str, lang: str) -> str:
-    """How a method is called: the study's own name for it, else the usual one; an unknown one as it is."""
-    labels = getattr(study, "labels", None) or {}
-    return text(labels.get(key) or LABELS.get(key) or key, lang)

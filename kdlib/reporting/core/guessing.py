@@ -7,10 +7,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from kdlib.reporting import numbers
-from kdlib.reporting.evidence import correct
-from kdlib.reporting.i18n import say
-from kdlib.reporting.results import Results
+from kdlib.reporting.core import numbers
+from kdlib.reporting.core.evidence import correct
+from kdlib.reporting.core.i18n import say
+from kdlib.reporting.core.results import Results
 
 _Z = 1.96  # of a 95 % interval
 

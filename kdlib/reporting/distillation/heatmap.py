@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from kdlib.reporting import canvas, names, numbers
-from kdlib.reporting.choice import best_by_validation
-from kdlib.reporting.i18n import N_, say
-from kdlib.reporting.names import each_recipe, stem, students
+from kdlib.reporting.core import canvas, names, numbers
+from kdlib.reporting.core.choice import best_by_validation
+from kdlib.reporting.core.i18n import N_, say
+from kdlib.reporting.core.names import each_recipe, stem, students
 
 
 def heatmap(results, lang: str, filters: dict):

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from kdlib.reporting import canvas, names
-from kdlib.reporting.clinical_figures import looks
-from kdlib.reporting.clinical_models import Case, about, cases, role
-from kdlib.reporting.i18n import N_, say
-from kdlib.reporting.names import stem
+from kdlib.reporting.core import canvas, names
+from kdlib.reporting.core.i18n import N_, say
+from kdlib.reporting.core.names import stem
+from kdlib.reporting.radiology.figures import looks
+from kdlib.reporting.radiology.models import Case, about, cases, role
 
 TRAIN = (0, (4, 2))
 PANELS = {"loss": (1.0, N_("Cross-entropy (nats)")), "accuracy": (100.0, N_("Accuracy (%)"))}

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from kdlib.reporting import names, numbers
-from kdlib.reporting.evidence import Difference, difference
-from kdlib.reporting.i18n import LANGS, N_, say
-from kdlib.reporting.methods_text import BOOK
-from kdlib.reporting.names import each_recipe, students
-from kdlib.reporting.results import Cell as Gathered
-from kdlib.reporting.results import Estimate, Results, estimate
-from kdlib.reporting.table import Cell, Row, Table, difference_cell
+from kdlib.reporting.core import names, numbers
+from kdlib.reporting.core.evidence import Difference, difference
+from kdlib.reporting.core.i18n import LANGS, N_, say
+from kdlib.reporting.core.names import each_recipe, students
+from kdlib.reporting.core.results import Cell as Gathered
+from kdlib.reporting.core.results import Estimate, Results, estimate
+from kdlib.reporting.core.table import Cell, Row, Table, difference_cell
+from kdlib.reporting.distillation.text import BOOK
 
 # What must agree before two durations are compared.
 _PLACE = ("processor", "cores", "threads", "gpu")

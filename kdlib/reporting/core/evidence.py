@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from kdlib.reporting import numbers
-from kdlib.reporting.i18n import say
-from kdlib.reporting.results import MIN_SEEDS, Cell, Results, estimate, t_quantile
+from kdlib.reporting.core import numbers
+from kdlib.reporting.core.i18n import say
+from kdlib.reporting.core.results import MIN_SEEDS, Cell, Results, estimate, t_quantile
 
 RESAMPLES = 10_000
 

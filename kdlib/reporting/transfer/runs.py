@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from kdlib.reporting.i18n import say
-from kdlib.reporting.results import Results
-from kdlib.reporting.transfer_text import SCRATCH
+from kdlib.reporting.core.i18n import say
+from kdlib.reporting.core.names import SCRATCH
+from kdlib.reporting.core.results import Results
 
 
 def columns(results: Results, filters: dict) -> list[dict]:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from kdlib.reporting import canvas, names, numbers
-from kdlib.reporting.clinical_findings import plain_interval
-from kdlib.reporting.clinical_metrics import BINS, reliability, roc
-from kdlib.reporting.clinical_models import Model, about, cases, gather, role, units
-from kdlib.reporting.i18n import say
-from kdlib.reporting.names import stem
+from kdlib.reporting.core import canvas, names, numbers
+from kdlib.reporting.core.i18n import say
+from kdlib.reporting.core.names import stem
+from kdlib.reporting.radiology.findings import plain_interval
+from kdlib.reporting.radiology.metrics import BINS, reliability, roc
+from kdlib.reporting.radiology.models import Model, about, cases, gather, role, units
 
 GRID = np.linspace(0.0, 1.0, 201)  # false positive rates that curves of several seeds are averaged at
 HALF = BINS // 2  # with two classes the called one has half the probability or more: the bins below are empty

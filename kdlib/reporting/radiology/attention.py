@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from kdlib.reporting import canvas, names, numbers
-from kdlib.reporting.clinical_models import gather
-from kdlib.reporting.clinical_text import BOOK as ROLES
-from kdlib.reporting.i18n import say
+from kdlib.reporting.core import canvas, names, numbers
+from kdlib.reporting.core.i18n import say
+from kdlib.reporting.radiology.models import gather
+from kdlib.reporting.radiology.text import BOOK as ROLES
 
 FILE = "attention.npz"
 

@@ -9,13 +9,13 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from kdlib.errors import UserError
-from kdlib.reporting import names, numbers
-from kdlib.reporting.choice import best_by_validation
-from kdlib.reporting.clinical_metrics import Scores, percentiles, scores
-from kdlib.reporting.clinical_text import BOOK
-from kdlib.reporting.i18n import say, text
-from kdlib.reporting.names import each_recipe, students
-from kdlib.reporting.results import Estimate, estimate
+from kdlib.reporting.core import names, numbers
+from kdlib.reporting.core.choice import best_by_validation
+from kdlib.reporting.core.i18n import say, text
+from kdlib.reporting.core.names import each_recipe, students
+from kdlib.reporting.core.results import Estimate, estimate
+from kdlib.reporting.radiology.metrics import Scores, percentiles, scores
+from kdlib.reporting.radiology.text import BOOK
 
 ROLES = ("teacher", "baseline", "student")
 _gathered: WeakKeyDictionary = WeakKeyDictionary()

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from kdlib.reporting import canvas, names, numbers
-from kdlib.reporting.i18n import N_, say
-from kdlib.reporting.names import each_recipe, stem, students
+from kdlib.reporting.core import canvas, names, numbers
+from kdlib.reporting.core.i18n import N_, say
+from kdlib.reporting.core.names import each_recipe, stem, students
 
 WEIGHTS = ("method", "alpha", "lam")
 BANDS = {"t": N_("Band: 95% t-interval over seeds"), "range": N_("Band: range of the seeds (two seeds)")}

@@ -12,7 +12,7 @@ from functools import cache, lru_cache
 from pathlib import Path
 
 from kdlib.progress import note
-from kdlib.reporting import numbers
+from kdlib.reporting.core import numbers
 
 STYLE_FILE = Path(__file__).with_name("style.mplstyle")
 FURTHER_FONTS = (

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING, Any, Literal
 
-from kdlib.reporting import latex, numbers
-from kdlib.reporting.i18n import N_, say, text
+from kdlib.reporting.core import latex, numbers
+from kdlib.reporting.core.i18n import N_, say, text
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from kdlib.reporting.evidence import Difference
+    from kdlib.reporting.core.evidence import Difference
 
 Text = str | dict[str, str]
 Kind = Literal["count", "decimal", "percent", "signed"]

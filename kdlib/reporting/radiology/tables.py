@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from kdlib.reporting import names, numbers
-from kdlib.reporting.clinical_findings import findings
-from kdlib.reporting.clinical_metrics import RESAMPLES
-from kdlib.reporting.clinical_models import ROLES, Clinic, Model, cases, gather, units
-from kdlib.reporting.clinical_text import BOOK
-from kdlib.reporting.i18n import LANGS, N_, say, translations
-from kdlib.reporting.table import Cell, Row, Table
+from kdlib.reporting.core import names, numbers
+from kdlib.reporting.core.i18n import LANGS, N_, say, translations
+from kdlib.reporting.core.table import Cell, Row, Table
+from kdlib.reporting.radiology.findings import findings
+from kdlib.reporting.radiology.metrics import RESAMPLES
+from kdlib.reporting.radiology.models import ROLES, Clinic, Model, cases, gather, units
+from kdlib.reporting.radiology.text import BOOK
 
 __all__ = ["findings", "sheets"]
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 LANGS = ("en", "tr")
-LOCALE = Path(__file__).parent / "locale"
+LOCALE = Path(__file__).parents[1] / "locale"
 SOURCES = [("**.py", "python"), ("**.jinja", "jinja2")]  # what messages are extracted from
 
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from kdlib.reporting import numbers
-from kdlib.reporting.clinical_models import Clinic, about, cases, gather, role
-from kdlib.reporting.i18n import N_, say
+from kdlib.reporting.core import numbers
+from kdlib.reporting.core.i18n import N_, say
+from kdlib.reporting.radiology.models import Clinic, about, cases, gather, role
 
 LAST = 3  # epochs that an end of training is averaged over
 FEWEST = 5  # epochs below which nothing is said of overfitting

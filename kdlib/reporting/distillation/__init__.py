@@ -1,0 +1,1 @@
+"""Distilled students: methods side by side, temperature, alpha."""

@@ -1,0 +1,1 @@
+"""Transfer: which layers are open."""

@@ -6,15 +6,9 @@
 from collections.abc import Callable, Iterable
 
 from kdlib.errors import UserError, did_you_mean
-from kdlib.losses.attention import AttentionTransfer
 from kdlib.losses.base import FeatureLoss, Loss, Response
-from kdlib.losses.decoupled import Decoupled
-from kdlib.losses.dist import Dist
-from kdlib.losses.hints import Hints
-from kdlib.losses.relational import Relational
-from kdlib.losses.response import ResponseLoss, convex_kl, convex_soft_ce, weighted_kl
-from kdlib.losses.similarity import SimilarityPreserving
-from kdlib.losses.standardised import StandardisedKL
+from kdlib.losses.features import AttentionTransfer, Hints, Relational, SimilarityPreserving
+from kdlib.losses.logits import Decoupled, Dist, ResponseLoss, StandardisedKL, convex_kl, convex_soft_ce, weighted_kl
 from kdlib.losses.taps import Stage, stages, tapped
 
 PRESETS: dict[str, Callable[..., ResponseLoss]] = {

@@ -7,7 +7,7 @@ from cases import build, chance, softmax, tensor
 from cases import soft as soft_term
 
 from kdlib.losses import Dist
-from kdlib.losses.dist import _apart
+from kdlib.losses.logits import _apart
 
 STUDENT, TEACHER = (chance(seed).normal(size=(6, 5)) * 2 for seed in (0, 1))
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from kdlib.errors import UserError, did_you_mean
+from kdlib.hooks import hooked
 
 
 @dataclass(frozen=True)
@@ -41,24 +42,15 @@ def tapped(model: nn.Module, names: Iterable[str]) -> Iterator[dict[str, Tensor]
     outputs: dict[str, Tensor] = {}
     image: list[int] = []  # height and width of the latest batch
 
-    def measure(module, args):
+    def measure(name, module, args):
         image[:] = args[0].shape[2:]
 
-    def keep(name: str):
-        def hook(module, args, output):
-            found = _as_map(output, image)
-            outputs[name] = output if found is None else found
+    def keep(name, module, args, output):
+        found = _as_map(output, image)
+        outputs[name] = output if found is None else found
 
-        return hook
-
-    handles = [model.register_forward_pre_hook(measure)] if names else []
-    try:
-        for name in names:
-            handles.append(modules[name].register_forward_hook(keep(name)))
+    with hooked([("", model)] if names else [], measure, before=True), hooked([(n, modules[n]) for n in names], keep):
         yield outputs
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 def stages(model: nn.Module, shape: tuple[int, int, int]) -> list[Stage]:
@@ -114,29 +106,20 @@ def _outputs(model: nn.Module, shape: tuple[int, int, int]) -> dict[str, tuple[i
     calls: Counter[str] = Counter()
     found: dict[str, tuple[int, int, int]] = {}
 
-    def watch(name: str):
-        def hook(module, args, output):
-            calls[name] += 1
-            maps = _as_map(output, shape[1:])
-            if maps is not None:
-                found[name] = tuple(maps.shape[1:])
-
-        return hook
+    def watch(name, module, args, output):
+        calls[name] += 1
+        maps = _as_map(output, shape[1:])
+        if maps is not None:
+            found[name] = tuple(maps.shape[1:])
 
     weight = next(model.parameters(), torch.empty(0))
     images = torch.zeros((1, *shape), device=weight.device, dtype=weight.dtype)
     training = {module: module.training for module in model.modules()}
-    handles = []
     try:
-        for name, module in model.named_modules():
-            if name:
-                handles.append(module.register_forward_hook(watch(name)))
         model.eval()
-        with torch.no_grad():
+        with hooked([pair for pair in model.named_modules() if pair[0]], watch), torch.no_grad():
             model(images)
     finally:
-        for handle in handles:
-            handle.remove()
         for module, was in training.items():
             module.training = was
     return {name: size for name, size in found.items() if calls[name] == 1}

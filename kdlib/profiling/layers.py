@@ -7,6 +7,7 @@ from torch import nn
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
 from kdlib.copies import copied
+from kdlib.hooks import hooked
 
 _COUNTED = (_ConvNd, nn.Linear)
 
@@ -20,14 +21,12 @@ def layer_macs(model: nn.Module, shape: tuple[int, int, int]) -> dict[str, int]:
     """
     subject = copied(model).cpu().eval()
     found: dict[str, int] = {}
-    for name, module in subject.named_modules():
-        if isinstance(module, _COUNTED):
-            module.register_forward_hook(
-                lambda layer, given, out, name=name: found.update(
-                    {name: found.get(name, 0) + _macs(layer, given[0], out)}
-                )
-            )
-    with torch.random.fork_rng(devices=[]), torch.no_grad():
+
+    def count(name: str, layer: nn.Module, given: tuple, out: torch.Tensor) -> None:
+        found[name] = found.get(name, 0) + _macs(layer, given[0], out)
+
+    layers = [(name, module) for name, module in subject.named_modules() if isinstance(module, _COUNTED)]
+    with hooked(layers, count), torch.random.fork_rng(devices=[]), torch.no_grad():
         subject(torch.zeros(1, *shape))
     return found
 

@@ -15,6 +15,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvTransposeNd
 
 from kdlib.errors import UserError
+from kdlib.hooks import hooked
 from kdlib.pruning.structure import LAYERS, Structure
 
 Scores = dict[tuple[str, str], torch.Tensor]
@@ -179,20 +180,13 @@ def _pass(model: nn.Module, batches: Batches, watch: Callable[[str, torch.Tensor
 def watching(model: nn.Module, watch: Callable[[str, torch.Tensor], None]) -> Iterator[None]:
     """Show ``watch`` name and input (B, C, ...) of every convolution and linear layer; no hook outlives the block."""
 
-    def show(layer: nn.Module, given: tuple[torch.Tensor, ...], name: str) -> None:
+    def show(name: str, layer: nn.Module, given: tuple[torch.Tensor, ...]) -> None:
         seen = given[0].detach().float()
         # A linear layer reads the last dimension, as where ConvNeXt turns (B, C, H, W) to (B, H, W, C).
         watch(name, seen.movedim(-1, 1) if isinstance(layer, nn.Linear) else seen)
 
-    hooks = [
-        layer.register_forward_pre_hook(lambda layer, given, name=name: show(layer, given, name))
-        for name, layer in _layers(model)
-    ]
-    try:
+    with hooked(_layers(model), show, before=True):
         yield
-    finally:
-        for hook in hooks:
-            hook.remove()
 
 
 def _by_channel(given: torch.Tensor) -> torch.Tensor:

@@ -2,7 +2,7 @@
 channels that left."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from functools import cached_property
 from types import MethodType
 
@@ -13,6 +13,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.overrides import TorchFunctionMode
 
 from kdlib.copies import copied
+from kdlib.hooks import hooked
 from kdlib.pruning.cutting import replay
 from kdlib.pruning.structure import LAYERS
 
@@ -101,17 +102,17 @@ def _awake(model: nn.Module, chance: torch.Generator) -> nn.Module:
 def _masked(model: nn.Module, cuts: Cuts) -> Iterator[None]:
     """Let every layer that reads a channel which is cut read zeros in its place."""
 
-    def blank(layer: nn.Module, given: tuple[torch.Tensor, ...], index: list[int]) -> tuple[torch.Tensor, ...]:
+    gone: dict[str, list[int]] = {}
+    for name, side, index in cuts:
+        if side == "in" and isinstance(model.get_submodule(name), LAYERS):
+            gone.setdefault(name, []).extend(index)
+
+    def blank(name: str, layer: nn.Module, given: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
         seen = given[0].clone()
-        seen.index_fill_(-1 if isinstance(layer, nn.Linear) else 1, torch.tensor(index), 0)
+        seen.index_fill_(-1 if isinstance(layer, nn.Linear) else 1, torch.tensor(gone[name]), 0)
         return (seen, *given[1:])
 
-    with ExitStack() as hooks:
-        for name, side, index in cuts:
-            layer = model.get_submodule(name)
-            if side == "in" and isinstance(layer, LAYERS):
-                hook = layer.register_forward_pre_hook(lambda layer, given, index=index: blank(layer, given, index))
-                hooks.callback(hook.remove)
+    with hooked([(name, model.get_submodule(name)) for name in gone], blank, before=True):
         yield
 
 

@@ -16,6 +16,7 @@ from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
 from kdlib.copies import copied
 from kdlib.errors import UserError, did_you_mean, first_line
+from kdlib.hooks import hooked
 from kdlib.pruning.limit import TookTooLong, at_most
 
 LIMIT = 120
@@ -252,25 +253,17 @@ def _arithmetic(subject: nn.Module, example: torch.Tensor) -> dict[str, tuple[in
     """For each layer: MACs for each pair of channels, channels in, channels out, groups."""
     found: dict[str, tuple[int, int, int, int]] = {}
 
-    def note(name: str, layer: nn.Module, given: torch.Tensor, out: torch.Tensor) -> None:
+    def note(name: str, layer: nn.Module, given: tuple[torch.Tensor, ...], out: torch.Tensor) -> None:
         if isinstance(layer, nn.Linear):
             once, inner, outer, blocks = out.numel() // layer.out_features, layer.in_features, layer.out_features, 1
         else:
             inner, outer, blocks = layer.in_channels, layer.out_channels, layer.groups
-            over = given.numel() // inner if isinstance(layer, _ConvTransposeNd) else out.numel() // outer
+            over = given[0].numel() // inner if isinstance(layer, _ConvTransposeNd) else out.numel() // outer
             once = over * prod(layer.kernel_size)
         before = found[name][0] if name in found else 0  # a layer that is called twice counts twice
         found[name] = (before + once, inner, outer, blocks)
 
-    hooks = [
-        module.register_forward_hook(lambda layer, given, out, name=name: note(name, layer, given[0], out))
-        for name, module in subject.named_modules()
-        if isinstance(module, LAYERS)
-    ]
-    try:
-        with torch.inference_mode():
-            subject(example)
-    finally:
-        for hook in hooks:
-            hook.remove()
+    layers = [(name, module) for name, module in subject.named_modules() if isinstance(module, LAYERS)]
+    with hooked(layers, note), torch.inference_mode():
+        subject(example)
     return found

@@ -12,6 +12,7 @@ from torch import nn
 from kdlib.copies import copied
 from kdlib.data import normalise
 from kdlib.errors import UserError
+from kdlib.hooks import hooked
 from kdlib.studies import records, runner
 from kdlib.studies.call import Call
 from kdlib.studies.run import Run
@@ -204,20 +205,12 @@ def deepest_layer(model: nn.Module, images: torch.Tensor) -> str | None:
     ran: list[str] = []
     mapped: set[str] = set()
 
-    def note(name: str):
-        def hook(_module, _inputs, output) -> None:
-            ran.append(name)
-            if isinstance(output, torch.Tensor) and output.ndim == 4 and min(output.shape[2:]) >= SIDE:
-                mapped.add(name)
+    def note(name: str, _module, _inputs, output) -> None:
+        ran.append(name)
+        if isinstance(output, torch.Tensor) and output.ndim == 4 and min(output.shape[2:]) >= SIDE:
+            mapped.add(name)
 
-        return hook
-
-    handles = [module.register_forward_hook(note(name)) for name, module in model.named_modules() if name]
-    try:
-        with torch.no_grad():
-            model(images)
-    finally:
-        for handle in handles:
-            handle.remove()
+    with hooked([pair for pair in model.named_modules() if pair[0]], note), torch.no_grad():
+        model(images)
     times = Counter(ran)
     return next((name for name in reversed(ran) if name in mapped and times[name] == 1), None)

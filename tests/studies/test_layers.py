@@ -15,11 +15,12 @@ FILES = {".".join(["kdlib", *path.relative_to(ROOT).with_suffix("").parts]): pat
 MODULES = {name.removesuffix(".__init__"): path for name, path in FILES.items()}
 
 # What each part may import of kdlib beside itself. `kdlib` alone is its version.
-EVERYWHERE = {"kdlib", "kdlib.errors", "kdlib.files", "kdlib.copies"}
+EVERYWHERE = {"kdlib", "kdlib.errors", "kdlib.files", "kdlib.copies", "kdlib.hooks"}
 MAY = {
     "kdlib.errors": set(),
     "kdlib.files": set(),
     "kdlib.copies": set(),
+    "kdlib.hooks": set(),
     "kdlib.data": {"kdlib.progress"},
     "kdlib.models": set(),
     "kdlib.losses": set(),

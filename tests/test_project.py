@@ -43,13 +43,12 @@ def test_conda_users_get_the_same_pins():
     assert "-c constraints.txt" in pip
 
 
-@pytest.mark.parametrize("name", ["README.md", "README.tr.md"])
-def test_what_the_readme_links_to_is_there(name):
+@pytest.mark.parametrize("name", ["README.md", "README.tr.md", "docs/guide.md", "docs/performance.md"])
+def test_what_a_page_links_to_is_there(name):
     text = (ROOT / name).read_text(encoding="utf-8")
     links = [*re.findall(r"\]\(([^)#]+)\)", text), *re.findall(r'src="([^"]+)"', text)]
     local = [link for link in links if "://" not in link]
-    assert local
-    assert [link for link in local if not (ROOT / link).exists()] == []
+    assert [link for link in local if not (ROOT / name).parent.joinpath(link).exists()] == []
 
 
 def test_ruff_finds_nothing():

@@ -53,7 +53,7 @@ def test_diverged_runs_are_named_with_seed_epoch_and_reason(tmp_path):
     assert said(tmp_path, outcomes)[-1] == (
         "Diverged and left out of every mean: Net, T = 3, α = 0.3, seed 4, epoch 3 (accuracy fell back to chance)."
     )
-    assert "doğruluk şans düzeyine geri düştü" in said(tmp_path, outcomes, "tr")[-1]
+    assert "doğruluk rastgele tahmin düzeyine geri düştü" in said(tmp_path, outcomes, "tr")[-1]
 
 
 def test_a_reason_in_a_records_own_words_is_passed_on(tmp_path):
@@ -63,7 +63,7 @@ def test_a_reason_in_a_records_own_words_is_passed_on(tmp_path):
 
 
 def test_nothing_to_report():
-    assert findings(Results(study_of(), [arm("teacher", "m")], {}, "quick"), "tr") == ["Henüz raporlanacak koşu yok."]
+    assert findings(Results(study_of(), [arm("teacher", "m")], {}, "quick"), "tr") == ["Henüz raporlanacak bir çalıştırma yok."]
 
 
 @pytest.mark.parametrize(("study", "seeds"), [("ts4", (0,)), ("ts5", (0,)), ("ts6", (0, 1, 2))])

@@ -114,7 +114,7 @@ def test_the_front_is_joined_and_named(two):
     assert (np.diff(line.get_xydata(), axis=0) > 0).all()
     assert "Taylor (ratio 5%) 80.50%." in said["caption"]
     turkish = parts(two, "pareto", "tr")
-    assert "Taylor (oran %5) %80,50." in turkish["caption"]
+    assert "Taylor (budama oranı %5) %80,50." in turkish["caption"]
 
 
 def test_one_seed_has_no_error_bars(one, two):
@@ -199,7 +199,7 @@ def test_settings_are_named(two):
     ]
     assert named == ["ratio 10%", "85% of MACs kept", "ratio 10%; squeeze-excite protected"]
     resnet = make(study="ts4", seeds=(0,))
-    assert setting_name(resnet, {"ratio": 0.1, "macs": None, "protect_se": True}, "tr") == "oran %10"
+    assert setting_name(resnet, {"ratio": 0.1, "macs": None, "protect_se": True}, "tr") == "budama oranı %10"
     assert [share(value, "en") for value in (0.29, 0.125, 0.05)] == ["29%", "12.5%", "5%"]
 
 

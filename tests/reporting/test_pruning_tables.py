@@ -62,7 +62,7 @@ def test_configuration_stands_beside_the_reports(made):
         "Calibration batches": ["20 (640 images)", "100"],
     }
     turkish = dict(zip(labels(made["configuration"], "tr"), cells(made["configuration"], "tr"), strict=True))
-    assert turkish["Budama oranı (kanal payı)"] == ["%10", "%10"]
+    assert turkish["Budama oranı"] == ["%10", "%10"]
     assert turkish["Veri"][0] == "Food-101, 19.392 eğitim, 4.848 doğrulama, 200 test görüntüsü"
 
 
@@ -166,7 +166,7 @@ def test_what_is_left_at_each_setting(made):
     assert (rows["10% of channels", "Taylor"][1], protected[1]) == ("77.60 ± 0.14", "78.20 ± 0.14")
     assert rows["10% of channels", "Coverage"][9] == "12 → 2 (features.1.0.block.1.fc1)"
     assert protected[9].startswith("6 → 6")
-    assert "kalan MAC payı %85" in {setting for setting, _ in labels(made["settings"], "tr")}
+    assert "korunan MAC oranı %85" in {setting for setting, _ in labels(made["settings"], "tr")}
 
 
 def test_whether_cuts_were_checked_is_said(tmp_path, made):

@@ -63,7 +63,7 @@ def test_the_reported_side(cell, en, tr):
 def test_frame_shows_ours_beside_reported_only_where_anything_was_reported():
     both = sheet(Cell(1.0, reported=2.0), "text")
     assert both.frame("tr").to_numpy().tolist() == [["1,00 / 2,00", "text / –"]]
-    assert both.frame("tr").columns.name == "bizim / rapor"
+    assert both.frame("tr").columns.name == "bu çalışma / rapor"
     assert list(both.frame("tr").index) == ["1,5"]
     assert sheet(Cell(1.0)).frame("en").to_numpy().tolist() == [["1.00"]]
 

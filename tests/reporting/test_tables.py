@@ -63,7 +63,7 @@ def test_cells_with_one_seed_in_both_languages(tmp_path):
     assert shown(table, "en") == [["89.34 / 89.01"]]
     assert shown(table, "tr") == [["89,34 / 89,01"]]
     assert table.frame("en").columns.name == "ours / reported"
-    assert table.frame("tr").columns.name == "bizim / rapor"
+    assert table.frame("tr").columns.name == "bu çalışma / rapor"
 
 
 def test_fractions_have_four_decimals(tmp_path):
@@ -205,8 +205,8 @@ def test_html_puts_ours_above_the_reported_number_and_merges_labels(tmp_path):
         ("1,5", "1"),
         ("2", "1"),
     ]
-    assert "Üstte: bizim sonucumuz" in html
-    assert "altta, gri: rapordaki" in html
+    assert "Üstte: bu çalışma" in html
+    assert "altta, gri: rapor" in html
 
 
 def test_markdown_rows(tmp_path):

@@ -77,12 +77,12 @@ def test_a_study_beside_that_was_not_run_leaves_dashes_and_says_how_to_run_it(tm
         "Rows of study tr_kd are empty: it has not been run in profile quick. To run it: kdlib run tr_kd --profile "
         "quick"
     )
-    assert table.notes("tr")[1].endswith("Koşmak için: kdlib run tr_kd --profile quick")
+    assert table.notes("tr")[1].endswith("Çalıştırmak için: kdlib run tr_kd --profile quick")
 
 
 def test_all_runs_names_open_layers_only_where_there_are_some(tmp_path):
     made = tables(transfer_results(tmp_path, ONE, study()))[-1]
-    assert made.head("tr") == ["Model", "Eğitim", "Reçete", "Açık katmanlar"]
+    assert made.head("tr") == ["Model", "Eğitim", "Eğitim ayarları", "Eğitilen katmanlar"]
     assert made.row_labels("tr")[0] == ["Net", "kaynak görev", "kaynak görev", ""]
     assert made.row_labels("en")[1] == ["Net", "transfer", "Adam", "classifier only"]
     # the source task's accuracy is no rival of transfer's
@@ -151,7 +151,7 @@ def test_figures_of_transfer(tmp_path, lang):
     points = [tuple(line.get_xydata()[0]) for line in ax.lines if line.get_marker() not in ("None", None, "")]
     assert (11_185_290, 70.0) in [(x, pytest.approx(y)) for x, y in points]
     assert len(points) == len(VARIANTS)
-    expected = "11.185.290 eğitilebilir, donmuş pay %1,4" if lang == "tr" else "11,185,290 trainable, 1.4% frozen"
+    expected = "11.185.290 eğitilebilir, dondurulmuş %1,4" if lang == "tr" else "11,185,290 trainable, 1.4% frozen"
     assert expected in [text.get_text() for axes in drawn["transfer"].figure.axes for text in axes.texts]
     assert len(drawn["curves"].figure.axes) == 2 * 3  # the source task, and a row a column
 

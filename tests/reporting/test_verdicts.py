@@ -116,7 +116,7 @@ def test_pruning_asks_five_questions(tmp_path):
     assert taylor.mark == "◐"
     distilled = found["distilled − plain fine-tuning"][0]
     assert distilled.found.mean == pytest.approx(0.0125)
-    assert text(distilled.setting, "tr") == "kanal oranı %10: ortalama, ölçüt sayısı 5"
+    assert text(distilled.setting, "tr") == "budama oranı %10: 5 ölçütün ortalaması"
     assert found["global − layer-wise"][0].found.mean == pytest.approx(0.01)
     assert found["squeeze-excite protected − open"][0].found.mean == pytest.approx(0.006)
 
@@ -185,7 +185,7 @@ def test_the_table_in_both_languages(tmp_path):
     english, turkish = sheet.csv("en").splitlines(), sheet.csv("tr").splitlines()
     assert english[0] == "Question,Setting,column,value,sd,interval_low,interval_high,n,diverged,reported,unit"
     assert english[1].startswith('"criterion − random channels, fine-tuned",10% of channels: Coverage,Difference,2')
-    assert turkish[1].startswith("ölçüt − rastgele kanallar, ince ayarlı;kanal oranı %10: Kapsama;Fark;2")
+    assert turkish[1].startswith("ölçüt − rastgele kanallar, ince ayardan sonra;budama oranı %10: Kapsama;Fark;2")
     assert "{" not in sheet.markdown("en") + sheet.markdown("tr")
 
 

@@ -107,11 +107,13 @@ def _pruning(study, where: dict, lang: str) -> list[str]:
     """Criterion and amount of a pruned model; nothing of the whole one."""
     if not where.get("criterion"):
         return []
-    symbol, amount = ("MAC", where["macs"]) if where.get("ratio") is None else ("ratio", where["ratio"])
-    amount = numbers.percent(amount, 0, lang)
-    said = {"en": f"{amount} of {'MACs kept' if symbol == 'MAC' else 'channels'}"}
-    said["tr"] = f"{'kalan MAC payı' if symbol == 'MAC' else 'kanal payı'} {amount}"
-    return [label(study, where["criterion"], lang), said[lang]]
+    share = where["macs"] if where.get("ratio") is None else where["ratio"]
+    amount = numbers.percent(share, 0, lang)
+    if where.get("ratio") is None:
+        said = say("{macs} of MACs kept", lang, macs=amount)
+    else:
+        said = say("{ratio} of channels", lang, ratio=amount)
+    return [label(study, where["criterion"], lang), said]
 
 
 def recipes(results) -> list[str]:

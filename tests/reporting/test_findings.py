@@ -63,7 +63,9 @@ def test_a_reason_in_a_records_own_words_is_passed_on(tmp_path):
 
 
 def test_nothing_to_report():
-    assert findings(Results(study_of(), [arm("teacher", "m")], {}, "quick"), "tr") == ["Henüz raporlanacak bir çalıştırma yok."]
+    assert findings(Results(study_of(), [arm("teacher", "m")], {}, "quick"), "tr") == [
+        "Henüz raporlanacak bir çalıştırma yok."
+    ]
 
 
 @pytest.mark.parametrize(("study", "seeds"), [("ts4", (0,)), ("ts5", (0,)), ("ts6", (0, 1, 2))])

@@ -45,13 +45,14 @@ class Loss:
     needs_features: ClassVar[bool] = False
     needs_logits: ClassVar[bool] = True  # the teacher's
     two_classes: ClassVar[str | None] = None  # what is left of the loss between two classes, where that is too little
+    smallest_batch: ClassVar[int] = 1  # of images; with fewer nothing is compared
 
     def __post_init__(self):
         numbers = {field.name: getattr(self, field.name) for field in fields(self) if field.type in (float, "float")}
         if "T" in numbers:
             T = numbers.pop("T")
-            if not (isinstance(T, Real) and 0 < T < float("inf")):
-                raise UserError(f"temperature T must be a positive number, got {T}")
+            if not (isinstance(T, Real) and 0.01 <= T < float("inf")):
+                raise UserError(f"temperature T must be a positive number (1 to 20 is usual), got {T}")
         for name, weight in numbers.items():
             if not (isinstance(weight, Real) and 0 <= weight < float("inf")):
                 raise UserError(f"{name} must be zero or a positive number, got {weight}")
@@ -62,6 +63,14 @@ class Loss:
         """Raise ``UserError`` where the loss says nothing about so few classes."""
         if num_classes <= 2 and self.two_classes:
             raise UserError(f"loss {self.method} is not for two classes: {self.two_classes}; take loss weighted_kl")
+
+    def check_batch(self, batch_size: int) -> None:
+        """Raise ``UserError`` where the loss compares nothing in batches so small."""
+        if batch_size < self.smallest_batch:
+            raise UserError(
+                f"loss {self.method} compares the images of a batch and needs {self.smallest_batch} at least; "
+                f"batch_size is {batch_size}"
+            )
 
     def pair(self, student: list[Stage], teacher: list[Stage]) -> Pairs:
         """Return which stages are compared, (student's name, teacher's name); none for a loss on logits."""

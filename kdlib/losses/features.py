@@ -1,6 +1,7 @@
 """Losses on feature maps: FitNets, attention transfer, similarity-preserving and relational distillation."""
 
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -112,6 +113,7 @@ class SimilarityPreserving(FeatureLoss):
     layers: tuple[str, ...] | None = None
     gamma: float = 3000.0
     method: str = field(default="sp", init=False)
+    smallest_batch: ClassVar[int] = 2
 
     def _soft(self, student: Response, teacher: Response, labels: Tensor, adapter=None) -> Tensor:
         terms = [(_similarities(s) - _similarities(t)).square().mean() for s, t in self._maps(student, teacher)]
@@ -142,6 +144,7 @@ class Relational(FeatureLoss):
     distance: float = 25.0
     angle: float = 50.0
     method: str = field(default="rkd", init=False)
+    smallest_batch: ClassVar[int] = 3  # two images have one distance, its own mean, and no angle
     single = True
 
     def _soft(self, student: Response, teacher: Response, labels: Tensor, adapter=None) -> Tensor:

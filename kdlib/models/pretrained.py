@@ -107,9 +107,10 @@ def checkpoint(path: str | Path) -> State:
     A state dict under one of the names in ``NESTED`` is found too, beside numpy numbers, an ``argparse.Namespace``,
     paths and the like; nothing is unpickled that could run code. Raises ``UserError`` for a file that holds none.
     """
-    path = Path(path).expanduser()
-    if not path.is_file():
-        raise UserError(f"weights: no such file: {path} (say imagenet, source, or the path of a checkpoint)")
+    path = _file(path)
+    with path.open("rb") as file:
+        if file.read(40).startswith(b"version https://git-lfs"):
+            raise UserError(f"weights: {path} is a pointer of git-lfs, not the file itself; run git lfs pull")
     try:
         if path.suffix == ".safetensors":
             from safetensors.torch import load_file
@@ -143,16 +144,22 @@ def _refused(error: Exception) -> str:
             f"holds an object of {found[1].strip('`.,')}, which is code and not tensors: "
             "save model.state_dict() with torch.save, and name that file"
         )
-    return f"is no checkpoint of tensors alone: {re.split(r'[.:] |$', ' '.join(str(error).split()))[0]}"
+    said = re.split(r"[.:] |$", " ".join(str(error).split()))[0]
+    return f"is no checkpoint of tensors alone: {said or type(error).__name__}"
 
 
 def digest(path: str | Path) -> str:
     """Return the first 16 hex digits of a checkpoint file's SHA-256; ``UserError`` where there is no such file."""
+    with _file(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+
+
+def _file(path: str | Path) -> Path:
     path = Path(path).expanduser()
     if not path.is_file():
-        raise UserError(f"weights: no such file: {path} (say imagenet, source, or the path of a checkpoint)")
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+        what = "is a folder" if path.is_dir() else "is not there"
+        raise UserError(f"weights: {path} {what}; say imagenet, source, or the path of a checkpoint file")
+    return path
 
 
 def start_from(model: nn.Module, state: State, head: str = "", whole: bool = False) -> list[str]:
@@ -173,6 +180,8 @@ def start_from(model: nn.Module, state: State, head: str = "", whole: bool = Fal
     # The versions of the modules, without which some (torchvision's MNASNet) take weights for old ones.
     fits._metadata = getattr(state, "_metadata", own._metadata)
     weights = {name for name, _ in model.named_parameters()}
+    if wrong := next((name for name, tensor in fits.items() if not bool(torch.isfinite(tensor).all())), None):
+        raise UserError(f"weights: {wrong} holds NaN or infinite numbers; take a checkpoint from before it diverged")
     if not weights & set(fits):
         raise UserError(
             f"weights: none of the {len(state)} tensors fits {type(model).__name__} by name and shape; "
@@ -191,7 +200,11 @@ def _unwrapped(state: State, own: State) -> State:
         return state
     last = next(reversed(own), "")
     prefixes = [key.removesuffix(last) for key in state if key.endswith(f".{last}")]
-    best = max(prefixes, key=lambda prefix: sum(prefix + name in state for name in own), default="")
+    found = {prefix: sum(prefix + name in state for name in own) for prefix in prefixes}
+    best = max(found, key=found.get, default="")
+    if rivals := [prefix for prefix in found if prefix != best and found[prefix] == found[best]]:
+        both = " and ".join(repr(prefix) for prefix in sorted([best, *rivals]))
+        raise UserError(f"weights: the checkpoint holds several such models, under {both}; save the one that is meant")
     found = OrderedDict((key.removeprefix(best), value) for key, value in state.items() if key.startswith(best))
     if versions := getattr(state, "_metadata", None):
         found._metadata = OrderedDict((key.removeprefix(best), value) for key, value in versions.items())

@@ -13,8 +13,10 @@ from importlib.metadata import version
 from pathlib import Path
 from types import CodeType
 
+import torch
 from torch import nn
 
+from kdlib.copies import check_not_lazy
 from kdlib.errors import UserError, did_you_mean
 from kdlib.models import from_timm
 
@@ -51,8 +53,10 @@ def check(name: str) -> Builder:
         module, _, attribute = name.partition(":")
         try:
             builder = getattr(importlib.import_module(module), attribute)
-        except Exception as error:  # a module of the user's own may raise anything
+        except (Exception, SystemExit) as error:  # a module of the user's own may raise anything
             raise UserError(f"model {name!r} cannot be imported: {_line(error)}") from None
+        if isinstance(builder, nn.Module):
+            raise UserError(f"model {name!r} is a model itself; name a function that takes num_classes and returns one")
         if not callable(builder):
             raise UserError(f"model {name!r} is not callable; name a function that takes num_classes")
         return builder
@@ -81,17 +85,24 @@ def build(name: str, num_classes: int, in_channels: int = 3) -> nn.Module:
         model = builder(**given)
     except UserError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise UserError(f"model {name!r} cannot be built: {_line(error)}") from None
     if not isinstance(model, nn.Module):
         raise UserError(f"model {name!r} gives a {type(model).__name__}, not a torch.nn.Module")
+    # By name: torch._dynamo takes seconds to import.
+    if isinstance(model, torch.jit.ScriptModule) or type(model).__name__ == "OptimizedModule":
+        made = "scripted" if isinstance(model, torch.jit.ScriptModule) else "compiled"
+        raise UserError(f"model {name!r} gives a {made} model; return the torch.nn.Module it was made from")
+    if any(p.is_meta for p in model.parameters()) and torch.get_default_device().type != "meta":
+        raise UserError(f"model {name!r} gives weights on device meta, which hold no numbers; build it on the CPU")
     first = next((module.in_channels for module in model.modules() if isinstance(module, nn.Conv2d)), in_channels)
     if "in_channels" not in given and first != in_channels:
-        raise UserError(f"model {name!r} takes {first} channels, the images have {in_channels}; give it an in_channels")
+        way = "say grayscale=true, or give it an in_channels" if first == 1 else "give it an in_channels"
+        raise UserError(f"model {name!r} takes {first} channels, the images have {in_channels}; {way}")
     return model
 
 
-def _line(error: Exception) -> str:
+def _line(error: BaseException) -> str:
     """An error of somebody else's code in one line: its kind, what it says, and the last line of theirs it came by."""
     theirs = [frame for frame in traceback.extract_tb(error.__traceback__) if not _installed(Path(frame.filename))]
     # A SyntaxError names its file and line itself.
@@ -125,6 +136,7 @@ def _code(builder: Builder, name: str, num_classes: int, in_channels: int) -> di
     if own.startswith("kdlib.") and not name.startswith(from_timm.PREFIX) and not settings:
         return None
     model = build(name, num_classes, in_channels)
+    check_not_lazy(model)
     shapes = [f"{key} {tuple(p.shape)}" for key, p in model.named_parameters()]
     found = {"parameters": _digest("\n".join(shapes).encode())}
     if name.startswith(from_timm.PREFIX):

@@ -116,7 +116,7 @@ def described(name: str, found: dict[str, Any]) -> str:
             lines += ["", f"{batch}, {runs}"]
         lines.append(f"  {meaning.ljust(width)}  {_shown(found[key]):>16}")
     if found["peak_training_mb"] is None:
-        lines.append("  (the model cannot be trained on such a batch: take a larger one, or open a layer)")
+        lines.append("  (no training step: too small a batch for batch norm, all frozen, or more than logits come out)")
     return "\n".join(lines)
 
 

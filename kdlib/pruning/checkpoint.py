@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from kdlib import models
+from kdlib.copies import check_not_lazy
 from kdlib.errors import UserError, first_line
 from kdlib.files import whole
 from kdlib.pruning.cutting import History, replay
@@ -58,6 +59,7 @@ def load(path: str | Path, build: Callable[[], nn.Module] | None = None) -> nn.M
     if build is None and not found["build"]:
         raise UserError(f"{path} does not say how its model is built; pass build=")
     model = build() if build else models.build(**found["build"])
+    check_not_lazy(model)
     replay(model, found["history"])
     try:
         model.load_state_dict(found["state_dict"])

@@ -63,7 +63,7 @@ def _taylor(model: nn.Module, batches: Batches, unsigned: Callable[[torch.Tensor
     with torch.enable_grad():
         for images, labels in batches:
             model.zero_grad(set_to_none=True)
-            F.cross_entropy(model(images.clone()).float(), labels).backward()
+            F.cross_entropy(model(_own(images)).float(), labels).backward()
             for name, module in model.named_modules():
                 for side, change in _first_order(module):
                     found[name, side] = found.get((name, side), 0) + unsigned(change) / len(batches)
@@ -173,7 +173,12 @@ def _pass(model: nn.Module, batches: Batches, watch: Callable[[str, torch.Tensor
     """Run the batches; ``watch`` sees what each layer reads."""
     with watching(model, watch), torch.no_grad():
         for images, _ in batches:
-            model(images.clone())  # a model that writes into its input must not reach the caller's images
+            model(_own(images))
+
+
+def _own(images: torch.Tensor) -> torch.Tensor:
+    """A copy, as a model may write into its input; contiguous, as a model may ask for a view."""
+    return images.clone(memory_format=torch.contiguous_format)
 
 
 @contextmanager

@@ -194,6 +194,8 @@ def _plot(results, line: Line, ax, what: str, scale: float, k: int) -> int:
     good, bad = [], []
     for _, record in results.select(**line.where):
         history = results.history(record)
+        if "epoch" not in history:  # taken as it is, not trained here
+            continue
         (bad if record.diverged else good).append(history)
     look = {"color": line.colour, "linewidth": line.width}
     length = min((len(h["epoch"]) for h in good), default=0)

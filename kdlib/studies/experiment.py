@@ -5,7 +5,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from kdlib import models, profiling
+from torch import nn
+
+from kdlib import models, profiling, pruning
 from kdlib.errors import UserError
 from kdlib.studies import attention, compactness, cost, counts, model_costs, records, runner, schema
 from kdlib.studies.call import Call
@@ -72,6 +74,22 @@ class Experiment(Call):
         attention.write(self)
         compactness.write(self)
         return self.folder
+
+    def model(self, **where) -> nn.Module:
+        """Return the trained network of the first run on record that is such, as ``role="student", T=4``.
+
+        It is on the CPU, in eval mode, and takes images as `kdlib.data.normalise` gives them.
+
+        Raises ``UserError`` where the study has no such run, or it is not done yet.
+        """
+        for arm in self.plan.arms:
+            record = records.read(self.runs_folder, arm.id)
+            if record and all(getattr(arm, key) == value for key, value in where.items()):
+                model = pruning.replay(self.plan.runs[arm.id].build(), record.cuts())
+                model.load_state_dict(record.weights())
+                return model.eval()
+        said = ", ".join(f"{key}={value!r}" for key, value in where.items())
+        raise UserError(f"no run on record has {said}; run the study first, or ask for another")
 
     def up_to_date(self) -> bool:
         """Whether the executed notebook shows just this: nothing to train, nothing in kdlib changed since."""

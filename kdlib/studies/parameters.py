@@ -182,6 +182,10 @@ def _how(name: str, value: Any) -> str:
         return f"; what transparent images are laid over is background={value}"
     if name == "seeds":
         return "; write such as 0,1,2 or 0-2"
+    if name in _LISTS and isinstance(value, str) and ".." in value:
+        return "; write the values, such as 1,2,3"
+    if name in (*_LISTS, "macs", "val_fraction") and isinstance(value, str) and value.strip().endswith("%"):
+        return "; write a fraction, such as 0.1 for 10 %"
     if name in _LISTS and isinstance(value, str) and _COMMA.fullmatch(value.strip()):
         return f"; decimals have a point: write {value.strip().replace(',', '.')}"
     return ""

@@ -42,6 +42,7 @@ def plan(settings: Settings, dataset: data.Dataset, source: data.Dataset | None 
         run.pairs()
         if run.loss:
             run.loss.check_classes(dataset.num_classes)
+            run.loss.check_batch(run.recipe.batch_size)
     return Plan(arms, runs)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from kdlib.copies import check_not_lazy
 from kdlib.data import Dataset, check_batch
 from kdlib.errors import UserError
 from kdlib.losses import stages
@@ -124,9 +125,12 @@ def _check(jobs: Sequence[Job], dataset: Dataset, teacher: nn.Module | None, pre
         raise UserError(f"precision must be one of {', '.join(PRECISIONS)}; got {precision!r}")
     if teacher is None and any(job.loss for job in jobs):
         raise UserError("a job with a distillation loss needs a teacher; use distill(teacher, jobs, dataset)")
+    if teacher is not None:
+        check_not_lazy(teacher)
     for job in jobs:
         if job.loss:
             job.loss.check_classes(dataset.num_classes)
+            job.loss.check_batch(job.recipe.batch_size)
     if any(job.recipe.class_weights == "balanced" for job in jobs) and 0 in torch.bincount(
         dataset.train.labels, minlength=dataset.num_classes
     ):

@@ -330,6 +330,15 @@ def test_methods_that_say_nothing_about_two_classes_refuse_them(method):
         loss.check_classes(2)
 
 
+@pytest.mark.parametrize(("method", "least"), [("sp", 2), ("rkd", 3), ("fitnets", 1), ("dist", 1)])
+def test_methods_that_compare_images_need_some(method, least):
+    loss = losses.preset(method, T=4, alpha=1, lam=1)
+    loss.check_batch(least)
+    if least > 1:
+        with pytest.raises(UserError, match=f"compares the images of a batch and needs {least} at least"):
+            loss.check_batch(least - 1)
+
+
 def test_the_others_take_two_classes():
     for name in set(losses.names()) - {"kd_std", "dkd", "dist"}:
         losses.preset(name, T=2, alpha=0.5, lam=0.5).check_classes(2)

@@ -93,6 +93,30 @@ def test_a_wrappers_prefix_is_passed_over(prefix):
         assert torch.equal(target.state_dict()[name], tensor)
 
 
+def test_of_two_models_in_a_checkpoint_none_is_guessed():
+    state = {f"{who}.{name}": value for who in ("teacher", "student") for name, value in small().state_dict().items()}
+    with pytest.raises(UserError, match=r"several such models, under 'student.' and 'teacher.'"):
+        models.start_from(small(), state)
+
+
+def test_numbers_that_are_none_are_refused():
+    state = small().state_dict()
+    next(iter(state.values()))[0] = float("nan")
+    with pytest.raises(UserError, match="holds NaN or infinite numbers"):
+        models.start_from(small(), state)
+
+
+def test_files_that_hold_no_tensors_say_what_they_are(tmp_path):
+    (tmp_path / "pointer.pt").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\n")
+    with pytest.raises(UserError, match="is a pointer of git-lfs, not the file itself"):
+        models.checkpoint(tmp_path / "pointer.pt")
+    (tmp_path / "empty.pt").touch()
+    with pytest.raises(UserError, match=r"is no checkpoint of tensors alone: \w+"):
+        models.checkpoint(tmp_path / "empty.pt")
+    with pytest.raises(UserError, match="is a folder; say imagenet, source, or the path of a checkpoint file"):
+        models.checkpoint(tmp_path)
+
+
 def test_checkpoints_as_safetensors(tmp_path):
     save_file(small().state_dict(), tmp_path / "m.safetensors")
     assert set(models.checkpoint(tmp_path / "m.safetensors")) == set(small().state_dict())
@@ -114,7 +138,7 @@ def test_what_is_no_checkpoint(tmp_path):
     with pytest.raises(UserError, match=r"holds no state dict .*at its top are epoch"):
         models.checkpoint(tmp_path / "empty.pt")
     for function in (models.checkpoint, models.digest):
-        with pytest.raises(UserError, match=r"no such file: .*absent\.pt"):
+        with pytest.raises(UserError, match=r"absent\.pt is not there"):
             function(tmp_path / "absent.pt")
 
 

@@ -37,7 +37,18 @@ def package(tmp_path, monkeypatch):
         "word = 'no function'\n"
         "def raises(num_classes):\n"
         "    return nn.Linear(num_classes, 'wide')\n"
+        "import sys, torch\n"
+        "def leaves(num_classes):\n"
+        "    sys.exit('no GPU here')\n"
+        "def scripted(num_classes):\n"
+        "    return torch.jit.script(nn.Linear(2, num_classes))\n"
+        "def compiled(num_classes):\n"
+        "    return torch.compile(nn.Linear(2, num_classes))\n"
+        "def meta(num_classes):\n"
+        "    return nn.Linear(2, num_classes, device='meta')\n"
+        "made = nn.Linear(2, 2)\n"
     )
+    (folder / "asks.py").write_text("import argparse\nargparse.ArgumentParser().parse_args(['--no-such'])\n")
     (folder / "unfinished.py").write_text("def build(num_classes):\n    return (\n")
     monkeypatch.syspath_prepend(tmp_path)
     yield
@@ -111,10 +122,31 @@ def test_an_error_of_a_users_own_code_names_its_file_and_line(package, tmp_path)
         models.check("a_users_own.unfinished:build")
 
 
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("nets:leaves", r"cannot be built: SystemExit: no GPU here \(.*nets.py:17\)"),
+        ("asks:build", "cannot be imported: SystemExit: 2"),
+        ("nets:scripted", "gives a scripted model; return the torch.nn.Module it was made from"),
+        ("nets:compiled", "gives a compiled model; return the torch.nn.Module it was made from"),
+        ("nets:meta", "gives weights on device meta, which hold no numbers"),
+        ("nets:made", "is a model itself; name a function that takes num_classes and returns one"),
+    ],
+)
+def test_what_is_no_builder_of_a_plain_model_is_named(package, capsys, name, said):
+    with pytest.raises(UserError, match=said):
+        models.build(f"a_users_own.{name}", 10)
+
+
+def test_a_lazy_model_is_said_before_its_code_is_digested(package):
+    with pytest.raises(UserError, match="is lazy and has no weights yet"):
+        registry.code("a_users_own.nets:build", 7, 3)
+
+
 def test_a_builder_without_in_channels_takes_what_its_first_layer_takes(package):
     assert models.build("a_users_own.nets:only_colour", 4, 3).out_channels == 4
     assert models.build("a_users_own.nets:only_grey", 4, 1).out_channels == 4
-    with pytest.raises(UserError, match="takes 1 channels, the images have 3"):
+    with pytest.raises(UserError, match="takes 1 channels, the images have 3; say grayscale=true"):
         models.build("a_users_own.nets:only_grey", 4, 3)
     with pytest.raises(UserError, match="takes 3 channels, the images have 1"):
         models.build("a_users_own.nets:only_colour", 4, 1)

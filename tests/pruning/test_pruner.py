@@ -246,6 +246,21 @@ def test_calibration_is_drawn_once_each_by_seed(tiny):
     assert images.mean((0, 2, 3)).tolist() == pytest.approx([0, 0, 0], abs=1e-4)
 
 
+@pytest.mark.parametrize("criterion", ["taylor", "wanda", "coverage"])
+def test_a_model_that_views_its_maps_is_calibrated_whatever_the_images_layout(criterion):
+    class Views(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.b, self.c = nn.Conv2d(3, 6, 3), nn.Conv2d(6, 8, 3), nn.Linear(8 * 16, 2)
+
+        def forward(self, x):
+            return self.c(self.b(self.a(x)).view(len(x), -1))
+
+    images = torch.randn(4, 3, 8, 8).to(memory_format=torch.channels_last)
+    found = prune(Views(), Spec(criterion, ratio=0.2), [(images, torch.zeros(4, dtype=torch.long))])
+    assert found.report["params"][1] < found.report["params"][0]
+
+
 def test_a_dataset_calibrates_and_is_counted(tiny):
     report = prune(resnet(), Spec("wanda", ratio=0.3, batch_size=20), tiny).report
     assert report["calibration"] == {"batches": 3, "images": 48}

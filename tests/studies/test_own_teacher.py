@@ -36,6 +36,7 @@ def test_its_record_holds_its_own_weights_and_the_students_name_it(tmp_path, che
     for lang in ("en", "tr"):
         assert reporting.findings(reporting.read(folder), lang)
         assert [table.markdown(lang) for table in reporting.tables(reporting.read(folder))]
+        assert "curves" in reporting.draw(reporting.read(folder), lang)  # the teacher has no epochs to draw
 
 
 @pytest.mark.parametrize(

@@ -180,7 +180,7 @@ def test_records_say_how_much_was_trained(executed):
         ({"study": "tr_kd", "open_layers": "head"}, "open_layers does nothing in study tr_kd"),
         ({"study": "cnn_grid", "weights": "imagenet"}, "is the file of a trained teacher"),
         ({"study": "radiology_model2", "source_epochs": 3}, "its models start from no weights"),
-        ({"study": "tr_transfer", "weights": "nowhere.pt"}, "weights: no such file: nowhere.pt"),
+        ({"study": "tr_transfer", "weights": "nowhere.pt"}, "weights: nowhere.pt is not there"),
         ({"study": "tr_transfer", "profile": "paper", "weights": "source"}, "has no source task; say weights=imagenet"),
         (
             {"study": "tr_transfer", "weights": "imagenet", "source_epochs": 3},

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from kdlib.reporting import model_costs
 from kdlib.reporting.core import names, numbers
 from kdlib.reporting.core.evidence import Difference, compare, ids
-from kdlib.reporting.core.i18n import LANGS, N_, Message, text
+from kdlib.reporting.core.i18n import LANGS, N_, Message
+from kdlib.reporting.core.reported import alone, given, joined, localised
 from kdlib.reporting.core.results import Results
 from kdlib.reporting.core.table import Table, Text
 from kdlib.reporting.pruning import beside as pruning_beside
@@ -55,43 +56,12 @@ def reproduced(results: Results) -> list[Reproduced]:
 
 
 def _accuracies(results: Results) -> Iterable[Reproduced]:
-    cells = {}
-    for label, where, number, scale in _reported(results.study):
-        cells.setdefault(_key(where), (label, where, number, scale))  # two tables may give one cell
-    for label, where, number, scale in cells.values():
+    found = given(results.study)
+    for label, where, number, scale in found.values():
         base = {k: where[k] for k in ("model", "recipe") if k in where} | {"role": "baseline"}
-        alone = cells.get(_key(base)) if where.get("role") == "student" else None
-        against, change = (alone[1], number - alone[2]) if alone else (base, None)
+        theirs = alone(found, where) if where.get("role") == "student" else None
+        against, change = (theirs.where, number - theirs.number) if theirs else (base, None)
         yield _accuracy(results, label, {"method": None, **where}, against, number, change, scale)
-
-
-def _reported(study) -> Iterable[tuple[Text, dict, float, float]]:
-    """(label, where, number, scale) of each accuracy in the study's tables; rows of other studies are theirs."""
-    for table in study.tables:
-        scale = 100.0 if table.unit == "percent" else 1.0
-        for row in table.rows:
-            if row.study or table.metric not in (None, "test_accuracy"):
-                continue
-            for column, number in zip(table.columns, row.reported or [], strict=False):
-                if number is not None:
-                    labels = [*row.label, column.label] if len(table.columns) > 1 else row.label
-                    where = {**(row.where or {}), **(column.where or {})}
-                    yield _joined([text_of(label) for label in labels]), where, number, scale
-
-
-def text_of(label) -> dict[str, str]:
-    """A label in every language, plain numbers with the language's decimal mark."""
-    return {lang: numbers.localised(text(label, lang), lang) for lang in LANGS}
-
-
-def _joined(labels: list[dict[str, str]]) -> dict[str, str]:
-    return {lang: " · ".join(label[lang] for label in labels) for lang in LANGS}
-
-
-def _key(where: dict) -> tuple:
-    role = where.get("role")
-    where = {**where, "role": role[0] if isinstance(role, list) else role}
-    return tuple(sorted((key, str(value)) for key, value in where.items()))
 
 
 def _accuracy(results: Results, label: Text, where: dict, base: dict, number, change, scale: float) -> Reproduced:
@@ -121,22 +91,22 @@ def _pruned(results: Results) -> Iterable[Reproduced]:
     base = report.reported["original"].accuracy if "original" in report.reported else None
     table = pruning_tables.comparison(study) if report.model == study.spec.model else None
     here = dict(zip([row[0] for row in table.row_labels("en")], table.cells, strict=True)) if table else {}
-    for row, given in report.reported.items():
+    for row, said in report.reported.items():
         called = {lang: names.capital(study.name(row, lang), lang) for lang in LANGS}
         cells = here.get(called["en"])
-        label = _joined([called, text_of(BOOK["accuracy"])])
+        label = joined([called, localised(BOOK["accuracy"])])
         where = {"role": "original"} if row == "original" else study.where("finetuned", row, "report")
-        if given.accuracy is not None and cells and where:
-            change = given.loss if base is None else given.accuracy - base
+        if said.accuracy is not None and cells and where:
+            change = said.loss if base is None else said.accuracy - base
             change = None if row == "original" else change
-            yield _accuracy(results, label, where, {"role": "original"}, given.accuracy, change, 100.0)
-        elif given.accuracy is not None:
-            yield Reproduced(results.study.name, label, given.accuracy, 2, None, "absent")
+            yield _accuracy(results, label, where, {"role": "original"}, said.accuracy, change, 100.0)
+        elif said.accuracy is not None:
+            yield Reproduced(results.study.name, label, said.accuracy, 2, None, "absent")
         if row == "original":  # counted, see below
             continue
         for key, column in (("size_mb", 4), ("latency_ms", 6), ("flops_g", 7)):
-            if (number := getattr(given, key)) is not None:
-                label = _joined([called, text_of(BOOK[key.split("_")[0]])])
+            if (number := getattr(said, key)) is not None:
+                label = joined([called, localised(BOOK[key.split("_")[0]])])
                 ours = cells[column].number if cells else None
                 digits, verdict = numbers.decimals_of([number], 4), "absent" if ours is None else "level"
                 yield Reproduced(results.study.name, label, number, digits, ours, verdict, scale=1.0)

@@ -12,6 +12,7 @@ from dataclasses import replace
 from kdlib.errors import UserError
 from kdlib.reporting import all_runs, model_costs, verdicts
 from kdlib.reporting.core import names, numbers
+from kdlib.reporting.core.evidence import compare
 from kdlib.reporting.core.guessing import only_guesses
 from kdlib.reporting.core.i18n import LANGS, N_, Message, say, text, translations
 from kdlib.reporting.core.results import Cell as Gathered
@@ -54,7 +55,7 @@ def report_table(results: Results, spec) -> Table:
     if best not in ("column", "row", "none"):
         raise UserError(f"table {spec.id}: best must be column, row or none, got {best!r}")
     gathered = [[_gathered(results, spec, row, column) for column in spec.columns] for row in spec.rows]
-    cells = _bold(spec, best, _differences(spec, _cells(spec, unit, gathered)))
+    cells = _bold(results, spec, best, _differences(spec, _cells(spec, unit, gathered)))
     rows = [Row(list(row.label), line, getattr(row, "group", None)) for row, line in zip(spec.rows, cells, strict=True)]
     columns = [column.label for column in spec.columns]
     notes = [*_notes(results, spec), *_diverged(spec, gathered), *_sources(results, spec)]
@@ -62,17 +63,26 @@ def report_table(results: Results, spec) -> Table:
     return Table(spec.id, spec.title, spec.head, columns, rows, legend, notes, results.study.name, _UNITS[unit][3])
 
 
-def _gathered(results: Results, spec, row, column) -> Gathered:
+def _of(results: Results, row, column) -> tuple[Results | None, dict]:
+    """Whose runs a cell shows, and which: those of a study beside where the row names one."""
     other = getattr(row, "study", None)
-    of = results.beside.get(other) if other else results
+    # What a reader distilled by another method is no answer to the report's numbers.
+    where = {"method": None, **(row.where or {}), **(column.where or {})}
+    return (results.beside.get(other) if other else results), where
+
+
+def _gathered(results: Results, spec, row, column) -> Gathered:
+    of, where = _of(results, row, column)
     if of is None:  # that study has not been run
         return Gathered(None, None, 0, ())
-    where = {**(row.where or {}), **(column.where or {})}
     try:
-        # What a reader distilled by another method is no answer to the report's numbers.
-        return of.cell({"method": None, **where}, getattr(spec, "metric", None) or "test_accuracy")
+        return of.cell(where, _metric(spec))
     except UserError as error:
         raise UserError(f"table {spec.id}: {error}") from None
+
+
+def _metric(spec) -> str:
+    return getattr(spec, "metric", None) or "test_accuracy"
 
 
 def _cells(spec, unit: str, gathered: list[list[Gathered]]) -> list[list[Cell]]:
@@ -115,7 +125,8 @@ def difference_columns(rule) -> tuple[int, int]:
     return rule.column, getattr(rule, "from_", None) if hasattr(rule, "from_") else getattr(rule, "from")
 
 
-def _bold(spec, best: str, cells: list[list[Cell]]) -> list[list[Cell]]:
+def _bold(results: Results, spec, best: str, cells: list[list[Cell]]) -> list[list[Cell]]:
+    """Ours: the highest, where it surely lies above the next; the report's: its highest as printed."""
     fields: dict[tuple, list[tuple[int, int]]] = {}
     for i, row in enumerate(spec.rows):
         for j in range(len(spec.columns)):
@@ -123,13 +134,27 @@ def _bold(spec, best: str, cells: list[list[Cell]]) -> list[list[Cell]]:
                 key = (i,) if best == "row" else (j, getattr(row, "group", None))
                 fields.setdefault(key, []).append((i, j))
     for places in fields.values():
-        ours = [None if cells[i][j].diverged else cells[i][j].number for i, j in places]
-        digits, theirs = cells[places[0][0]][places[0][1]].digits, cells[places[0][0]][places[0][1]].reported_digits
-        for i, j in _highest(ours, places, digits):
+        ours = sorted(
+            (p for p in places if cells[p[0]][p[1]].number is not None and not cells[p[0]][p[1]].diverged),
+            key=lambda place: cells[place[0]][place[1]].number,
+            reverse=True,
+        )
+        if len(ours) > 1 and _leads(results, spec, *ours[:2]):
+            i, j = ours[0]
             cells[i][j] = replace(cells[i][j], best=True)
+        theirs = cells[places[0][0]][places[0][1]].reported_digits
         for i, j in _highest([cells[i][j].reported for i, j in places], places, theirs):
             cells[i][j] = replace(cells[i][j], reported_best=True)
     return cells
+
+
+def _leads(results: Results, spec, first: tuple[int, int], second: tuple[int, int]) -> bool:
+    sides = [_of(results, spec.rows[i], spec.columns[j]) for i, j in (first, second)]
+    if _metric(spec) != "test_accuracy":
+        return False
+    (of, one), (others, other) = sides
+    found = compare(of, one, others, other)
+    return found is not None and found.verdict == "up"
 
 
 def _highest(values, places, decimals: int):

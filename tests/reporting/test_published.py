@@ -4,6 +4,8 @@ result that the READMEs give stands in one of them."""
 import csv
 import io
 import re
+import shutil
+import subprocess
 from decimal import ROUND_HALF_UP, Decimal
 from pathlib import Path
 
@@ -34,6 +36,24 @@ def test_every_table_is_what_its_records_say(folder):
     assert set(made) == set(committed)
     for name, text in made.items():
         assert cells(text) == cells(committed[name].read_text(encoding="utf-8")), name
+
+
+@pytest.mark.parametrize("lang", ["en", "tr"])
+def test_latex_of_every_table_compiles(lang, tmp_path):
+    tables = [table.latex(lang) for folder in STUDIES for table in reporting.tables(reporting.read(folder))]
+    text = "\n\\clearpage\n".join(tables)
+    # What a T1 font has as a letter; all else is a command by now.
+    assert set(re.findall(r"[^\x00-\x7f]", text)) <= set("çğıöşüâîûÇĞİÖŞÜÂÎÛ")
+    if shutil.which("pdflatex") is None:
+        pytest.skip("no pdflatex here; Debian has one: apt-get install texlive-latex-recommended lmodern")
+    needed = r"\usepackage[T1]{fontenc}\usepackage{lmodern,booktabs,xcolor,graphicx}"
+    document = rf"\documentclass{{article}}{needed}\begin{{document}}{text}\end{{document}}"
+    (tmp_path / "tables.tex").write_text(document, encoding="utf-8")
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "tables.tex"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, check=False)
+    said = done.stdout.decode("utf-8", "replace")
+    assert done.returncode == 0, said[-2000:]
+    assert "Overfull" not in said
 
 
 @pytest.mark.parametrize(

@@ -141,17 +141,19 @@ def test_best_in_a_row_and_ties_are_shared(tmp_path):
 
 def test_groups_compete_by_themselves_and_a_diverged_cell_not_at_all(tmp_path):
     rows = [{"label": [m], "where": {"model": m}, "group": g} for m, g in ("ax", "bx", "cx", "dy", "ey")]
-    outcomes = {arm("baseline", m): v for m, v in zip("abde", (0.70, 0.71, 0.90, 0.80), strict=True)}
+    outcomes = {arm("baseline", m): v for m, v in zip("abde", (0.50, 0.91, 0.90, 0.40), strict=True)}
     outcomes |= {arm("baseline", "c", seed=0): 0.99, arm("baseline", "c", seed=1): Outcome(0.1, diverged=NAN)}
     table = build(tmp_path, table_of(rows, best="column"), outcomes)
     assert [row[0].best for row in table.cells] == [False, True, False, True, False]
 
 
-def test_equal_as_printed_is_a_tie(tmp_path):
-    rows = [{"label": [m], "where": {"model": m}} for m in "abc"]
-    values = {arm("baseline", m): v for m, v in zip("abc", (0.90001, 0.90004, 0.8), strict=True)}
+def test_ours_is_bold_only_where_an_interval_says_so(tmp_path):
+    rows = [{"label": [m], "where": {"model": m}, "reported": [v]} for m, v in zip("abc", (71, 71, 70), strict=True)]
+    values = {arm("baseline", m): v for m, v in zip("abc", (0.90001, 0.90004, 0.3), strict=True)}
     table = build(tmp_path, table_of(rows, best="column"), values)
-    assert [row[0].best for row in table.cells] == [True, True, False]
+    assert [row[0].best for row in table.cells] == [False, False, False]
+    assert [row[0].reported_best for row in table.cells] == [True, True, False]  # a tie as printed is shared
+    assert table.legend("en").endswith("bold in the report's: its highest.")
 
 
 def test_one_number_alone_is_not_best(tmp_path):

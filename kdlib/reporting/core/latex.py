@@ -24,7 +24,7 @@ _SPECIAL = {
     "≥": r"$\geq$",
     "≤": r"$\leq$",
     "−": r"$-$",
-    "²": r"\textsuperscript{2}",
+    **{mark: rf"\textsuperscript{{{digit}}}" for digit, mark in enumerate("⁰¹²³⁴⁵⁶⁷⁸⁹")},
     "·": r"$\cdot$",
     **{"●": r"$\bullet$", "◐": r"$\odot$", "○": r"$\circ$"},
     "†": r"\textsuperscript{\textdagger}",
@@ -36,14 +36,15 @@ _SPECIAL = {
     "\u00a0": "~",
 }
 # In a T1 font \textquotedbl exists; plain OT1 lacks it, so the file asks for T1, which Turkish needs anyway.
-PACKAGES = r"% needs \usepackage[T1]{fontenc}, \usepackage{booktabs}, \usepackage{xcolor}"
-WIDE = 6  # more data columns than this are scaled to the line
+PACKAGES = r"% needs \usepackage[T1]{fontenc}, \usepackage{booktabs}, \usepackage{xcolor}, \usepackage{graphicx}"
+# What is wider than the line is scaled to it.
+FITTED = r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%"
 
 
 def escape(value: str) -> str:
     """`value` as LaTeX text: special characters escaped, Greek and signs as maths, minus before a digit a minus."""
-    out = "".join(_SPECIAL.get(mark, mark) for mark in value)
-    return re.sub(r"(?<![\w}-])-(?=\d)", r"$-$", out)
+    value = re.sub(r"(?<![\w-])-(?=\d)", "−", value)
+    return "".join(_SPECIAL.get(mark, mark) for mark in value)
 
 
 def bold(value: str, best: bool) -> str:

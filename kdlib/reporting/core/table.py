@@ -169,8 +169,10 @@ class Table:
     def legend(self, lang: str) -> str:
         """What the numbers are; bold is explained where there is any."""
         parts = [said.rstrip(".")] if (said := text(self._legend, lang)) else []
-        if any(cell.best or cell.reported_best for row in self.cells for cell in row):
-            parts.append(say("bold: best", lang))
+        if any(cell.best for row in self.cells for cell in row):
+            parts.append(say("bold: ahead of the next by more than its 95% interval", lang))
+        if any(cell.reported_best for row in self.cells for cell in row):
+            parts.append(say("bold in the report's: its highest", lang))
         return "; ".join(parts) + "." if parts else ""
 
     def notes(self, lang: str) -> list[str]:
@@ -298,16 +300,15 @@ class Table:
     def latex(self, lang: str) -> str:
         """A booktabs ``table`` environment; the report's numbers grey, in a line below ours."""
         head, columns, escaped = self.head(lang), self.columns(lang), latex.escape
-        wide = len(columns) > latex.WIDE
         which = [say("Top: ours", lang), say("below, grey: the report's", lang)] if self.has_reported else []
         caption = ". ".join([self.title(lang).rstrip("."), *(["; ".join(which)] if which else [])])
         lines = [
-            latex.PACKAGES + (r", \usepackage{graphicx}" if wide else ""),
+            latex.PACKAGES,
             r"\begin{table}[htbp]",
             r"\centering",
             rf"\caption{{{escaped(caption)}.}}",
             rf"\label{{{latex.key(f'{self.study}-{self.id}')}}}",
-            *([r"\resizebox{\linewidth}{!}{%"] if wide else []),
+            latex.FITTED,
             rf"\begin{{tabular}}{{@{{}}{'l' * len(head)}{'c' * len(columns)}@{{}}}}",
             r"\toprule",
             " & ".join(escaped(title) for title in [*head, *columns]) + r" \\",
@@ -322,7 +323,7 @@ class Table:
             if self.has_reported:
                 theirs = [latex.grey(latex.bold(escaped(c.theirs(lang)), c.reported_best)) for c in row]
                 lines.append(" & ".join([*[""] * len(first), *theirs]) + r" \\")
-        lines += [r"\bottomrule", r"\end{tabular}" + ("%" if wide else ""), *(["}"] if wide else [])]
+        lines += [r"\bottomrule", r"\end{tabular}%", "}"]
         if notes := r" \par ".join(escaped(line) for line in self.below(lang)):
             lines += [r"\par\smallskip", rf"\parbox{{\linewidth}}{{\footnotesize {notes}}}"]
         return "\n".join([*lines, r"\end{table}"]) + "\n"

@@ -6,8 +6,11 @@ import numpy as np
 
 from kdlib.reporting.core import canvas, names, numbers
 from kdlib.reporting.core.choice import best_by_validation
+from kdlib.reporting.core.evidence import compare
 from kdlib.reporting.core.i18n import N_, say
 from kdlib.reporting.core.names import each_recipe, stem, students
+from kdlib.reporting.core.reported import alone as report_alone
+from kdlib.reporting.core.reported import given, key
 
 
 def heatmap(results, lang: str, filters: dict):
@@ -28,16 +31,27 @@ def heatmap(results, lang: str, filters: dict):
 
 
 def _drawing(results, lang: str, here: dict, grid, alphas, temperatures) -> dict:
-    alone = results.cell({"role": "baseline", "model": here["model"], "recipe": here["recipe"]}).mean
+    base = {"role": "baseline", "model": here["model"], "recipe": here["recipe"]}
+    alone = results.cell(base).mean
     accuracy = np.array([[_mean(results, where) for where in row] for row in grid])
     settings = [where for row in grid for where in row if where]
     best = best_by_validation(results, settings)
-    size = (max(7.0, 2.0 + 0.82 * len(temperatures)), 1.8 + max(2.2, 0.62 * len(alphas)))
-    figure, ((ax,),) = canvas.panels(1, 1, size)
-    mesh = _map(ax, accuracy, alone, lang)
-    _map_axes(figure, ax, mesh, alphas, temperatures, alone, lang)
-    _special_cells(ax, results, grid, accuracy)
-    handles = _frames(ax, grid, accuracy, best, lang)
+    theirs, their_alone = _reported(results, grid)
+    panels = 1 if theirs is None else 2
+    size = (max(5.2, 1.6 + 0.62 * len(temperatures)), 1.6 + panels * (0.6 + 0.44 * len(alphas)))
+    figure, axes = canvas.panels(panels, 1, size, sharex=True)
+    ours = _labels(accuracy, alone, _marks(results, grid, base), lang)
+    shown = [accuracy if alone is None else accuracy - alone]
+    shown += [] if theirs is None else [theirs - their_alone]
+    ends = np.nanmin([np.nanmin(one) for one in shown] or [0]), np.nanmax([np.nanmax(one) for one in shown] or [1])
+    mesh = _map(axes[0][0], 100 * shown[0], ours, ends)
+    if theirs is not None:
+        _map(axes[1][0], 100 * shown[1], _labels(theirs, their_alone, None, lang), ends)
+        axes[0][0].set_title(say("here", lang))
+        axes[1][0].set_title(say("the report", lang))
+    _map_axes(figure, axes[:, 0], mesh, alphas, temperatures, alone, lang)
+    _special_cells(axes[0][0], results, grid, accuracy)
+    handles = _frames(axes[0][0], grid, accuracy, best, lang)
     model = names.label(results.study, here["model"], lang)
     title = say("{model}: test accuracy (%)", lang, model=model)
     title += f", {names.method(results.study, here['method'], lang)}" if results.has_methods else ""
@@ -46,9 +60,9 @@ def _drawing(results, lang: str, here: dict, grid, alphas, temperatures) -> dict
     canvas.titled(figure, title, names.provenance(results, lang), handles)
     baseline = numbers.percent(alone, 2, lang)
     caption = say(
-        "Test accuracy (%) of the distilled {model}; the colour is the difference to the same "
-        "network trained alone ({baseline}). Solid frame: best by validation accuracy; dashed frame: "
-        "highest on test.",
+        "Test accuracy (%) of the distilled {model}, and the difference to the same network trained alone "
+        "({baseline}), which the shade shows: ▲ above, ▼ below, where its 95% interval leaves zero out. Solid frame: "
+        "best by validation accuracy; dashed frame: highest on test.",
         lang,
         model=model,
         baseline=baseline,
@@ -60,28 +74,48 @@ def _drawing(results, lang: str, here: dict, grid, alphas, temperatures) -> dict
     }
 
 
+def _reported(results, grid) -> tuple[np.ndarray | None, float | None]:
+    """The report's accuracies at the same places, and its student alone; None where it gives none of most."""
+    found = given(results.study)
+    keys = ("role", "model", "recipe", "T", "alpha", "lam")
+    out, base = np.full((len(grid), len(grid[0])), np.nan), None
+    for i, row in enumerate(grid):
+        for j, where in enumerate(row):
+            for kept in (keys, [k for k in keys if k not in ("recipe", "lam")]) if where else ():
+                one = found.get(key({k: where[k] for k in kept}))
+                if one and (theirs := report_alone(found, one.where)):
+                    out[i, j], base = one.number / one.scale, theirs.number / theirs.scale
+                    break
+    return (out, base) if np.isfinite(out).mean() > 0.6 else (None, None)
+
+
+def _marks(results, grid, base: dict) -> list[list[str]]:
+    """▲ or ▼ where the difference to the student alone leaves zero out."""
+    sides = {"up": " ▲", "down": " ▼"}
+    found = [[compare(results, where, results, base) for where in row] for row in grid]
+    return [[sides.get(one.verdict, "") if one else "" for one in row] for row in found]
+
+
+def _labels(accuracy: np.ndarray, alone: float | None, marks: list[list[str]] | None, lang: str) -> np.ndarray:
+    labels = np.full(accuracy.shape, "", dtype=object)
+    for i, j in zip(*np.nonzero(np.isfinite(accuracy)), strict=True):
+        labels[i, j] = numbers.decimal(100 * accuracy[i, j], 2, lang)
+        if alone is not None:
+            labels[i, j] += "\n" + numbers.signed(100 * (accuracy[i, j] - alone), 2, lang)
+            labels[i, j] += marks[i][j] if marks else ""
+    return labels
+
+
 def _mean(results, where: dict | None) -> float:
     mean = results.cell(where).mean if where else None
     return np.nan if mean is None else mean
 
 
-def _map(ax, accuracy: np.ndarray, alone: float | None, lang: str):
-    """Colours by the difference to the student alone; each cell says its accuracy and the difference."""
+def _map(ax, shown: np.ndarray, labels: np.ndarray, ends: tuple[float, float]):
+    """One ramp from dark to light, so that it reads the same in grey; each cell says its numbers."""
     import seaborn
 
-    shown = 100 * (accuracy if alone is None else accuracy - alone)
-    labels = np.full(accuracy.shape, "", dtype=object)
-    for place in zip(*np.nonzero(np.isfinite(accuracy)), strict=True):
-        labels[place] = numbers.decimal(100 * accuracy[place], 2, lang)
-        if alone is not None:
-            labels[place] += "\n" + numbers.signed(shown[place], 2, lang)
-    finite = shown[np.isfinite(shown)]
-    low, high = (finite.min(), finite.max()) if finite.size else (0.0, 100.0)  # every run may have diverged
-    options = {"cmap": "viridis", "vmin": low, "vmax": max(high, low + 0.01)}
-    if alone is not None:
-        # A little beyond the data: the darkest ends would swallow the frames.
-        reach = max(1.25 * np.max(np.abs(finite), initial=0.0), 0.01)
-        options = {"cmap": "RdBu", "vmin": -reach, "vmax": reach}  # blue above the student alone, red below
+    low, high = (100 * end if np.isfinite(end) else k for k, end in enumerate(ends))  # every run may have diverged
     seaborn.heatmap(
         shown,
         ax=ax,
@@ -90,30 +124,29 @@ def _map(ax, accuracy: np.ndarray, alone: float | None, lang: str):
         cbar=False,
         linewidths=1,
         linecolor="white",
-        annot_kws={"size": 8},
-        **options,
+        annot_kws={"size": 7},
+        cmap="cividis",
+        vmin=low,
+        vmax=max(high, low + 0.01),
     )
     return ax.collections[0]
 
 
-def _map_axes(figure, ax, mesh, alphas, temperatures, alone: float | None, lang: str) -> None:
-    ax.grid(False)
-    ax.tick_params(length=0)
-    ax.set_xticklabels([numbers.short(T, lang) for T in temperatures])
-    ax.set_yticklabels([numbers.short(alpha, lang) for alpha in alphas], rotation=0)
-    ax.set_xlabel(say("Temperature T", lang))
-    ax.set_ylabel(say("α (weight of the soft term)", lang))
-    bar = figure.colorbar(mesh, ax=ax, pad=0.02, aspect=18)
+def _map_axes(figure, axes, mesh, alphas, temperatures, alone: float | None, lang: str) -> None:
+    for ax in axes:
+        ax.grid(False)
+        ax.tick_params(length=0)
+        ax.set_yticklabels([numbers.short(alpha, lang) for alpha in alphas], rotation=0)
+        ax.set_ylabel("α")
+    axes[-1].set_xticklabels([numbers.short(T, lang) for T in temperatures])
+    axes[-1].set_xlabel(say("Temperature T", lang))
+    bar = figure.colorbar(mesh, ax=list(axes), pad=0.02, aspect=18 * len(axes))
     bar.outline.set_visible(False)
     canvas.ticks(bar.ax.yaxis, lang)
     label = say("Test accuracy (%)", lang)
     if alone is not None:
-        label = say(
-            "Difference to the student alone, {accuracy}\n(percentage points)",
-            lang,
-            accuracy=numbers.percent(alone, 2, lang),
-        )
-        bar.ax.axhline(0, color=canvas.BLACK, linewidth=1)
+        label = say("Difference to the student alone (percentage points)", lang)
+        bar.ax.axhline(0, color="white", linewidth=1.5)
     bar.set_label(label)
 
 

@@ -58,6 +58,16 @@ def best_of(values: list[float | None], scale: float, digits: int) -> set[int]:
     return {k for k, value in enumerate(printed) if value == max(there)} if len(there) > 1 else set()
 
 
+def leader(study: Pruning, setting: str) -> str | None:
+    """The criterion that fine-tuned lies surely above the next one at a setting; None where none does."""
+    means = {
+        c: cell.mean for c in study.criteria(setting) if not (cell := study.cell("finetuned", c, setting)).diverged
+    }
+    ranked = sorted(means, key=means.get, reverse=True)
+    gap = study.gap(*(study.where("finetuned", c, setting) for c in ranked[:2])) if len(ranked) > 1 else None
+    return ranked[0] if gap and gap.verdict == "up" else None
+
+
 def places(values: dict[str, float], scale: float) -> dict[str, int]:
     """Place by value as printed, 1 the highest; equal values share a place."""
     printed = {key: numbers.rounded(scale * value, 2) for key, value in values.items()}

@@ -20,6 +20,7 @@ from kdlib.reporting.pruning.cells import (
     diverged_note,
     evidence,
     image,
+    leader,
     named,
     places,
     provenance,
@@ -118,11 +119,11 @@ def comparison(study: Pruning) -> Table | None:
     given = {c: value for c in study.spec.criteria if (value := study.reported(c, "accuracy")) is not None}
     ranks = places(means, 100), places(given, 1)
     rows = [_compared(study, row, *(rank.get(row) for rank in ranks)) for row in ["original", *criteria]]
-    best = best_of(list(means.values()), 100, 2)
+    best = leader(study, "report")
     theirs = best_of([given.get(c) for c in criteria], 1, 2)
     for k, row in enumerate(rows[1:]):
         cell = row.cells[0]
-        row.cells[0] = replace(cell, best=k in best, reported_best=k in theirs)
+        row.cells[0] = replace(cell, best=criteria[k] == best, reported_best=k in theirs)
     columns = ["accuracy", "place", "kept", "accuracy_loss", "size", "size_change", "latency", "flops", "flops_change"]
     title = translations("Criteria compared: {setting}, {scope}, after fine-tuning", **setting_words(study, "report"))
     notes = [
@@ -210,13 +211,13 @@ def every_setting(study: Pruning) -> Table | None:
     rows, over, teacher = [], set(), None
     for setting in study.settings:
         label = {lang: study.called(study.settings[setting], lang) for lang in LANGS}
-        best = best_of([study.cell("finetuned", c, setting).mean for c in study.criteria(setting)], 100, 2)
-        for k, criterion in enumerate(study.criteria(setting)):
+        best = leader(study, setting)
+        for criterion in study.criteria(setting):
             wheres = [study.where(role, criterion, setting) for role in ("distilled", "finetuned")]
             gap, teacher = study.gap(*wheres), wheres[0] or teacher
             over |= {gap.over} if gap else set()
             cells = [accuracy(study.cell(role, criterion, setting)) for role in ("pruned", "finetuned", "distilled")]
-            cells[1] = replace(cells[1], best=k in best)
+            cells[1] = replace(cells[1], best=criterion == best)
             cells += [difference_cell(gap), evidence(gap), *_left(study, criterion, setting)]
             rows.append(Row([label, named(study, criterion)], cells, setting))
     if not rows:
@@ -299,6 +300,9 @@ def latency(study: Pruning) -> Table | None:
         return None
     sizes, here = sorted(base["latency"], key=int), study.measured["image_size"]
     rows = [_timed(study, base, base, sizes)]
+    if "latency_again" in base:
+        again = {**base, "latency": base["latency_again"]}
+        rows.append(replace(_timed(study, again, base, sizes), labels=[numbers.DASH, N_("Original, once more")]))
     for setting in study.settings:
         rows += [_timed(study, model, base, sizes, setting) for model in study.models(setting).values()]
     columns = [translations(BOOK[key], n=n) for n in sizes for key in ("latency_batch", "latency_ratio")]
@@ -318,6 +322,10 @@ def latency(study: Pruning) -> Table | None:
             **said,
         )
     ]
+    if "latency_again" in base:
+        notes.append(
+            N_("The original stands there twice: what its two rows differ by is noise, and so is any such difference.")
+        )
     notes.append(provenance(study))
     return Table(
         "latency",

@@ -1,4 +1,5 @@
-"""The command line: ``kdlib list``, ``kdlib run``, ``kdlib report``, ``kdlib publish``, ``kdlib profile``."""
+"""The command line: ``kdlib list``, ``kdlib run``, ``kdlib report``, ``kdlib publish``, ``kdlib profile``,
+``kdlib export``, ``kdlib predict``, ``kdlib doctor``."""
 
 import argparse
 import json
@@ -111,6 +112,25 @@ def _parser() -> argparse.ArgumentParser:
     report.add_argument("--output-dir", default="outputs")
     report.add_argument("--to", metavar="DIR", help="where to, if not beside the studies")
     report.set_defaults(command=_report)
+
+    export = commands.add_parser("export", help="write a run's network as a file that needs no kdlib")
+    export.add_argument("run", metavar="RUN", help="a run's id, or how it begins, or its folder")
+    export.add_argument("--to", choices=("onnx", "torchscript", "safetensors"), default="onnx")
+    export.add_argument("--profile", default="quick", help="where the run is looked for (default quick)")
+    export.add_argument("--output-dir", default="outputs")
+    export.add_argument("--data-root", metavar="DIR", help="the run's images: its test part compares the two")
+    export.add_argument("--out", metavar="FILE", help="default: RUN.onnx, .pt or .safetensors here")
+    export.set_defaults(command=_export)
+
+    predict = commands.add_parser("predict", help="name what images show, by an exported ONNX file")
+    predict.add_argument("model", metavar="FILE")
+    predict.add_argument("images", nargs="+", metavar="IMAGE", help="images, or folders of them")
+    predict.add_argument("--top", type=int, default=5, metavar="K", help="so many classes (default 5)")
+    predict.add_argument("--json", action="store_true", help="a JSON object a line")
+    predict.set_defaults(command=_predict)
+
+    doctor = commands.add_parser("doctor", help="what this machine has, and what to do about what it has not")
+    doctor.set_defaults(command=_doctor)
 
     publish = commands.add_parser("publish", help="copy a study's results, without weights, to a folder for git")
     publish.add_argument("studies", nargs="+", metavar="STUDY")
@@ -295,6 +315,44 @@ def _show_results(finished: list) -> None:
         print(f"    notebook  {folder / f'notebook.{experiment.parameters.lang}.html'} (and .ipynb)")
         print(f"    tables    {folder / 'tables'}")
         print(f"    figures   {folder / 'figures'}")
+
+
+def _export(arguments: argparse.Namespace) -> int:
+    from kdlib.export import network
+
+    record = network.find(arguments.run, Path(arguments.output_dir) / arguments.profile / "runs")
+    path = Path(arguments.out or f"{record.id}{network.FORMATS[arguments.to]}")
+    found = network.export(record, path, arguments.to, network.test_images(record, arguments.data_root))
+    kind = "test images" if found.real else "random images (say --data-root to compare on the run's own)"
+    print(f"{found.path} ({found.path.stat().st_size / 1e6:.1f} MB): {record.run['config']['model']}, run {record.id}")
+    print(f"  compared on {found.images} {kind}: {found.agreement:.1%} of first classes agree,")
+    print(f"  logits differ by {found.difference:.1g} of their spread at most")
+    if arguments.to == "onnx":
+        print(f"  kdlib predict {found.path} IMAGE...")
+    return 0
+
+
+def _predict(arguments: argparse.Namespace) -> int:
+    from kdlib.export.predict import predict
+
+    wrong = 0
+    for found in predict(arguments.model, arguments.images, arguments.top):
+        wrong += "error" in found
+        if arguments.json:
+            print(json.dumps(found, ensure_ascii=False))
+        elif "error" in found:
+            print(f"{found['path']}: skipped, {found['error']}", file=sys.stderr)
+        else:
+            said = ", ".join(f"{one['class']} {one['probability']:.1%}" for one in found["classes"])
+            print(f"{found['path']}: {said}")
+    return 1 if wrong else 0
+
+
+def _doctor(arguments: argparse.Namespace) -> int:
+    from kdlib.doctor import lines
+
+    print("\n".join(lines()))
+    return 0
 
 
 def _publish(arguments: argparse.Namespace) -> int:

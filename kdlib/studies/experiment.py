@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import nn
 
-from kdlib import models, profiling, pruning
+from kdlib import models, profiling
 from kdlib.errors import UserError
 from kdlib.studies import attention, compactness, cost, counts, model_costs, records, runner, schema
 from kdlib.studies.call import Call
@@ -85,9 +85,7 @@ class Experiment(Call):
         for arm in self.plan.arms:
             record = records.read(self.runs_folder, arm.id)
             if record and all(getattr(arm, key) == value for key, value in where.items()):
-                model = pruning.replay(self.plan.runs[arm.id].build(), record.cuts())
-                model.load_state_dict(record.weights())
-                return model.eval()
+                return runner.trained(self.plan.runs[arm.id], self.runs_folder).eval()
         said = ", ".join(f"{key}={value!r}" for key, value in where.items())
         raise UserError(f"no run on record has {said}; run the study first, or ask for another")
 

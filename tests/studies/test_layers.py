@@ -38,6 +38,7 @@ MAY = {
         "kdlib.pruning",
     },
     "kdlib.reporting": {"kdlib.studies", "kdlib.progress"},
+    "kdlib.export": {"kdlib.data", "kdlib.models", "kdlib.pruning", "kdlib.studies", "kdlib.progress"},
 }
 
 

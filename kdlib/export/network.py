@@ -1,0 +1,222 @@
+"""Build a finished run's network and write it to a file, checked on images against what it was made from."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import tempfile
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from kdlib import data, models, pruning
+from kdlib.errors import UserError, first_line
+from kdlib.studies import records
+
+FORMATS = {"onnx": ".onnx", "torchscript": ".pt", "safetensors": ".safetensors"}
+SHOWN = 256  # images that an exported file is compared on
+EMBEDDED = ("shapes10", "outlines10", "phantom")
+FAR = 1e-3  # the largest difference of logits, as a share of their spread
+
+
+class Deployed(nn.Module):
+    """A network that takes images as they are, uint8 (B, C, H, W), and gives logits (B, K): it normalises itself."""
+
+    def __init__(self, network: nn.Module, mean: list[float], std: list[float]):
+        super().__init__()
+        self.network = network
+        self.register_buffer("scale", torch.tensor([1 / (255 * s) for s in std]).view(1, -1, 1, 1))
+        self.register_buffer("shift", torch.tensor([-m / s for m, s in zip(mean, std, strict=True)]).view(1, -1, 1, 1))
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Logits (B, K) of images (B, C, H, W), uint8."""
+        return self.network(images.to(self.scale.dtype) * self.scale + self.shift)
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What a file was found to do: ``difference``: largest difference of logits as a share of their spread;
+    ``agreement``: share of images with the same first class; ``images``: how many, and whether they were ``real``."""
+
+    path: Path
+    difference: float
+    agreement: float
+    images: int
+    real: bool
+
+
+def find(run: str, runs: Path) -> records.Record:
+    """The record of a run: its id or how it begins, or the path of its folder; ``UserError`` where that is not one."""
+    folder = Path(run)
+    if (folder / "run.json").is_file():
+        return records.read(folder.parent, folder.name)
+    found = sorted(path.parent.name for path in runs.glob(f"{run}*/run.json")) if run else []
+    if len(found) != 1:
+        many = f"is how {len(found)} runs begin: {', '.join(found[:4])}" if found else f"is no run in {runs}"
+        raise UserError(f"{run} {many}; 'kdlib run STUDY --dry-run' lists them")
+    return records.read(runs, found[0])
+
+
+def network(record: records.Record) -> nn.Module:
+    """The trained network of a record, in eval mode on the CPU; takes images normalised by the record's statistics."""
+    config, about = record.run["config"], record.run["dataset"]
+    model = models.build(config["model"], config["num_classes"], about["shape"][0])
+    models.adapt(model, config["model"], about["mean"], about["std"], config.get("input_size"))
+    for step in _steps(record):
+        if (step.path / "model.safetensors").is_file():
+            model.load_state_dict(step.weights())
+        pruning.replay(model, step.cuts())
+    return model.eval()
+
+
+def _steps(record: records.Record) -> list[records.Record]:
+    """The records a network came by, last first to be done: what it was cut from, the cut, what it is."""
+    config, steps = record.run["config"], [record]
+    while config.get("pruning") and (start := (config.get("weights") or {}).get("from")):
+        before = records.read(record.path.parent, start)
+        if before is None:
+            raise UserError(f"run {record.id} started from run {start}, which is not beside it; run the study again")
+        steps.insert(0, before)
+        config = before.run["config"]
+    if not (record.path / "model.safetensors").is_file() and len(steps) == 1:
+        record.weights()  # says why it has none
+    return steps
+
+
+def described(record: records.Record) -> dict[str, str]:
+    """What a file says of itself: classes, size, and which run it is of."""
+    config, about, metrics = record.run["config"], record.run["dataset"], record.metrics
+    channels, height, width = about["shape"]
+    said = {"run": record.id, "model": config["model"], "role": config["role"], "data": about["name"]}
+    said |= {"classes": json.dumps(about["classes"], ensure_ascii=False), "resize": "squash"}
+    said |= {"channels": str(channels), "height": str(height), "width": str(width)}
+    return said | {
+        "test_accuracy": f"{metrics['test_accuracy']:.4f}",
+        "kdlib": str(record.run["code"].get("kdlib", "")),
+    }
+
+
+def test_images(record: records.Record, data_root: str | None) -> torch.Tensor | None:
+    """Test images of the record's data set, uint8 (N, C, H, W), where they can be had: embedded, or below data_root."""
+    about = record.run["dataset"]
+    channels, height = about["shape"][:2]
+    if data_root is None and about["name"] not in EMBEDDED:
+        return None
+    options = {"image_size": height, "train_size": 20 * len(about["classes"]), "test_size": SHOWN}
+    dataset = data.load(about["name"], data_root=data_root, grayscale=channels == 1, **options)
+    return dataset.test.images
+
+
+def export(record: records.Record, path: Path, to: str = "onnx", images: torch.Tensor | None = None) -> Checked:
+    """Write a record's network as ``to`` (`FORMATS`), compare it with the network on images, and keep it if it agrees.
+
+    ``images``: uint8 (N, C, H, W), None for random ones. Raises ``UserError`` for a network that cannot be written in
+    that form, and for a file that computes something else.
+    """
+    deployed = Deployed(network(record), record.run["dataset"]["mean"], record.run["dataset"]["std"]).eval()
+    real = images is not None
+    if not real:
+        shape = record.run["dataset"]["shape"]
+        images = torch.randint(0, 256, (32, *shape), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        wanted = torch.cat([deployed(batch) for batch in images.split(32)]).numpy()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".export-") as folder:
+        aside = Path(folder) / path.name
+        try:
+            with _quiet():
+                _WRITERS[to](deployed, aside, images[:2], described(record))
+                found = _ANSWERS[to](aside, images, record)
+        except UserError:
+            raise
+        except Exception as error:  # an exporter may raise anything
+            said = first_line(_cause(error)).split(". Failure message")[0]
+            raise UserError(f"{record.run['config']['model']} cannot be written as {to}: {said}") from None
+        difference = float(np.abs(found - wanted).max() / (wanted.std() or 1.0))
+        agreement = float((found.argmax(1) == wanted.argmax(1)).mean())
+        if not difference <= FAR:
+            raise UserError(
+                f"the {to} file computes something else than {record.run['config']['model']}: logits differ by "
+                f"{difference:.2g} of their spread, {agreement:.1%} of first classes agree; it was not kept"
+            )
+        os.replace(aside, path)
+    return Checked(path, difference, agreement, len(images), real)
+
+
+def _cause(error: BaseException) -> BaseException:
+    """What an exporter stumbled over, under all that it says of itself."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return error
+
+
+def _onnx(deployed: nn.Module, path: Path, example: torch.Tensor, about: dict[str, str]) -> None:
+    import onnx
+
+    batch = torch.export.Dim("batch", min=1)
+    program = torch.onnx.export(
+        deployed, (example,), dynamo=True, input_names=["images"], output_names=["logits"], dynamic_shapes=({0: batch},)
+    )
+    program.save(path)
+    proto = onnx.load(path)
+    onnx.helper.set_model_props(proto, about)
+    onnx.save(proto, path)
+
+
+def _by_onnx(path: Path, images: torch.Tensor, record: records.Record) -> np.ndarray:
+    from kdlib.export.predict import open_file
+
+    session = open_file(path)[0]
+    return np.concatenate([session.run(None, {"images": batch.numpy()})[0] for batch in images.split(32)])
+
+
+def _torchscript(deployed: nn.Module, path: Path, example: torch.Tensor, about: dict[str, str]) -> None:
+    traced = torch.jit.trace(deployed, example)
+    torch.jit.save(traced, path, _extra_files={"kdlib.json": json.dumps(about)})
+
+
+def _by_torchscript(path: Path, images: torch.Tensor, record: records.Record) -> np.ndarray:
+    loaded = torch.jit.load(path)
+    with torch.inference_mode():
+        return torch.cat([loaded(batch) for batch in images.split(32)]).numpy()
+
+
+def _safetensors(deployed: nn.Module, path: Path, example: torch.Tensor, about: dict[str, str]) -> None:
+    from safetensors.torch import save_file
+
+    state = {key: value.detach().clone().contiguous() for key, value in deployed.network.state_dict().items()}
+    save_file(state, path, metadata=about)
+
+
+def _by_safetensors(path: Path, images: torch.Tensor, record: records.Record) -> np.ndarray:
+    from safetensors.torch import load_file
+
+    again = network(record)
+    again.load_state_dict(load_file(path))
+    deployed = Deployed(again, record.run["dataset"]["mean"], record.run["dataset"]["std"]).eval()
+    with torch.inference_mode():
+        return torch.cat([deployed(batch) for batch in images.split(32)]).numpy()
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Exporters talk a lot, and of what the check afterwards answers."""
+    import logging
+
+    with warnings.catch_warnings(), open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
+        warnings.simplefilter("ignore")
+        logging.disable(logging.WARNING)
+        try:
+            yield
+        finally:
+            logging.disable(logging.NOTSET)
+
+
+_WRITERS = {"onnx": _onnx, "torchscript": _torchscript, "safetensors": _safetensors}
+_ANSWERS = {"onnx": _by_onnx, "torchscript": _by_torchscript, "safetensors": _by_safetensors}

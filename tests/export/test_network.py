@@ -1,0 +1,129 @@
+"""Exported files compute what the run's network computes, or are not kept."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from kdlib import cli, models, pruning
+from kdlib.errors import UserError
+from kdlib.export import network
+from kdlib.export.predict import open_file
+from kdlib.studies import prepare, records
+
+ASKED = {"profile": "smoke", "seeds": "0", "train_size": 60, "test_size": 20}
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """Records of a distilled student, and of a network whole, cut, and fine-tuned."""
+    root = tmp_path_factory.mktemp("out")
+    ladder = {"study": "resnet_ladder", "students": "resnet3", **ASKED}
+    pruned = {"study": "ts4", "criteria": "magnitude", "model": "resnet3", "ratio": 0.3, **ASKED}
+    for asked in (ladder, pruned):
+        prepare({**asked, "output_dir": str(root)}).run()
+    return root / "smoke" / "runs"
+
+
+def of(runs, role: str) -> records.Record:
+    studies = ("resnet_ladder", "ts4")
+    arms = [arm for study in studies for arm in records.read_arms(runs.parent / study)[0]]
+    return records.read(runs, next(arm.id for arm in arms if arm.role == role))
+
+
+@pytest.mark.parametrize("to", list(network.FORMATS))
+@pytest.mark.parametrize("role", ["student", "original", "pruned", "finetuned"])
+def test_a_file_agrees_with_the_network_on_test_images(runs, tmp_path, role, to):
+    record = of(runs, role)
+    images = network.test_images(record, None)
+    found = network.export(record, tmp_path / f"it{network.FORMATS[to]}", to, images)
+    assert found.path.is_file()
+    assert (found.agreement, found.real, found.images) == (1.0, True, len(images))
+    assert found.difference < 1e-4
+    assert [path.name for path in tmp_path.iterdir()] == [found.path.name]
+
+
+def test_the_network_is_the_runs(runs):
+    record = of(runs, "finetuned")
+    model = network.network(record)
+    logits, _ = record.predictions()
+    assert sum(p.numel() for p in model.parameters()) == record.metrics["params"]
+    assert logits.shape[1] == record.run["config"]["num_classes"]
+    whole = network.network(of(runs, "original"))
+    assert sum(p.numel() for p in whole.parameters()) > record.metrics["params"]
+
+
+def test_an_onnx_file_names_its_classes_and_takes_any_batch(runs, tmp_path):
+    record = of(runs, "student")
+    found = network.export(record, tmp_path / "it.onnx")
+    assert (found.real, found.images) == (False, 32)
+    session, about = open_file(found.path)
+    assert about["classes"] == record.run["dataset"]["classes"]
+    assert about["run"] == record.id
+    shape = tuple(int(about[key]) for key in ("channels", "height", "width"))
+    for size in (1, 5):
+        (logits,) = session.run(None, {"images": np.zeros((size, *shape), np.uint8)})
+        assert logits.shape == (size, len(about["classes"]))
+
+
+def test_a_torchscript_file_holds_the_same_words(runs, tmp_path):
+    network.export(of(runs, "student"), tmp_path / "it.pt", "torchscript")
+    held = {"kdlib.json": ""}
+    torch.jit.load(tmp_path / "it.pt", _extra_files=held)
+    assert "classes" in json.loads(held["kdlib.json"])
+
+
+def test_a_file_that_computes_something_else_is_not_kept(runs, tmp_path, monkeypatch):
+    monkeypatch.setitem(network._ANSWERS, "onnx", lambda path, images, record: np.ones((len(images), 10), np.float32))
+    with pytest.raises(UserError, match=r"computes something else than resnet3: logits differ by .* it was not kept"):
+        network.export(of(runs, "student"), tmp_path / "it.onnx")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_an_exporter_does_not_know_is_said_in_one_line(runs, tmp_path, monkeypatch):
+    class Odd(nn.Module):
+        def forward(self, x):
+            return torch.nn.functional.adaptive_max_pool2d(x, 3).flatten(1)[:, :10]
+
+    monkeypatch.setattr(network, "network", lambda record: Odd())
+    with pytest.raises(UserError, match=r"resnet3 cannot be written as onnx: .*adaptive_max_pool2d") as caught:
+        network.export(of(runs, "student"), tmp_path / "it.onnx")
+    assert "\n" not in str(caught.value)
+
+
+def test_runs_are_found_by_how_their_ids_begin(runs):
+    record = of(runs, "student")
+    assert network.find(record.id[:10], runs).id == record.id
+    assert network.find(str(runs / record.id), runs).id == record.id
+    with pytest.raises(UserError, match="is no run in"):
+        network.find("nothing", runs)
+    with pytest.raises(UserError, match="is no run in"):
+        network.find("", runs)
+
+
+def test_a_run_without_its_start_is_refused(runs, tmp_path):
+    import shutil
+
+    record = of(runs, "finetuned")
+    shutil.copytree(runs / record.id, tmp_path / record.id)
+    with pytest.raises(UserError, match=r"started from run [0-9a-f]{16}, which is not beside it"):
+        network.network(records.read(tmp_path, record.id))
+
+
+def test_the_command_line(runs, tmp_path, capsys):
+    record = of(runs, "student")
+    arguments = ["export", record.id[:12], "--profile", "smoke", "--output-dir", str(runs.parents[1])]
+    assert cli.main([*arguments, "--out", str(tmp_path / "a.onnx")]) == 0
+    said = capsys.readouterr().out
+    assert "compared on 256 test images: 100.0% of first classes agree" in said
+    assert cli.main(["export", "no-such", "--output-dir", str(tmp_path)]) == 2
+
+
+def test_pruned_models_load_whichever_way(runs):
+    record = of(runs, "pruned")
+    fresh = pruning.replay(models.build("resnet3", 10), record.cuts())
+    assert {name: p.shape for name, p in fresh.named_parameters()} == {
+        name: p.shape for name, p in network.network(record).named_parameters()
+    }

@@ -119,6 +119,7 @@ def _parser() -> argparse.ArgumentParser:
     export.add_argument("--profile", default="quick", help="where the run is looked for (default quick)")
     export.add_argument("--output-dir", default="outputs")
     export.add_argument("--data-root", metavar="DIR", help="the run's images: its test part compares the two")
+    export.add_argument("--int8", action="store_true", help="in int8 beside it: ONNX, measured on the run's test part")
     export.add_argument("--out", metavar="FILE", help="default: RUN.onnx, .pt or .safetensors here")
     export.set_defaults(command=_export)
 
@@ -322,14 +323,36 @@ def _export(arguments: argparse.Namespace) -> int:
 
     record = network.find(arguments.run, Path(arguments.output_dir) / arguments.profile / "runs")
     path = Path(arguments.out or f"{record.id}{network.FORMATS[arguments.to]}")
-    found = network.export(record, path, arguments.to, network.test_images(record, arguments.data_root))
+    if arguments.int8 and arguments.to != "onnx":
+        raise UserError("--int8 writes ONNX; leave out --to")
+    images = network.dataset(record, arguments.data_root, None if arguments.int8 else network.SHOWN)
+    if arguments.int8 and images is None:
+        raise UserError("--int8 needs images to take its ranges from; say --data-root DIR")
+    found = network.export(record, path, arguments.to, images and images.test.images[: network.SHOWN])
     kind = "test images" if found.real else "random images (say --data-root to compare on the run's own)"
     print(f"{found.path} ({found.path.stat().st_size / 1e6:.1f} MB): {record.run['config']['model']}, run {record.id}")
     print(f"  compared on {found.images} {kind}: {found.agreement:.1%} of first classes agree,")
     print(f"  logits differ by {found.difference:.1g} of their spread at most")
+    if arguments.int8:
+        _quantise(path, images)
     if arguments.to == "onnx":
         print(f"  kdlib predict {found.path} IMAGE...")
     return 0
+
+
+def _quantise(path: Path, images: Any) -> None:
+    """Write the int8 file and say what it costs and gains."""
+    from kdlib.export.quantise import quantise
+    from kdlib.reporting.core.evidence import over_images
+
+    found = quantise(path, path.with_suffix(".int8.onnx"), images)
+    whole, small = (100 * own.mean() for own in found.correct)
+    change = found.correct[1].astype(int) - found.correct[0]
+    gap = over_images(float(change.mean()), [change])
+    ends = "" if gap.interval is None else f" [{100 * gap.interval[0]:+.2f}; {100 * gap.interval[1]:+.2f}]"
+    print(f"{found.path} ({found.size[1] / 1e6:.1f} MB): the same in int8")
+    print(f"  {len(change)} test images: {small:.2f} % against {whole:.2f} %, {100 * gap.mean:+.2f} points{ends}")
+    print(f"  an image takes {found.ms[1]:.2f} ms against {found.ms[0]:.2f} (median, in turns, batch of 1, this CPU)")
 
 
 def _predict(arguments: argparse.Namespace) -> int:

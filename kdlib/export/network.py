@@ -102,15 +102,15 @@ def described(record: records.Record) -> dict[str, str]:
     }
 
 
-def test_images(record: records.Record, data_root: str | None) -> torch.Tensor | None:
-    """Test images of the record's data set, uint8 (N, C, H, W), where they can be had: embedded, or below data_root."""
+def dataset(record: records.Record, data_root: str | None, test_size: int | None = SHOWN) -> data.Dataset | None:
+    """The record's data set, where it can be had: embedded, or below data_root; few training images, and so many test
+    images, None for all."""
     about = record.run["dataset"]
     channels, height = about["shape"][:2]
     if data_root is None and about["name"] not in EMBEDDED:
         return None
-    options = {"image_size": height, "train_size": 20 * len(about["classes"]), "test_size": SHOWN}
-    dataset = data.load(about["name"], data_root=data_root, grayscale=channels == 1, **options)
-    return dataset.test.images
+    sizes = {"train_size": 20 * len(about["classes"]), "test_size": test_size or about["sizes"]["test"]}
+    return data.load(about["name"], data_root=data_root, image_size=height, grayscale=channels == 1, **sizes)
 
 
 def export(record: records.Record, path: Path, to: str = "onnx", images: torch.Tensor | None = None) -> Checked:

@@ -1,6 +1,7 @@
 """Exported files compute what the run's network computes, or are not kept."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -37,7 +38,7 @@ def of(runs, role: str) -> records.Record:
 @pytest.mark.parametrize("role", ["student", "original", "pruned", "finetuned"])
 def test_a_file_agrees_with_the_network_on_test_images(runs, tmp_path, role, to):
     record = of(runs, role)
-    images = network.test_images(record, None)
+    images = network.dataset(record, None).test.images
     found = network.export(record, tmp_path / f"it{network.FORMATS[to]}", to, images)
     assert found.path.is_file()
     assert (found.agreement, found.real, found.images) == (1.0, True, len(images))
@@ -119,6 +120,18 @@ def test_the_command_line(runs, tmp_path, capsys):
     said = capsys.readouterr().out
     assert "compared on 256 test images: 100.0% of first classes agree" in said
     assert cli.main(["export", "no-such", "--output-dir", str(tmp_path)]) == 2
+
+
+def test_int8_is_measured_beside_what_it_was_made_from(runs, tmp_path, capsys):
+    record = of(runs, "student")
+    arguments = ["export", record.id, "--profile", "smoke", "--output-dir", str(runs.parents[1]), "--int8"]
+    assert cli.main([*arguments, "--out", str(tmp_path / "a.onnx")]) == 0
+    said = capsys.readouterr().out
+    assert "a.int8.onnx" in said
+    assert re.search(r"20 test images: \d+\.\d\d % against \d+\.\d\d %, [+-]\d", said)
+    assert open_file(tmp_path / "a.int8.onnx")[1]["run"] == record.id
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.int8.onnx", "a.onnx"]
+    assert cli.main([*arguments, "--to", "torchscript"]) == 2
 
 
 def test_pruned_models_load_whichever_way(runs):

@@ -320,6 +320,8 @@ def _show_results(finished: list) -> None:
 
 def _export(arguments: argparse.Namespace) -> int:
     from kdlib.export import network
+    from kdlib.export.card import card
+    from kdlib.studies import LANGUAGES
 
     record = network.find(arguments.run, Path(arguments.output_dir) / arguments.profile / "runs")
     path = Path(arguments.out or f"{record.id}{network.FORMATS[arguments.to]}")
@@ -335,6 +337,10 @@ def _export(arguments: argparse.Namespace) -> int:
     print(f"  logits differ by {found.difference:.1g} of their spread at most")
     if arguments.int8:
         _quantise(path, images)
+    for lang in LANGUAGES:
+        beside = path.with_suffix(f".{lang}.md")
+        beside.write_text(card(record, path.name, lang), encoding="utf-8")
+        print(f"  model card: {beside}")
     if arguments.to == "onnx":
         print(f"  kdlib predict {found.path} IMAGE...")
     return 0

@@ -12,6 +12,7 @@ from typing import Any
 
 LANGS = ("en", "tr")
 LOCALE = Path(__file__).parents[1] / "locale"
+SAYING = (LOCALE.parent, LOCALE.parents[1] / "export")  # the parts of kdlib that speak to readers
 SOURCES = [("**.py", "python"), ("**.jinja", "jinja2")]  # what messages are extracted from
 
 
@@ -77,10 +78,9 @@ def extract() -> None:
 
     keywords = {name: None for name in ("say", "N_", "translations")}
     found = Catalog(fuzzy=False)
-    for file, _line, message, _comments, _context in extract_from_dir(
-        LOCALE.parent, method_map=SOURCES, keywords=keywords
-    ):
-        found.add(message, locations=[(file, None)])
+    for folder in SAYING:
+        for file, _line, message, *_ in extract_from_dir(folder, method_map=SOURCES, keywords=keywords):
+            found.add(message, locations=[(file, None)])
     for path in LOCALE.glob("*/LC_MESSAGES/kdlib.po"):
         with path.open("rb") as file:
             catalogue = read_po(file, locale=path.parts[-3])

@@ -1,0 +1,118 @@
+"""A model card of a run, in the form that Hugging Face reads, from its record alone."""
+
+from __future__ import annotations
+
+import json
+import math
+
+from kdlib.reporting.core import numbers
+from kdlib.reporting.core.i18n import N_, say
+from kdlib.studies import records
+
+_Z = 1.96  # of a 95 % interval
+TEACHERS = {
+    "teacher": N_("Trained on the labels alone, as a teacher of smaller networks."),
+    "baseline": N_("Trained on the labels alone."),
+    "student": N_("Trained on the labels and on what a larger network, its teacher, answers."),
+}
+
+
+def card(record: records.Record, file: str, lang: str) -> str:
+    """The card of the network in ``file``: what it is, data, results with their interval, limits, how to use it."""
+    run = record.run
+    config, data, metrics = run["config"], run["dataset"], record.metrics
+    sizes = data["sizes"]
+    accuracy = metrics["test_accuracy"]
+    low, high = _wilson(accuracy, sizes["test"])
+    said = {
+        "model": config["model"],
+        "data": data["name"],
+        "train": numbers.integer(sizes["train"], lang),
+        "test": numbers.integer(sizes["test"], lang),
+        "classes": numbers.integer(len(data["classes"]), lang),
+        "params": numbers.integer(metrics["params"], lang),
+        "side": f"{data['shape'][1]}×{data['shape'][2]}",
+        "accuracy": numbers.percent(accuracy, 2, lang),
+        "interval": f"[{numbers.decimal(100 * low, 2, lang)}; {numbers.decimal(100 * high, 2, lang)}]",
+        "seed": config["seed"],
+        "run": record.id,
+        "commit": str((run.get("code") or {}).get("commit") or "–")[:12],
+    }
+    parts = [
+        _front(record, accuracy, lang),
+        "# " + say("{model} for {classes} classes of {data}", lang, **said),
+        say(_how(record), lang) + " " + _pruned(record, lang),
+        "## " + say("Data", lang),
+        say("{data}: {train} training and {test} test images of {side} pixels, {classes} classes.", lang, **said),
+        "## " + say("Results", lang),
+        say("Test accuracy {accuracy}, 95% interval over test images {interval}; {params} parameters.", lang, **said),
+        "## " + say("Limits", lang),
+        say(
+            "Measured on the test part of this data set alone; one run of seed {seed}, whose interval leaves out the "
+            "noise between seeds. It knows no other classes than these, and answers one of them for any image.",
+            lang,
+            **said,
+        ),
+        _medical(data["name"], lang),
+        "## " + say("Use", lang),
+        f"```\nkdlib predict {file} photo.jpg\n```",
+        say("The file takes uint8 images (B, C, H, W) of {side} pixels and normalises them itself.", lang, **said),
+        "## " + say("Where it comes from", lang),
+        say("Run {run}, commit {commit}.", lang, **said) + " " + _weights(config, lang),
+    ]
+    return "\n\n".join(part for part in parts if part.strip()) + "\n"
+
+
+def _front(record: records.Record, accuracy: float, lang: str) -> str:
+    config, data = record.run["config"], record.run["dataset"]
+    name, dataset = json.dumps(config["model"]), json.dumps(data["name"])
+    return "\n".join(
+        [
+            "---",
+            f"language: {lang}",
+            "pipeline_tag: image-classification",
+            "library_name: onnx",
+            "tags: [image-classification, kdlib]",
+            f"datasets: [{dataset}]",
+            "metrics: [accuracy]",
+            "model-index:",
+            f"- name: {name}",
+            "  results:",
+            "  - task: {type: image-classification}",
+            f"    dataset: {{name: {dataset}, type: {dataset}}}",
+            f"    metrics: [{{type: accuracy, value: {accuracy:.4f}}}]",
+            "---",
+        ]
+    )
+
+
+def _how(record: records.Record) -> str:
+    config = record.run["config"]
+    if config.get("teacher") or config.get("loss"):
+        return TEACHERS["student"]
+    return TEACHERS.get(config["role"], TEACHERS["baseline"])
+
+
+def _pruned(record: records.Record, lang: str) -> str:
+    spec, found = record.run["config"].get("pruning"), record.run.get("pruning")
+    if not spec or not found:
+        return ""
+    left = numbers.percent(found["params"][1] / found["params"][0], 1, lang)
+    message = N_("Pruned by {criterion}: {left} of the parameters are left.")
+    return say(message, lang, criterion=spec["criterion"], left=left)
+
+
+def _weights(config: dict, lang: str) -> str:
+    start = config.get("weights")
+    if not start:
+        return say("Trained from random weights.", lang)
+    return say("It started from other weights ({start}), whose licence holds too.", lang, start=start["from"])
+
+
+def _medical(name: str, lang: str) -> str:
+    return say("This is no medical device and must not be used for diagnosis.", lang) if name == "chest_xray" else ""
+
+
+def _wilson(p: float, n: int) -> tuple[float, float]:
+    middle, half = p + _Z**2 / (2 * n), _Z * math.sqrt(p * (1 - p) / n + _Z**2 / (4 * n**2))
+    return (middle - half) / (1 + _Z**2 / n), (middle + half) / (1 + _Z**2 / n)

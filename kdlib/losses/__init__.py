@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable
 
 from kdlib.errors import UserError, did_you_mean
 from kdlib.losses.base import FeatureLoss, Loss, Response
-from kdlib.losses.features import AttentionTransfer, Hints, Relational, SimilarityPreserving
-from kdlib.losses.logits import Decoupled, Dist, ResponseLoss, StandardisedKL, convex_kl, convex_soft_ce, weighted_kl
+from kdlib.losses.features import RKD, AttentionTransfer, FitNets, SimilarityPreserving
+from kdlib.losses.logits import DIST, DKD, LogitStd, ResponseLoss, convex_kl, convex_soft_ce, weighted_kl
 from kdlib.losses.taps import Stage, stages, tapped
 
 PRESETS: dict[str, Callable[..., ResponseLoss]] = {
@@ -18,29 +18,29 @@ PRESETS: dict[str, Callable[..., ResponseLoss]] = {
 }
 METHODS: dict[str, type[Loss]] = {
     "sp": SimilarityPreserving,
-    "fitnets": Hints,
+    "fitnets": FitNets,
     "at": AttentionTransfer,
-    "rkd": Relational,
-    "dkd": Decoupled,
-    "dist": Dist,
-    "kd_std": StandardisedKL,
+    "rkd": RKD,
+    "dkd": DKD,
+    "dist": DIST,
+    "kd_std": LogitStd,
 }
 
 __all__ = [
+    "DIST",
+    "DKD",
     "METHODS",
     "PRESETS",
+    "RKD",
     "AttentionTransfer",
-    "Decoupled",
-    "Dist",
     "FeatureLoss",
-    "Hints",
+    "FitNets",
+    "LogitStd",
     "Loss",
-    "Relational",
     "Response",
     "ResponseLoss",
     "SimilarityPreserving",
     "Stage",
-    "StandardisedKL",
     "convex_kl",
     "convex_soft_ce",
     "names",

@@ -12,7 +12,7 @@ from kdlib.losses.taps import Stage
 
 
 @dataclass(frozen=True)
-class Hints(FeatureLoss):
+class FitNets(FeatureLoss):
     """``alpha * beta * mean((r(F_S) - F_T)²) + lam * CE`` (Romero et al. 2015, arXiv 1412.6550, equation 3).
 
     F (B, C, H, W) are feature maps, r the regressor that carries the student's over to the teacher's channels: here a
@@ -127,7 +127,7 @@ def _similarities(maps: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Relational(FeatureLoss):
+class RKD(FeatureLoss):
     """``alpha * (distance * L_D + angle * L_A) + lam * CE`` (Park et al. 2019, arXiv 1904.05068, section 3.2).
 
     The embedding of an image is the mean over positions of its feature maps (B, C, H, W). L_D compares

@@ -75,7 +75,7 @@ def _convex(alpha: float, lam: float | None) -> float:
 
 
 @dataclass(frozen=True)
-class Decoupled(Loss):
+class DKD(Loss):
     """``alpha * T² * (target * TCKD + rest * NCKD) + lam * CE`` (Zhao et al. 2022, arXiv 2203.08679, section 3.2).
 
     Of softmax(logits / T), TCKD is KL(teacher || student) of the pair (p_label, 1 - p_label) and NCKD that of the
@@ -108,7 +108,7 @@ def _split(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
 
 
 @dataclass(frozen=True)
-class Dist(Loss):
+class DIST(Loss):
     """``alpha * T² * (inter * L_inter + intra * L_intra) + lam * CE`` (Huang et al. 2022, arXiv 2205.10536).
 
     Of Y = softmax(logits / T) (B, K), L_inter is 1 - the Pearson correlation of teacher and student over the classes
@@ -137,7 +137,7 @@ def _apart(student: Tensor, teacher: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
-class StandardisedKL(Loss):
+class LogitStd(Loss):
     """``alpha * beta * T² * KL(softmax(z_T / T) || softmax(z_S / T)) + lam * CE`` (Sun et al. 2024, arXiv 2403.01427).
 
     z is each image's logits (K) less their mean, divided by their standard deviation (of the K numbers, not estimated

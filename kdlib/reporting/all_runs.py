@@ -44,9 +44,9 @@ def spec(results: Results) -> Table:
     """One row a setting (role, model, recipe, method, T, α, λ, open layers, pruning), with its test accuracy.
 
     Bold is the best of each model on the same task; the method, open layers and what belongs to pruning are columns
-    only where some arm has them, T, α and λ unless only arms without are there.
+    only where some condition has them, T, α and λ unless only conditions without are there.
     """
-    settings = dict.fromkeys(tuple(getattr(a, key, None) for key in SETTING) for a in results.arms)
+    settings = dict.fromkeys(tuple(getattr(a, key, None) for key in SETTING) for a in results.conditions)
     wheres = [dict(zip(SETTING, setting, strict=True)) for setting in settings]
     kept = ["model", "role", "recipe"]
     opened = any(where["variant"] is not None for where in wheres)

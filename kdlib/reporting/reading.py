@@ -24,12 +24,12 @@ def read(folder: str | Path) -> Results:
 
 
 def _one(folder: Path) -> Results:
-    arms, about = records.read_arms(folder)
+    conditions, about = records.read_conditions(folder)
     runs = records.runs_of(folder)
-    found = {arm.id: records.read(runs, arm.id) for arm in arms}
+    found = {condition.id: records.read(runs, condition.id) for condition in conditions}
     study = schema.load(about["study"])
     if study.pruning:  # the call may have asked for another ratio or other criteria than the report's
         profile = study.profiles[about["profile"]].pruning
         asked = pruning_schema.applied(study.pruning, profile, about.get("parameters") or {})
         study = study.model_copy(update={"pruning": asked})
-    return Results(study, arms, {id: r for id, r in found.items() if r}, about["profile"], folder)
+    return Results(study, conditions, {id: r for id, r in found.items() if r}, about["profile"], folder)

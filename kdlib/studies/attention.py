@@ -51,20 +51,22 @@ def _models(call: Call) -> list[tuple[str, Run, records.Record]]:
     """(role, run, record) of the student that validation chooses among the first seed's, of it alone, its teacher."""
     seed, plan = call.settings.seeds[0], call.plan
     found = []
-    for arm in plan.arms:
-        record = records.read(call.runs_folder, arm.id)
+    for condition in plan.conditions:
+        record = records.read(call.runs_folder, condition.id)
         if record and not record.diverged and (record.path / "model.safetensors").is_file() and _has_logits(record):
-            found.append((arm, record))
-    mine = [(arm, record) for arm, record in found if arm.seed == seed]
+            found.append((condition, record))
+    mine = [(condition, record) for condition, record in found if condition.seed == seed]
     students = [pair for pair in mine if pair[0].role == "student"]
     out = []
     if students:
-        arm, record = max(students, key=lambda pair: pair[1].metrics["val_accuracy"])
-        teacher = plan.runs[arm.id].teacher
+        condition, record = max(students, key=lambda pair: pair[1].metrics["val_accuracy"])
+        teacher = plan.runs[condition.id].teacher
         out += [("teacher", teacher, other) for _, other in found if teacher and other.id == teacher.id][:1]
-        alike = [(a, r) for a, r in mine if (a.role, a.model, a.recipe) == ("baseline", arm.model, arm.recipe)]
+        alike = [
+            (a, r) for a, r in mine if (a.role, a.model, a.recipe) == ("baseline", condition.model, condition.recipe)
+        ]
         out += [("baseline", plan.runs[a.id], r) for a, r in alike[:1]]
-        out.append(("student", plan.runs[arm.id], record))
+        out.append(("student", plan.runs[condition.id], record))
     return out
 
 

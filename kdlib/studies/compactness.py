@@ -11,7 +11,7 @@ from kdlib import models, profiling, pruning
 from kdlib.studies import counts, records, runner
 from kdlib.studies.call import Call
 from kdlib.studies.pruning_schema import Pruning
-from kdlib.studies.records import Arm
+from kdlib.studies.records import Condition
 from kdlib.training import resolve_device
 
 FILE = "pruned.json"
@@ -29,10 +29,10 @@ def write(call: Call) -> Path | None:
     path = call.folder / FILE
     report = call.settings.study.pruning
     counted = call.parameters.model or report.model  # the report's network, also where a small one stands in
-    arms = _arms(call, spec)
+    conditions = _conditions(call, spec)
     device = resolve_device(call.parameters.device)
     asked = {
-        "runs": [arm.id for arm in arms],
+        "runs": [condition.id for condition in conditions],
         "batches": spec.latency_batches,
         "repeats": spec.latency_repeats,
         "turns": profiling.TURN,
@@ -49,34 +49,34 @@ def write(call: Call) -> Path | None:
         **{"asked": asked, "packages": profiling.packages(), "hardware": records.hardware(), "device": str(device)},
         **{"image_size": call.dataset.shape[1], "report_size": spec.image_size},
         **{"repeats": spec.latency_repeats, "warm_up": profiling.UNTIMED},
-        "models": _models(call, spec, arms, device),
+        "models": _models(call, spec, conditions, device),
         "reference": counts.kept(reference, counted, spec.num_classes, 3, spec.image_size, report.ratio),
     }
     records.write_text(path, json.dumps(found, indent=1) + "\n")
     return path
 
 
-def _arms(call: Call, spec: Pruning) -> list[Arm]:
-    arms = call.plan.arms
+def _conditions(call: Call, spec: Pruning) -> list[Condition]:
+    conditions = call.plan.conditions
     first = call.settings.seeds[0]
-    original = next(arm for arm in arms if arm.role == "original")
-    shown = [arm for arm in arms if arm.role == "pruned" and arm.seed == first]
-    return [original, *(arm for arm in shown if arm.macs is not None or arm.ratio == spec.ratio)]
+    original = next(condition for condition in conditions if condition.role == "original")
+    shown = [condition for condition in conditions if condition.role == "pruned" and condition.seed == first]
+    return [original, *(one for one in shown if one.macs is not None or one.ratio == spec.ratio)]
 
 
-def _models(call: Call, spec: Pruning, arms: list[Arm], device: torch.device) -> list[dict[str, Any]]:
-    built = [runner.trained(call.plan.runs[arm.id], call.runs_folder) for arm in arms]
+def _models(call: Call, spec: Pruning, conditions: list[Condition], device: torch.device) -> list[dict[str, Any]]:
+    built = [runner.trained(call.plan.runs[condition.id], call.runs_folder) for condition in conditions]
     channels, height, width = call.dataset.shape
     found = [
         {
-            **{key: getattr(arm, key) for key in ("id", "role", "criterion", "ratio", "macs", "protect_se")},
+            **{key: getattr(condition, key) for key in ("id", "role", "criterion", "ratio", "macs", "protect_se")},
             "size_mib": profiling.state_bytes(model) / 2**20,
             "macs_thop": profiling.macs_thop(model, (channels, height, width)),
             "macs_thop_report": profiling.macs_thop(model, (channels, spec.image_size, spec.image_size)),
             "odd_channels": _odd(model),
             "latency": {},
         }
-        for arm, model in zip(arms, built, strict=True)
+        for condition, model in zip(conditions, built, strict=True)
     ]
     twins = [*built, built[0]]  # the original once more: what two equal networks differ by is noise
     for size in spec.latency_batches:

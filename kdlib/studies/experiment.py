@@ -36,8 +36,10 @@ class Experiment(Call):
     def signature(self) -> str:
         """Hash of what decides the study's output: its runs, those it shows beside, the language, kdlib's own files."""
         beside = [self.parameters.root / name / "runs.json" for name in self.settings.study.beside]
-        shown = [[arm.id for arm in records.read_arms(path.parent)[0]] if path.is_file() else [] for path in beside]
-        own = [arm.id for arm in self.plan.arms]
+        shown = [
+            [one.id for one in records.read_conditions(path.parent)[0]] if path.is_file() else [] for path in beside
+        ]
+        own = [condition.id for condition in self.plan.conditions]
         text = json.dumps([self.parameters.lang, sorted(self.plan.runs), own, shown, counts.source()])
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -82,10 +84,10 @@ class Experiment(Call):
 
         Raises ``UserError`` where the study has no such run, or it is not done yet.
         """
-        for arm in self.plan.arms:
-            record = records.read(self.runs_folder, arm.id)
-            if record and all(getattr(arm, key) == value for key, value in where.items()):
-                return runner.trained(self.plan.runs[arm.id], self.runs_folder).eval()
+        for condition in self.plan.conditions:
+            record = records.read(self.runs_folder, condition.id)
+            if record and all(getattr(condition, key) == value for key, value in where.items()):
+                return runner.trained(self.plan.runs[condition.id], self.runs_folder).eval()
         said = ", ".join(f"{key}={value!r}" for key, value in where.items())
         raise UserError(f"no run on record has {said}; run the study first, or ask for another")
 
@@ -101,7 +103,7 @@ class Experiment(Call):
         """Signatures of the executed notebooks by language, as far as they still lie in the folder."""
         if not (self.folder / "runs.json").is_file():
             return {}
-        found = records.read_arms(self.folder)[1].get("finished", {})
+        found = records.read_conditions(self.folder)[1].get("finished", {})
         return {lang: sign for lang, sign in found.items() if (self.folder / f"notebook.{lang}.html").is_file()}
 
     def _write(self, finished: dict[str, str]) -> None:
@@ -111,7 +113,7 @@ class Experiment(Call):
             "parameters": self.parameters.model_dump(exclude_none=True, exclude=_PLACES),
             "finished": finished,
         }
-        records.write_arms(self.folder, self.plan.arms, about)
+        records.write_conditions(self.folder, self.plan.conditions, about)
 
 
 def prepare(parameters: Parameters | dict[str, Any]) -> Experiment:

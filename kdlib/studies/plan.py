@@ -6,16 +6,16 @@ from typing import Any
 
 from kdlib import data, models, pruning
 from kdlib.studies.pruning_schema import Cut, Pruning
-from kdlib.studies.records import Arm
+from kdlib.studies.records import Condition
 from kdlib.studies.run import Run, Weights
 from kdlib.studies.settings import Settings
 
 
 @dataclass(frozen=True)
 class Plan:
-    """The arms of a study and the runs behind them, teachers first."""
+    """The conditions of a study and the runs behind them, teachers first."""
 
-    arms: list[Arm]
+    conditions: list[Condition]
     runs: dict[str, Run]
 
 
@@ -25,25 +25,25 @@ def plan(settings: Settings, dataset: data.Dataset, source: data.Dataset | None 
     Distillation: for each seed and column a teacher, baselines, and distilled students. Transfer: for each seed and
     column a model for each choice of open layers. Before them the runs of the source task, where there is one.
     Pruning: the unpruned model; for each seed and setting it pruned, and then fine-tuned. Settings that come to the
-    same run (a loss without a temperature at several) are one arm. Raises ``UserError`` for a loss that is told to
+    same run (a loss without a temperature at several) are one condition. Raises ``UserError`` for a loss that is to
     look where a model has nothing to see, or that says nothing about so few classes.
     """
-    arms: list[Arm] = []
+    conditions: list[Condition] = []
     runs: dict[str, Run] = {}
     study = settings.study
     compare = _transfers if study.transfer else _prunings if study.pruning else _distillations
     for role, column, run, variant in compare(settings, dataset, source):
         told = (*_weights_of_loss(run), run.id, variant, *_pruning_of(run), run.method)
-        arm = Arm(role, run.model, column, run.seed, *told)
-        if arm not in arms:
-            arms.append(arm)
+        condition = Condition(role, run.model, column, run.seed, *told)
+        if condition not in conditions:
+            conditions.append(condition)
             runs.setdefault(run.id, run)
     for run in runs.values():
         run.pairs()
         if run.loss:
             run.loss.check_classes(dataset.num_classes)
             run.loss.check_batch(run.recipe.batch_size)
-    return Plan(arms, runs)
+    return Plan(conditions, runs)
 
 
 def _weights_of_loss(run: Run) -> tuple[float | None, ...]:
@@ -154,7 +154,7 @@ def _distillations(settings: Settings, dataset: data.Dataset, source: data.Datas
             if given:  # a trained teacher, taken as it is, whatever the seed
                 recipe_of_teacher, teacher_seed, own = None, 0, {"weights": settings.weights}
             teacher = Run(settings.teacher, recipe_of_teacher, teacher_seed, **common, **own, role="teacher")
-            # One teacher for all columns is an arm of its own column.
+            # One teacher for all columns is a condition of its own column.
             yield "teacher", "teacher" if settings.teacher_recipe or given else column, teacher, None
             for model in settings.students:
                 yield "baseline", column, Run(model, recipe_, seed, **common, **start(model, seed)), None

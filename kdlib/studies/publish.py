@@ -28,9 +28,9 @@ def publish(study: str, profile: str, source: Path, target: Path) -> tuple[Path,
     folder = source / profile / study
     if not folder.is_dir():
         raise UserError(f"{folder} is not there; run 'kdlib run {study} --profile {profile}' first")
-    arms, _ = records.read_arms(folder)
+    conditions, _ = records.read_conditions(folder)
     runs, copy = records.runs_of(folder), target / profile / study
-    found = {id: records.read(runs, id) for id in sorted({arm.id for arm in arms})}
+    found = {id: records.read(runs, id) for id in sorted({condition.id for condition in conditions})}
     for id, record in found.items():
         if record is None:
             raise UserError(f"record {id} of {study} is not there; run the study again")

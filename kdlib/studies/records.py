@@ -26,8 +26,8 @@ _VERSIONS = "module versions"  # in a safetensors file: the _metadata of the sta
 
 
 @dataclass(frozen=True)
-class Arm:
-    """One thing a study compares, and the run that shows it; several arms may point to one run.
+class Condition:
+    """One thing a study compares, and the run that shows it; several conditions may point to one run.
 
     ``role``: ``teacher``, ``baseline`` (trained alone), ``student`` (distilled), ``source`` (trained on a source task)
     or ``transfer`` (started from source weights; ``variant`` says which layers were open); in a pruning study
@@ -223,19 +223,19 @@ def write_text(path: Path, text: str) -> None:
         aside.write_text(text, encoding="utf-8")
 
 
-def write_arms(folder: Path, arms: list[Arm], about: dict) -> None:
-    """Write a study's ``runs.json``: the arms it compares, with the ids of their runs."""
+def write_conditions(folder: Path, conditions: list[Condition], about: dict) -> None:
+    """Write a study's ``runs.json``: the conditions it compares, with the ids of their runs."""
     folder.mkdir(parents=True, exist_ok=True)
-    write_text(folder / "runs.json", json.dumps({**about, "arms": [asdict(arm) for arm in arms]}, indent=1))
+    write_text(folder / "runs.json", json.dumps({**about, "arms": [asdict(one) for one in conditions]}, indent=1))
 
 
-def read_arms(folder: Path) -> tuple[list[Arm], dict]:
-    """Return the arms of a study's folder and what else its ``runs.json`` says."""
+def read_conditions(folder: Path) -> tuple[list[Condition], dict]:
+    """Return the conditions of a study's folder and what else its ``runs.json`` says."""
     path = folder / "runs.json"
     if not path.is_file():
         raise UserError(f"{folder} holds no runs.json; run the study first")
     about = json.loads(path.read_text(encoding="utf-8"))
-    return [Arm(**arm) for arm in about.pop("arms")], about
+    return [Condition(**condition) for condition in about.pop("arms")], about
 
 
 @cache

@@ -30,8 +30,8 @@ def runs(tmp_path_factory):
 
 def of(runs, role: str) -> records.Record:
     studies = ("resnet_ladder", "ts4")
-    arms = [arm for study in studies for arm in records.read_arms(runs.parent / study)[0]]
-    return records.read(runs, next(arm.id for arm in arms if arm.role == role))
+    conditions = [condition for study in studies for condition in records.read_conditions(runs.parent / study)[0]]
+    return records.read(runs, next(condition.id for condition in conditions if condition.role == role))
 
 
 @pytest.mark.parametrize("to", list(network.FORMATS))

@@ -6,7 +6,7 @@ import torch
 from cases import build, chance, softmax, tensor
 from cases import soft as soft_term
 
-from kdlib.losses import Dist
+from kdlib.losses import DIST
 from kdlib.losses.logits import _apart
 
 STUDENT, TEACHER = (chance(seed).normal(size=(6, 5)) * 2 for seed in (0, 1))
@@ -28,8 +28,8 @@ def by_hand(T):
 def test_value(T):
     inter, intra = by_hand(T)
     assert soft(build("dist", T)) == pytest.approx(T**2 * 2 * (inter + intra), rel=1e-10)
-    assert soft(Dist(T, inter=1, intra=0)) == pytest.approx(T**2 * inter, rel=1e-10)
-    assert soft(Dist(T, inter=0, intra=1)) == pytest.approx(T**2 * intra, rel=1e-10)
+    assert soft(DIST(T, inter=1, intra=0)) == pytest.approx(T**2 * inter, rel=1e-10)
+    assert soft(DIST(T, inter=0, intra=1)) == pytest.approx(T**2 * intra, rel=1e-10)
 
 
 def test_shift_and_positive_scale_of_the_rows_leave_it():
@@ -46,7 +46,7 @@ def test_a_shift_of_the_logits_leaves_it():
 
 def test_a_batch_of_one_has_nothing_within_a_class():
     student = tensor(STUDENT[:1], grad=True)
-    term, _ = Dist(1, inter=0, intra=1).terms(student, tensor(TEACHER[:1]), torch.tensor([0]))
+    term, _ = DIST(1, inter=0, intra=1).terms(student, tensor(TEACHER[:1]), torch.tensor([0]))
     assert term.item() == 1
     term.backward()
     assert not student.grad.any()

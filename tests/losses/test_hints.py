@@ -1,4 +1,4 @@
-"""Hints: the value by hand, the regressor, sizes that differ."""
+"""FitNets: the value by hand, the regressor, sizes that differ."""
 
 import numpy as np
 import pytest
@@ -7,14 +7,14 @@ import torch.nn.functional as F
 from cases import build, maps, soft
 from torch import nn
 
-from kdlib.losses import Hints
+from kdlib.losses import FitNets
 
 
 def test_value_where_the_maps_agree():
     student, teacher = maps((6, 3, 4, 4)), maps((6, 3, 4, 4), seed=1)
     expected = 100 * ((student.numpy() - teacher.numpy()) ** 2).mean()
     assert soft(build("fitnets"), [student], [teacher]) == pytest.approx(expected, rel=1e-12)
-    assert soft(Hints(beta=2), [student], [teacher]) == pytest.approx(expected / 50, rel=1e-12)
+    assert soft(FitNets(beta=2), [student], [teacher]) == pytest.approx(expected / 50, rel=1e-12)
 
 
 @pytest.mark.parametrize(("ours", "theirs"), [(4, 4), (4, 2), (2, 4), (8, 2)])

@@ -1,11 +1,11 @@
-"""Relational distillation: the value by hand, and the motions that distances and angles do not see."""
+"""RKD distillation: the value by hand, and the motions that distances and angles do not see."""
 
 import numpy as np
 import pytest
 import torch
 from cases import build, chance, maps, soft
 
-from kdlib.losses import Relational
+from kdlib.losses import RKD
 
 
 def huber(x, y):
@@ -34,7 +34,7 @@ def by_hand(student, teacher):
     return distance / n**2, angle / n**3
 
 
-DISTANCE, ANGLE = Relational(distance=1, angle=0), Relational(distance=0, angle=1)
+DISTANCE, ANGLE = RKD(distance=1, angle=0), RKD(distance=0, angle=1)
 
 
 def test_value():

@@ -5,7 +5,7 @@ import pytest
 from cases import build, chance, kl, softmax, tensor
 from cases import soft as soft_term
 
-from kdlib.losses import StandardisedKL
+from kdlib.losses import LogitStd
 
 STUDENT, TEACHER = (chance(seed).normal(size=(6, 5)) * 2 for seed in (0, 1))
 
@@ -21,7 +21,7 @@ def z(logits):
 @pytest.mark.parametrize("T", [1, 2, 4])
 def test_value(T):
     expected = T**2 * kl(softmax(z(TEACHER), T), softmax(z(STUDENT), T))
-    assert soft(StandardisedKL(T, beta=1)) == pytest.approx(expected, rel=1e-10)
+    assert soft(LogitStd(T, beta=1)) == pytest.approx(expected, rel=1e-10)
     assert soft(build("kd_std", T)) == pytest.approx(9 * expected, rel=1e-10)
 
 
@@ -36,4 +36,4 @@ def test_shift_and_positive_scale_of_each_image_leave_it():
 def test_equal_logits_are_the_uniform_distribution():
     flat = np.full((6, 5), 0.3)
     expected = kl(softmax(z(TEACHER), 2), np.full((6, 5), 0.2))
-    assert soft(StandardisedKL(2, beta=1), flat) == pytest.approx(4 * expected, rel=1e-10)
+    assert soft(LogitStd(2, beta=1), flat) == pytest.approx(4 * expected, rel=1e-10)

@@ -155,7 +155,7 @@ def test_torchvisions_are_known_by_their_source():
 def test_the_id_of_a_run_depends_on_it(shop, tiny):
     def ids() -> dict[str, str]:
         found = plan(settle(parse({"study": "cifar_conv", "profile": "smoke", "students": "shop.net:net"})), tiny)
-        return {arm.role: arm.id for arm in found.arms}
+        return {condition.role: condition.id for condition in found.conditions}
 
     shop(__init__="", net=NET, parts=PARTS)
     first = ids()

@@ -150,37 +150,37 @@ def test_images_are_resized_in_the_model_and_others_are_left_alone():
 # In studies
 
 
-def arms(dataset, **values):
+def conditions(dataset, **values):
     found = plan(settle(parse(values)), dataset, dataset)
-    return {arm.role if arm.variant is None else arm.variant: found.runs[arm.id] for arm in found.arms}
+    return {one.role if one.variant is None else one.variant: found.runs[one.id] for one in found.conditions}
 
 
 def test_transfer_takes_head_and_all_by_meaning(tiny):
-    found = arms(tiny, study="tr_transfer", profile="smoke", model="timm/resnet10t", weights="source")
+    found = conditions(tiny, study="tr_transfer", profile="smoke", model="timm/resnet10t", weights="source")
     assert set(found) == {"source", "head", "all", "scratch"}
     assert (found["head"].open, found["head"].head, found["all"].open) == (("fc",), "fc", None)
-    own = arms(tiny, study="tr_transfer", profile="smoke", model="timm/resnet10t", open_layers="head,layer4.0+fc")
+    own = conditions(tiny, study="tr_transfer", profile="smoke", model="timm/resnet10t", open_layers="head,layer4.0+fc")
     assert own["layer4.0+fc"].open == ("layer4.0", "fc")
-    sized = arms(tiny, study="tr_transfer", profile="smoke", model="timm/resnet10t", input_size=64)
+    sized = conditions(tiny, study="tr_transfer", profile="smoke", model="timm/resnet10t", input_size=64)
     assert sized["all"].config["input_size"] == 64
     assert sized["all"].id != found["all"].id
     assert sized["all"].train_flops() > 4 * found["all"].train_flops()
 
 
 def test_imagenet_weights_start_a_transfer(tiny):
-    found = arms(tiny, study="tr_transfer", profile="smoke", model=LITE0, weights="imagenet", input_size=32)
+    found = conditions(tiny, study="tr_transfer", profile="smoke", model=LITE0, weights="imagenet", input_size=32)
     assert found["head"].config["weights"] == {"from": "efficientnet-lite0-57934424.pth", "fresh": "classifier"}
     assert found["head"].open == ("classifier",)
 
 
 def test_radiology_model_1_freezes_another_network_too(tiny):
-    found = arms(tiny, study="radiology_model1", profile="smoke", students="timm/resnet10t")
+    found = conditions(tiny, study="radiology_model1", profile="smoke", students="timm/resnet10t")
     assert (found["student"].open, found["student"].head) == (("fc",), "fc")
     assert found["teacher"].open == ("classifier",)
 
 
 def test_pruning_knows_the_head_of_another_network(tiny):
-    found = arms(tiny, study="ts6", profile="smoke", model=LITE0, weights="imagenet", input_size=32)
+    found = conditions(tiny, study="ts6", profile="smoke", model=LITE0, weights="imagenet", input_size=32)
     assert found["original"].config["weights"] == {"from": "efficientnet-lite0-57934424.pth", "fresh": "classifier"}
 
 

@@ -4,7 +4,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-from report_data import Outcome, arm, record, study_of
+from report_data import Outcome, condition, record, study_of
 
 from kdlib.reporting.core.results import Results
 
@@ -23,11 +23,11 @@ def methods_results(
     A step of the student alone takes 10 ms (50 steps of 5 epochs in 2.5 s); `seconds`: method -> those of its runs.
     `layers`: method -> the places it was told to look at; `groups`: method -> the group it trained in.
     """
-    arms, records = [], {}
+    conditions, records = [], {}
     for method, found in {"alone": alone, **distilled}.items():
         for seed, outcome in enumerate(found if isinstance(found, list) else [found]):
-            made = _arm(method, seed)
-            arms.append(made)
+            made = _condition(method, seed)
+            conditions.append(made)
             loss = {"alpha": made.alpha, "lam": made.lam}
             if method in FEATURES:
                 loss["layers"] = (layers or {}).get(method)
@@ -40,14 +40,14 @@ def methods_results(
             }
             records[made.id] = _record(folder, made, outcome, None if method == "alone" else loss, run)
     study = study or study_of(labels=LABELS, loss="weighted_kl", figures=more.pop("figures", ()))
-    return Results(study, arms, records, more.pop("profile", "reduced"), **more)
+    return Results(study, conditions, records, more.pop("profile", "reduced"), **more)
 
 
-def _arm(method, seed: int):
+def _condition(method, seed: int):
     if method == "alone":
-        return arm("baseline", "net", recipe="adam", seed=seed, id=f"alone-{seed}")
+        return condition("baseline", "net", recipe="adam", seed=seed, id=f"alone-{seed}")
     T, alpha, lam = SETTINGS.get(method, (None, 1.0, 1.0))
-    made = arm("student", "net", recipe="adam", seed=seed, T=T, alpha=alpha, lam=lam, id=f"{method}-{seed}")
+    made = condition("student", "net", recipe="adam", seed=seed, T=T, alpha=alpha, lam=lam, id=f"{method}-{seed}")
     return replace(made, method=method)
 
 

@@ -16,7 +16,7 @@ from report_data import study_of
 
 from kdlib.errors import UserError
 from kdlib.reporting.core.results import Results
-from kdlib.studies.records import Arm, Record
+from kdlib.studies.records import Condition, Record
 
 CRITERIA = ("coverage", "wanda", "magnitude", "taylor", "random")
 MODELS = {"ts4": "resnet50", "ts5": "efficientnet_b4", "ts6": "efficientnet_b4"}
@@ -186,8 +186,8 @@ def study_named(name: str, figures=(), **pruning) -> SimpleNamespace:
     return study_of(figures=figures, **told, pruning=SimpleNamespace(**said), beside=list(BESIDE[name]))
 
 
-def make_arm(role, model, recipe, seed, *, kd=(None, None, None), **more):
-    """An arm with an id of its own; a stand-in as long as `Arm` lacks the fields of pruning."""
+def make_condition(role, model, recipe, seed, *, kd=(None, None, None), **more):
+    """A condition with an id of its own; a stand-in as long as `Condition` lacks the fields of pruning."""
     said = {
         "role": role,
         "model": model,
@@ -197,8 +197,8 @@ def make_arm(role, model, recipe, seed, *, kd=(None, None, None), **more):
     }
     said |= {"variant": None, "criterion": None, "ratio": None, "macs": None, "protect_se": None, **more}
     id = hashlib.sha256(repr(sorted(said.items(), key=lambda item: item[0])).encode()).hexdigest()[:16]
-    known = {field.name for field in fields(Arm)}
-    return Arm(**said, id=id) if set(said) <= known else SimpleNamespace(**said, id=id)
+    known = {field.name for field in fields(Condition)}
+    return Condition(**said, id=id) if set(said) <= known else SimpleNamespace(**said, id=id)
 
 
 def settings_of(study) -> dict[str, dict]:
@@ -259,7 +259,7 @@ def results(
         for name, where in settings_of(made).items()
         if settings is None or name in settings or (name.startswith("sweep") and "sweep" in settings)
     }
-    plan = [(make_arm("original", spec.model, "original", seeds[0]), "original")]
+    plan = [(make_condition("original", spec.model, "original", seeds[0]), "original")]
     for seed in seeds:
         for setting, where in kept.items():
             sweeping = setting.startswith("sweep")
@@ -268,14 +268,16 @@ def results(
                     if sweeping and (seed != seeds[0] or role == "distilled"):
                         continue
                     kd = (4.0, 0.5, 0.5) if role == "distilled" else (None, None, None)
-                    arm = make_arm(role, spec.model, "finetune", seed, kd=kd, criterion=criterion, **where)
-                    plan.append((arm, setting))
+                    condition = make_condition(role, spec.model, "finetune", seed, kd=kd, criterion=criterion, **where)
+                    plan.append((condition, setting))
     records = {}
-    for arm, setting in plan:
-        if (found := _wanted(given, arm, setting, seeds)) == "absent":
+    for condition, setting in plan:
+        if (found := _wanted(given, condition, setting, seeds)) == "absent":
             continue
-        value = accuracy_of(study, arm.role, arm.criterion, setting, arm.seed) if found is None else found
-        records[arm.id] = _record(arm, value, spec, published, test_size)
+        value = (
+            accuracy_of(study, condition.role, condition.criterion, setting, condition.seed) if found is None else found
+        )
+        records[condition.id] = _record(condition, value, spec, published, test_size)
     folder = None
     if tmp_path is not None or pruned_json:
         folder = (tmp_path or Path(tempfile.mkdtemp(dir=_ROOT.name))) / study
@@ -283,7 +285,7 @@ def results(
         if pruned_json:
             found = measured(made, plan, records) if pruned_json is True else pruned_json
             (folder / "pruned.json").write_text(json.dumps(found))
-    out = Results(made, [arm for arm, _ in plan], records, profile, folder)
+    out = Results(made, [condition for condition, _ in plan], records, profile, folder)
     if beside:
         for other in made.beside:
             more = {"seeds": seeds, "published": published, "beside": False, "profile": profile}
@@ -291,46 +293,70 @@ def results(
     return out
 
 
-def _wanted(given: dict, arm, setting: str, seeds):
-    key = "original" if arm.role == "original" else (arm.role, arm.criterion)
+def _wanted(given: dict, condition, setting: str, seeds):
+    key = "original" if condition.role == "original" else (condition.role, condition.criterion)
     key = key if setting in ("original", "report") else (*key, setting)
     if key not in given:
         return None
     found = given[key]
     if isinstance(found, list):
-        found = found[list(seeds).index(arm.seed)]
+        found = found[list(seeds).index(condition.seed)]
     return "absent" if found is None else found
 
 
-def _record(arm, value, spec, published: bool, test_size: int) -> Made:
+def _record(condition, value, spec, published: bool, test_size: int) -> Made:
     diverged = value["diverged"] if isinstance(value, dict) else None
     value = 0.01 if diverged else value
     test = round(value * test_size) / test_size
     loss = float(-np.log(max(test, 0.01)))
-    trained = arm.role != "pruned"
+    trained = condition.role != "pruned"
     metrics = {"test_accuracy": value, "val_accuracy": value + 0.003, "test_loss": loss, "val_loss": loss}
     metrics |= {"train_accuracy": value + 0.02, "train_loss": loss} if trained else {}
     metrics["epoch"] = EPOCHS if trained else 0
-    offset = 0 if arm.criterion is None else 5 * CRITERIA.index(arm.criterion) + (3 if arm.role == "distilled" else 0)
-    about = {"history": _history(arm, value + 0.003) if trained else {}, "published": published, "offset": offset}
-    about |= {"role": arm.role, "criterion": arm.criterion, "seed": arm.seed}
-    config = {"seed": arm.seed, "recipe": {"epochs": EPOCHS if trained else 0}}
-    run = {"id": arm.id, "config": config, "metrics": metrics, "diverged": diverged, "made": about}
+    offset = (
+        0
+        if condition.criterion is None
+        else 5 * CRITERIA.index(condition.criterion) + (3 if condition.role == "distilled" else 0)
+    )
+    about = {"history": _history(condition, value + 0.003) if trained else {}, "published": published, "offset": offset}
+    about |= {"role": condition.role, "criterion": condition.criterion, "seed": condition.seed}
+    config = {"seed": condition.seed, "recipe": {"epochs": EPOCHS if trained else 0}}
+    run = {"id": condition.id, "config": config, "metrics": metrics, "diverged": diverged, "made": about}
     run["dataset"] = {**copy.deepcopy(DATASET), "sizes": {**DATASET["sizes"], "test": test_size}}
-    if arm.role == "original":
+    if condition.role == "original":
         config["recipe"]["epochs"] = 20
         metrics["params"] = 17_700_000 if spec.model == "efficientnet_b4" else 23_700_000
     else:
-        asked = {"criterion": arm.criterion, "ratio": arm.ratio, "macs": arm.macs, "scope": spec.scope, "steps": 1}
-        asked |= {"round_to": 1, "protect_se": arm.protect_se, "keep": 2, "calibration_batches": 20, "batch_size": 32}
+        asked = {
+            "criterion": condition.criterion,
+            "ratio": condition.ratio,
+            "macs": condition.macs,
+            "scope": spec.scope,
+            "steps": 1,
+        }
+        asked |= {
+            "round_to": 1,
+            "protect_se": condition.protect_se,
+            "keep": 2,
+            "calibration_batches": 20,
+            "batch_size": 32,
+        }
         config["pruning"] = asked | {"threshold": 0.0, "norm": 2, "normalise": "mean"}
-        asked = (spec.model, spec.scope, arm.criterion, arm.ratio, arm.macs, arm.protect_se, arm.seed)
+        asked = (
+            spec.model,
+            spec.scope,
+            condition.criterion,
+            condition.ratio,
+            condition.macs,
+            condition.protect_se,
+            condition.seed,
+        )
         run["pruning"] = pruning_of(*asked)
         metrics["params"] = run["pruning"]["params"][1]
-    return Made(arm.id, Path("/nowhere") / arm.id, run)
+    return Made(condition.id, Path("/nowhere") / condition.id, run)
 
 
-def _history(arm, end: float) -> dict[str, list[float]]:
+def _history(condition, end: float) -> dict[str, list[float]]:
     epochs = range(1, EPOCHS + 1)
     val = [max(0.01, end - 0.1 * np.exp(-epoch) * (epoch < EPOCHS)) for epoch in epochs]
     loss = [float(-np.log(v)) for v in val]
@@ -343,17 +369,17 @@ def measured(study, plan, records) -> dict:
     """`pruned.json`: sizes, thop MACs and latencies of the first seed's models, and the counted structure."""
     spec, first = study.pruning, plan[0][0].seed
     models = []
-    for arm, _ in plan:
-        if arm.role not in ("original", "pruned") or arm.seed != first or arm.id not in records:
+    for condition, _ in plan:
+        if condition.role not in ("original", "pruned") or condition.seed != first or condition.id not in records:
             continue
-        pruning = records[arm.id].run.get("pruning") or {"macs": [1, 1], "size_bytes": [68.11 * 2**20] * 2}
+        pruning = records[condition.id].run.get("pruning") or {"macs": [1, 1], "size_bytes": [68.11 * 2**20] * 2}
         kept, channels = pruning["macs"][1] / pruning["macs"][0], pruning.get("channels", {})
         latency = {
             "1": {"median_ms": 20.0 + 0.1 * len(models), "q1_ms": 19.5, "q3_ms": 20.9},
             "32": {"median_ms": 300.0 * (0.2 + 0.8 * kept), "q1_ms": 298 * (0.2 + 0.8 * kept)}
             | {"q3_ms": 303 * (0.2 + 0.8 * kept)},
         }
-        one = {key: getattr(arm, key) for key in ("id", "role", "criterion", "ratio", "macs", "protect_se")}
+        one = {key: getattr(condition, key) for key in ("id", "role", "criterion", "ratio", "macs", "protect_se")}
         one |= {"size_mib": pruning["size_bytes"][1] / 2**20, "latency": latency}
         one |= {"macs_thop": 1.6e8 * kept, "macs_thop_report": 4.61e9 * kept}
         models.append(one | {"odd_channels": sum(after % 2 for _, after in channels.values())})

@@ -6,7 +6,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
-from report_data import arm, study_of
+from report_data import condition, study_of
 
 from kdlib.reporting.core.results import Results
 from kdlib.studies import schema
@@ -87,13 +87,13 @@ def clinical_study(**more) -> SimpleNamespace:
     return study_of(**{**said, **more})
 
 
-def arms(seeds=(0,)):
+def conditions(seeds=(0,)):
     """Teacher, student alone, student with teacher for each seed."""
     out = []
     for seed in seeds:
-        out.append(arm("teacher", "big", seed=seed))
-        out.append(arm("baseline", "small", seed=seed))
-        out.append(arm("student", "small", seed=seed, T=4.0, alpha=0.5))
+        out.append(condition("teacher", "big", seed=seed))
+        out.append(condition("baseline", "small", seed=seed))
+        out.append(condition("student", "small", seed=seed, T=4.0, alpha=0.5))
     return out
 
 
@@ -102,10 +102,10 @@ def results(folder: Path, *, seeds=(0,), groups=True, classes=2, counts=(234, 39
     labels = np.repeat(np.arange(len(counts)), counts)
     who = patients(len(labels)) if groups else None
     found = {}
-    for k, of in enumerate(arms(seeds)):
+    for k, of in enumerate(conditions(seeds)):
         strength, sureness = STRENGTH[of.role]
         logits = logits_of(labels, strength, sureness, 10 * of.seed + k % 3, classes)
         found[of.id] = record(folder / "runs", of, logits, labels, who, **options)
-    out = Results(study or clinical_study(), arms(seeds), found, "quick")
+    out = Results(study or clinical_study(), conditions(seeds), found, "quick")
     out.folder = folder
     return out

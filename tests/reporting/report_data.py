@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import numpy as np
 
 from kdlib.studies import schema
-from kdlib.studies.records import Arm, Record
+from kdlib.studies.records import Condition, Record
 
 DATASET = {
     "name": "cifar10",
@@ -92,44 +92,48 @@ def _predictions(path: Path, accuracy: float, n: int) -> None:
     np.savez(path, logits=np.eye(10, dtype=np.float32)[top], labels=labels.astype(np.int64))
 
 
-def arms_of(study, *, recipes=None, students=None, seeds=(0,), teacher_recipe=None) -> list[Arm]:
-    """The arms that a study's plan has, in its order."""
+def conditions_of(study, *, recipes=None, students=None, seeds=(0,), teacher_recipe=None) -> list[Condition]:
+    """The conditions that a study's plan has, in its order."""
     out = []
     for seed in seeds:
         for recipe in recipes or list(study.recipes):
-            out.append(_arm("teacher", study.teacher, teacher_recipe or recipe, seed))
+            out.append(_condition("teacher", study.teacher, teacher_recipe or recipe, seed))
             chosen = students or study.students
-            out += [_arm("baseline", model, recipe, seed) for model in chosen]
+            out += [_condition("baseline", model, recipe, seed) for model in chosen]
             for point in study.points:
                 for model in chosen:
                     if point.students and model not in point.students:
                         continue
                     for T, alpha, lam in point.settings():
-                        out.append(_arm("student", model, recipe, seed, T, alpha, 1 - alpha if lam is None else lam))
+                        out.append(
+                            _condition("student", model, recipe, seed, T, alpha, 1 - alpha if lam is None else lam)
+                        )
     return list(dict.fromkeys(out))
 
 
-def _arm(role, model, recipe, seed, T=None, alpha=None, lam=None) -> Arm:
+def _condition(role, model, recipe, seed, T=None, alpha=None, lam=None) -> Condition:
     # Alone is alone: a teacher and a baseline of one recipe are one run.
     asked = [model, recipe, seed, T, alpha, lam]
-    return Arm(role, model, recipe, seed, T, alpha, lam, hashlib.sha256(repr(asked).encode()).hexdigest()[:16])
+    return Condition(role, model, recipe, seed, T, alpha, lam, hashlib.sha256(repr(asked).encode()).hexdigest()[:16])
 
 
-def records_of(arms: list[Arm], folder: Path, outcome: Callable[[Arm], Outcome | float | None], **options) -> dict:
-    """Write a record for each arm; None leaves a run out, a float is a test accuracy."""
+def records_of(
+    conditions: list[Condition], folder: Path, outcome: Callable[[Condition], Outcome | float | None], **options
+) -> dict:
+    """Write a record for each condition; None leaves a run out, a float is a test accuracy."""
     out = {}
-    for arm in arms:
-        found = outcome(arm)
-        if found is not None and arm.id not in out:
+    for condition in conditions:
+        found = outcome(condition)
+        if found is not None and condition.id not in out:
             found = found if isinstance(found, Outcome) else Outcome(found)
-            out[arm.id] = record(folder, arm.id, found, seed=arm.seed, **options)
+            out[condition.id] = record(folder, condition.id, found, seed=condition.seed, **options)
     return out
 
 
-def arm(role: str, model: str, *, recipe="r", seed=0, T=None, alpha=None, lam=None, id=None) -> Arm:
-    """One arm; a convex weight on the labels unless told otherwise."""
+def condition(role: str, model: str, *, recipe="r", seed=0, T=None, alpha=None, lam=None, id=None) -> Condition:
+    """One condition; a convex weight on the labels unless told otherwise."""
     lam = 1 - alpha if lam is None and alpha is not None else lam
-    found = _arm(role, model, recipe, seed, T, alpha, lam)
+    found = _condition(role, model, recipe, seed, T, alpha, lam)
     return found if id is None else replace(found, id=id)
 
 

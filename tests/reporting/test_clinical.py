@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import radiology_data
-from radiology_data import arms, clinical_study, record, results
+from radiology_data import clinical_study, conditions, record, results
 from report_data import study_of
 
 from kdlib.reporting.core.results import Results, estimate
@@ -37,8 +37,8 @@ def exact(counts: tuple[int, int, int, int], folder, *, groups=False, study=None
     called = np.repeat([0, 1, 0, 1], counts)
     logits = np.eye(2, dtype=np.float32)[called] * 2
     who = np.arange(len(labels)) if groups else None
-    found = {of.id: record(folder, of, logits, labels, who) for of in arms()}
-    return Results(study or clinical_study(), arms(), found, "paper")
+    found = {of.id: record(folder, of, logits, labels, who) for of in conditions()}
+    return Results(study or clinical_study(), conditions(), found, "paper")
 
 
 def test_a_study_that_is_no_clinical_one_has_nothing(tmp_path):
@@ -48,7 +48,7 @@ def test_a_study_that_is_no_clinical_one_has_nothing(tmp_path):
 
 
 def test_a_clinical_study_without_runs_has_nothing():
-    assert clinical.sheets(Results(clinical_study(), arms(), {}, "quick")) == []
+    assert clinical.sheets(Results(clinical_study(), conditions(), {}, "quick")) == []
 
 
 def test_the_confusion_table_by_hand(tmp_path):
@@ -105,7 +105,7 @@ def test_balanced_class_weights_are_named(tmp_path):
 
 def test_class_weights_of_some_models_name_them(tmp_path):
     found = results(tmp_path)
-    student = next(arm.id for arm in found.arms if arm.role == "student")
+    student = next(condition.id for condition in found.conditions if condition.role == "student")
     found.records[student].run["config"]["recipe"]["class_weights"] = "balanced"
     note = next(n for n in sheet(found, "clinical_parts").notes("en") if "class weights" in n)
     assert "for Student with teacher; none for Teacher, Student alone" in note
@@ -181,7 +181,7 @@ def test_differences_are_paired_seed_by_seed(three):
 
 def test_one_teacher_is_set_against_every_seed_of_the_student(tmp_path):
     found = results(tmp_path, seeds=(0, 1))
-    found.arms = [arm for arm in found.arms if arm.role != "teacher" or arm.seed == 0]
+    found.conditions = [one for one in found.conditions if one.role != "teacher" or one.seed == 0]
     clinic, case = gather(found), cases(found, {})[0]
     assert paired(clinic.model(case.wheres["student"]), clinic.model(case.wheres["teacher"]), "auroc").seeds.n == 2
 
@@ -211,7 +211,7 @@ def test_the_end_of_training_by_hand():
 
 def test_diverged_runs_enter_no_number(tmp_path):
     found = results(tmp_path, seeds=(0, 1))
-    bad = next(arm for arm in found.arms if arm.role == "student" and arm.seed == 1)
+    bad = next(condition for condition in found.conditions if condition.role == "student" and condition.seed == 1)
     found.records[bad.id].run["diverged"] = {"reason": "the loss became NaN or infinite", "epoch": 2}
     made = sheet(found, "clinical_test")
     assert made.cells[2][0].sd is None

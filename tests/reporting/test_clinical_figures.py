@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from radiology_data import arms, clinical_study, results
+from radiology_data import clinical_study, conditions, results
 from report_data import study_of
 
 from kdlib.reporting.figures import draw
@@ -27,7 +27,7 @@ def made(maker, found, lang="en") -> dict:
 
 def maps(folder, found, **more):
     """An attention.npz of the study's three models on two images, the second called wrong by the student alone."""
-    ids = [arm.id for arm in arms()]
+    ids = [condition.id for condition in conditions()]
     probabilities = np.array([[[0.9, 0.1], [0.2, 0.8]], [[0.7, 0.3], [0.6, 0.4]], [[0.8, 0.2], [0.1, 0.9]]])
     content = {
         "images": np.full((2, 3, 8, 8), 90, np.uint8),
@@ -62,7 +62,7 @@ def test_every_kind_is_drawn_in_both_languages(tmp_path, lang):
 def test_a_comparison_shows_training_and_validation_of_three_models(one):
     loss, accuracy = made(comparison.comparison, one)["comparison"]["figure"].axes
     assert [line.get_label() for line in loss.lines[1::2]] == ["Teacher", "Student alone", "Student with teacher"]
-    teacher = next(record for arm, record in one.select(role="teacher"))
+    teacher = next(record for condition, record in one.select(role="teacher"))
     assert loss.lines[0].get_ydata() == pytest.approx(one.history(teacher)["train_loss"])
     assert loss.lines[1].get_ydata() == pytest.approx(one.history(teacher)["val_loss"])
     assert accuracy.lines[1].get_ydata() == pytest.approx(100 * one.history(teacher)["val_accuracy"])
@@ -80,7 +80,7 @@ def test_several_seeds_have_a_mean_and_a_band(three):
 
 def test_a_study_without_a_student_alone_compares_with_the_teacher_only(tmp_path):
     found = results(tmp_path)
-    found.arms = [arm for arm in found.arms if arm.role != "baseline"]
+    found.conditions = [condition for condition in found.conditions if condition.role != "baseline"]
     assert len(made(comparison.comparison, found)["comparison"]["figure"].axes[0].lines) == 4
 
 
@@ -156,8 +156,8 @@ def test_the_overlay_leaves_the_image_where_the_map_is_zero():
 
 def test_a_case_of_a_study_with_two_students_names_its_model(tmp_path):
     found = results(tmp_path)
-    more = [type(arm)(**{**vars(arm), "model": "other"}) for arm in found.arms if arm.role != "teacher"]
-    found.arms += more
+    more = [type(one)(**{**vars(one), "model": "other"}) for one in found.conditions if one.role != "teacher"]
+    found.conditions += more
     drawn = made(clinical_figures.roc_curves, found)
     assert list(drawn) == ["roc-small", "roc-other"]
     assert "MobileNetV2" in drawn["roc-small"]["title"]

@@ -4,7 +4,7 @@ import re
 
 import pytest
 from pruning_data import results as pruning_results
-from report_data import Outcome, arm, records_of, study_of
+from report_data import Outcome, condition, records_of, study_of
 
 from kdlib.reporting.core.results import Results
 from kdlib.reporting.findings import findings
@@ -20,12 +20,12 @@ def said(tmp_path, outcomes, lang="en", **options) -> list[str]:
 
 def pair(alone, distilled):
     """One student alone and distilled, a value a seed."""
-    outcomes = {arm("baseline", "m", seed=s): Outcome(v) for s, v in enumerate(alone)}
-    return outcomes | {arm("student", "m", seed=s, T=2, alpha=0.5): Outcome(v) for s, v in enumerate(distilled)}
+    outcomes = {condition("baseline", "m", seed=s): Outcome(v) for s, v in enumerate(alone)}
+    return outcomes | {condition("student", "m", seed=s, T=2, alpha=0.5): Outcome(v) for s, v in enumerate(distilled)}
 
 
 def test_one_seed(tmp_path):
-    lines = said(tmp_path, {arm("teacher", "big"): 0.9154, **pair([0.6128], [0.6255])})
+    lines = said(tmp_path, {condition("teacher", "big"): 0.9154, **pair([0.6128], [0.6255])})
     assert lines[0].startswith("Profile: quick (not the report's own settings); data: cifar10")
     assert lines[1] == "Test accuracy: big, Teacher 91.54%; Net, alone 61.28%; Net, T = 2, α = 0.5 62.55%."
     # 127 of 10,000 images change: standard error 0.112 points
@@ -49,7 +49,7 @@ def test_three_seeds_in_turkish(tmp_path):
 
 def test_diverged_runs_are_named_with_seed_epoch_and_reason(tmp_path):
     bad = Outcome(0.1, diverged={"reason": "accuracy fell back to chance", "epoch": 3})
-    outcomes = {**pair([0.6], [0.7]), arm("student", "m", seed=4, T=3, alpha=0.3): bad}
+    outcomes = {**pair([0.6], [0.7]), condition("student", "m", seed=4, T=3, alpha=0.3): bad}
     assert said(tmp_path, outcomes)[-1] == (
         "Diverged and left out of every mean: Net, T = 3, α = 0.3, seed 4, epoch 3 (accuracy fell back to chance)."
     )
@@ -58,12 +58,12 @@ def test_diverged_runs_are_named_with_seed_epoch_and_reason(tmp_path):
 
 def test_a_reason_in_a_records_own_words_is_passed_on(tmp_path):
     bad = Outcome(0.1, diverged={"reason": "lost {x} of %s", "epoch": 3})
-    lines = said(tmp_path, {**pair([0.6], [0.7]), arm("student", "m", seed=4, T=3, alpha=0.3): bad}, "tr")
+    lines = said(tmp_path, {**pair([0.6], [0.7]), condition("student", "m", seed=4, T=3, alpha=0.3): bad}, "tr")
     assert "(lost {x} of %s)" in lines[-1]
 
 
 def test_nothing_to_report():
-    assert findings(Results(study_of(), [arm("teacher", "m")], {}, "quick"), "tr") == [
+    assert findings(Results(study_of(), [condition("teacher", "m")], {}, "quick"), "tr") == [
         "Henüz raporlanacak bir çalıştırma yok."
     ]
 

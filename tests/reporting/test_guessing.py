@@ -3,7 +3,7 @@
 from types import SimpleNamespace
 
 import pytest
-from report_data import arms_of, records_of
+from report_data import conditions_of, records_of
 
 from kdlib import reporting
 from kdlib.reporting.core.guessing import Guess, only_guesses
@@ -16,9 +16,9 @@ def answering(tmp_path):
 
     def made(right: int, images: int = 200):
         study = schema.load("cifar_conv")
-        arms = arms_of(study, seeds=(0,))
-        records = records_of(arms, tmp_path / str(images), lambda arm: right / images, test_size=images)
-        return reporting.Results(study, arms, records, "quick")
+        conditions = conditions_of(study, seeds=(0,))
+        records = records_of(conditions, tmp_path / str(images), lambda condition: right / images, test_size=images)
+        return reporting.Results(study, conditions, records, "quick")
 
     return made
 

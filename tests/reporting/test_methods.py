@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 from methods_data import methods_results
-from report_data import Outcome, arm, records_of, study_of, table_of
+from report_data import Outcome, condition, records_of, study_of, table_of
 
 from kdlib.reporting import all_runs
 from kdlib.reporting.core import names
@@ -273,24 +273,31 @@ def test_many_methods_are_lines_of_their_own_and_no_colour_bar(tmp_path):
 
 
 def test_a_grid_of_one_method_is_a_map_of_its_own(tmp_path):
-    arms = [arm("baseline", "m"), *(_of("dkd", T, alpha) for T in (1, 2) for alpha in (0.1, 0.9)), _of("sp", None, 0.5)]
+    conditions = [
+        condition("baseline", "m"),
+        *(_of("dkd", T, alpha) for T in (1, 2) for alpha in (0.1, 0.9)),
+        _of("sp", None, 0.5),
+    ]
     results = Results(
-        study_of(figures=figures("heatmap")), arms, records_of(arms, tmp_path, lambda a: 0.7, test_size=50), "quick"
+        study_of(figures=figures("heatmap")),
+        conditions,
+        records_of(conditions, tmp_path, lambda a: 0.7, test_size=50),
+        "quick",
     )
     assert list(draw(results, "en")) == ["heatmap-dkd"]
     assert "DKD" in draw(results, "en")["heatmap-dkd"].title
 
 
 def _of(method, T, alpha):
-    return replace(arm("student", "m", T=T, alpha=alpha, id=f"{method}-{T}-{alpha}"), method=method)
+    return replace(condition("student", "m", T=T, alpha=alpha, id=f"{method}-{T}-{alpha}"), method=method)
 
 
 # Sentences
 
 
 def test_one_method_at_several_weights_is_no_comparison_of_methods(tmp_path):
-    arms = [arm("baseline", "m"), _of("sp", None, 0.1), _of("sp", None, 0.9)]
-    results = Results(study_of(), arms, records_of(arms, tmp_path, lambda a: 0.7, test_size=50), "quick")
+    conditions = [condition("baseline", "m"), _of("sp", None, 0.1), _of("sp", None, 0.9)]
+    results = Results(study_of(), conditions, records_of(conditions, tmp_path, lambda a: 0.7, test_size=50), "quick")
     assert len(methods.sheets(results)) == 1
 
 

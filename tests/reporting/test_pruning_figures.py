@@ -69,7 +69,7 @@ def test_every_kind_is_drawn(two, lang):
 def test_nothing_is_drawn_without_pruning_or_without_runs(two):
     for maker in MAKERS.values():
         assert list(maker(Results(study_of(), [], {}, "quick"), "en", {})) == []
-        assert list(maker(Results(two.study, two.arms, {}, "quick"), "en", {})) == []
+        assert list(maker(Results(two.study, two.conditions, {}, "quick"), "en", {})) == []
         assert list(maker(two, "en", {"model": "another"})) == []
 
 

@@ -205,9 +205,9 @@ def test_the_output_is_never_the_narrowest_layer(tmp_path):
 
 def test_equal_macs_may_have_protected_runs_alone(tmp_path):
     found = results(tmp_path, seeds=(0,), settings=("report", "macs"), beside=False)
-    for arm in found.arms:
-        if arm.macs is not None:
-            object.__setattr__(arm, "protect_se", True)
+    for condition in found.conditions:
+        if condition.macs is not None:
+            object.__setattr__(condition, "protect_se", True)
     made = {sheet.id: sheet for sheet in pruning_tables.sheets(found)}
     assert "85% of MACs kept, squeeze-excite protected" in {setting for setting, _ in labels(made["settings"])}
 
@@ -291,7 +291,7 @@ def test_a_diverged_run_is_marked_and_left_out(tmp_path):
 
 def test_a_measurement_without_batch_one_is_a_dash(tmp_path):
     found = results(tmp_path, seeds=(0,), beside=False)
-    plan = [(arm, "") for arm in found.arms]
+    plan = [(condition, "") for condition in found.conditions]
     said = measured(found.study, plan, found.records)
     for model in said["models"]:
         model["latency"] = {"2": model["latency"]["1"]}

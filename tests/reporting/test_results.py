@@ -3,7 +3,7 @@
 import math
 
 import pytest
-from report_data import Outcome, arm, record, records_of, study_of
+from report_data import Outcome, condition, record, records_of, study_of
 
 from kdlib.errors import UserError
 from kdlib.reporting.core.choice import best_by_validation
@@ -30,41 +30,41 @@ def test_one_seed_has_no_spread_and_none_has_nothing():
 
 
 def results_of(tmp_path, outcomes: dict, **study) -> Results:
-    """`outcomes`: arm -> outcome."""
+    """`outcomes`: condition -> outcome."""
     return Results(study_of(**study), list(outcomes), records_of(list(outcomes), tmp_path, outcomes.get), "quick")
 
 
 def test_diverged_runs_enter_no_mean(tmp_path):
     bad = Outcome(0.1, diverged={"reason": "accuracy fell back to chance", "epoch": 4})
-    outcomes = {arm("student", "m", seed=s, T=2, alpha=0.5): o for s, o in enumerate([0.90, bad, 0.92])}
+    outcomes = {condition("student", "m", seed=s, T=2, alpha=0.5): o for s, o in enumerate([0.90, bad, 0.92])}
     cell = results_of(tmp_path, outcomes).cell({"role": "student", "T": 2.0})
     assert cell.mean == pytest.approx(0.91)
     assert (cell.n, cell.runs, cell.by_seed) == (2, 3, {0: 0.90, 2: 0.92})
     assert [(d.seed, d.epoch, d.reason) for d in cell.diverged] == [(1, 4, "accuracy fell back to chance")]
 
 
-def test_a_record_that_two_arms_share_counts_once(tmp_path):
+def test_a_record_that_two_conditions_share_counts_once(tmp_path):
     found = record(tmp_path, "one", Outcome(0.9))
-    arms = [arm("teacher", "m", id="one"), arm("baseline", "m", id="one")]
-    cell = Results(study_of(), arms, {"one": found}, "quick").cell({"model": "m"})
+    conditions = [condition("teacher", "m", id="one"), condition("baseline", "m", id="one")]
+    cell = Results(study_of(), conditions, {"one": found}, "quick").cell({"model": "m"})
     assert (cell.n, cell.mean) == (1, 0.9)
 
 
 def test_mixing_settings_is_refused_by_name(tmp_path):
-    outcomes = {arm("student", "m", T=T, alpha=0.5): 0.9 for T in (1, 2)}
+    outcomes = {condition("student", "m", T=T, alpha=0.5): 0.9 for T in (1, 2)}
     results = results_of(tmp_path, outcomes)
     with pytest.raises(UserError, match=r"differ in T: add it"):
         results.cell({"role": "student"})
 
 
 def test_an_unknown_property_is_refused(tmp_path):
-    results = results_of(tmp_path, {arm("teacher", "m"): 0.9})
+    results = results_of(tmp_path, {condition("teacher", "m"): 0.9})
     with pytest.raises(UserError, match="temperature is no property"):
         results.cell({"temperature": 2})
 
 
 def test_where_takes_lists_and_floats_meet_integers(tmp_path):
-    outcomes = {arm("teacher", "m"): 0.9, arm("student", "m", T=2.0, alpha=0.5): 0.8}
+    outcomes = {condition("teacher", "m"): 0.9, condition("student", "m", T=2.0, alpha=0.5): 0.8}
     results = results_of(tmp_path, outcomes)
     assert results.cell({"role": ["baseline", "teacher"]}).mean == 0.9
     assert results.cell({"T": 2, "alpha": 0.5}).mean == 0.8
@@ -72,7 +72,7 @@ def test_where_takes_lists_and_floats_meet_integers(tmp_path):
 
 
 def test_runs_not_made_are_absent_not_zero(tmp_path):
-    outcomes = {arm("student", "m", T=1, alpha=0.5): None, arm("teacher", "m"): 0.9}
+    outcomes = {condition("student", "m", T=1, alpha=0.5): None, condition("teacher", "m"): 0.9}
     results = results_of(tmp_path, outcomes)
     assert results.cell({"role": "student"}).mean is None
     assert results.missing == 1
@@ -80,8 +80,8 @@ def test_runs_not_made_are_absent_not_zero(tmp_path):
 
 def test_best_is_chosen_by_validation_though_test_disagrees(tmp_path):
     outcomes = {
-        arm("student", "m", T=1, alpha=0.5): Outcome(test=0.95, val=0.80),
-        arm("student", "m", T=2, alpha=0.5): Outcome(test=0.70, val=0.81),
+        condition("student", "m", T=1, alpha=0.5): Outcome(test=0.95, val=0.80),
+        condition("student", "m", T=2, alpha=0.5): Outcome(test=0.70, val=0.81),
     }
     results = results_of(tmp_path, outcomes)
     assert best_by_validation(results, results.settings(role="student"))["T"] == 2
@@ -89,8 +89,8 @@ def test_best_is_chosen_by_validation_though_test_disagrees(tmp_path):
 
 def test_a_setting_of_which_a_seed_diverged_is_not_best_unless_all_have_one(tmp_path):
     bad = Outcome(0.1, diverged={"reason": "x", "epoch": 1})
-    shaky = {arm("student", "m", seed=s, T=1, alpha=0.5): o for s, o in enumerate([0.95, bad])}
-    sound = {arm("student", "m", seed=s, T=2, alpha=0.5): 0.90 for s in (0, 1)}
+    shaky = {condition("student", "m", seed=s, T=1, alpha=0.5): o for s, o in enumerate([0.95, bad])}
+    sound = {condition("student", "m", seed=s, T=2, alpha=0.5): 0.90 for s in (0, 1)}
     results = results_of(tmp_path, {**shaky, **sound})
     assert best_by_validation(results, results.settings(role="student"))["T"] == 2
     results = results_of(tmp_path, shaky)
@@ -100,7 +100,7 @@ def test_a_setting_of_which_a_seed_diverged_is_not_best_unless_all_have_one(tmp_
 def test_paper_profile_with_other_settings_is_not_the_reports(tmp_path):
     found = record(tmp_path, "a", Outcome(0.9), epochs=3)
     study = study_of(recipes={"r": {"epochs": 50, "augmentation": {"pad": 4}}})
-    results = Results(study, [arm("baseline", "m", id="a")], {"a": found}, "paper")
+    results = Results(study, [condition("baseline", "m", id="a")], {"a": found}, "paper")
     assert results.changed == ["epochs"]
-    same = Results(study_of(recipes={"r": {"epochs": 3}}), [arm("baseline", "m", id="a")], {"a": found}, "paper")
+    same = Results(study_of(recipes={"r": {"epochs": 3}}), [condition("baseline", "m", id="a")], {"a": found}, "paper")
     assert same.changed == []

@@ -6,7 +6,7 @@ from xml.etree import ElementTree
 
 import pandas as pd
 import pytest
-from report_data import Outcome, arm, arms_of, records_of, study_of, table_of
+from report_data import Outcome, condition, conditions_of, records_of, study_of, table_of
 
 from kdlib.errors import UserError
 from kdlib.reporting.core.latex import escape
@@ -59,7 +59,7 @@ def test_bold_of_the_grid_report():
 
 def test_cells_with_one_seed_in_both_languages(tmp_path):
     spec = table_of([{"label": ["M"], "where": {"model": "m"}, "reported": [89.01]}])
-    table = build(tmp_path, spec, {arm("baseline", "m"): 0.8934})
+    table = build(tmp_path, spec, {condition("baseline", "m"): 0.8934})
     assert shown(table, "en") == [["89.34 / 89.01"]]
     assert shown(table, "tr") == [["89,34 / 89,01"]]
     assert table.frame("en").columns.name == "ours / reported"
@@ -68,14 +68,14 @@ def test_cells_with_one_seed_in_both_languages(tmp_path):
 
 def test_fractions_have_four_decimals(tmp_path):
     spec = table_of([{"label": ["M"], "where": {"model": "m"}, "reported": [0.6128]}], unit="fraction")
-    table = build(tmp_path, spec, {arm("baseline", "m"): 0.6134})
+    table = build(tmp_path, spec, {condition("baseline", "m"): 0.6134})
     assert shown(table, "tr") == [["0,6134 / 0,6128"]]
 
 
 def test_several_seeds_show_mean_and_sd(tmp_path):
     # 89.0, 89.2, 89.7: mean 89.30, sd sqrt(0.26 / 2) = 0.3606
     spec = table_of([{"label": ["M"], "where": {"model": "m"}, "reported": [89.01]}])
-    table = build(tmp_path, spec, {arm("baseline", "m", seed=s): v for s, v in enumerate([0.890, 0.892, 0.897])})
+    table = build(tmp_path, spec, {condition("baseline", "m", seed=s): v for s, v in enumerate([0.890, 0.892, 0.897])})
     assert shown(table, "en") == [["89.30 ± 0.36 / 89.01"]]
     assert shown(table, "tr") == [["89,30 ± 0,36 / 89,01"]]
 
@@ -85,11 +85,11 @@ def test_a_missing_number_on_either_side_is_an_en_dash(tmp_path):
         {"label": ["ours only"], "where": {"model": "m"}, "reported": [None]},
         {"label": ["theirs only"], "where": {"model": "absent"}, "reported": [86.36]},
     ]
-    assert shown(build(tmp_path, table_of(rows), {arm("baseline", "m"): 0.9})) == [["90.00 / –"], ["– / 86.36"]]
+    assert shown(build(tmp_path, table_of(rows), {condition("baseline", "m"): 0.9})) == [["90.00 / –"], ["– / 86.36"]]
 
 
 def test_a_table_without_reported_numbers_shows_ours_alone(tmp_path):
-    table = build(tmp_path, table_of([{"label": ["M"], "where": {"model": "m"}}]), {arm("baseline", "m"): 0.9})
+    table = build(tmp_path, table_of([{"label": ["M"], "where": {"model": "m"}}]), {condition("baseline", "m"): 0.9})
     assert shown(table) == [["90.00"]]
     assert "reported" not in table.markdown("en")
     assert "grey" not in table.latex("en")
@@ -98,7 +98,7 @@ def test_a_table_without_reported_numbers_shows_ours_alone(tmp_path):
 def test_diverged_runs_are_counted_named_and_not_averaged(tmp_path):
     spec = table_of([{"label": ["M"], "where": {"model": "m"}, "reported": [52.47]}])
     values = [0.90, Outcome(0.1, diverged=NAN), 0.91]
-    table = build(tmp_path, spec, {arm("baseline", "m", seed=s): v for s, v in enumerate(values)})
+    table = build(tmp_path, spec, {condition("baseline", "m", seed=s): v for s, v in enumerate(values)})
     assert shown(table) == [["90.50 ± 0.71 †1/3 / 52.47"]]
     assert any("M / Accuracy: seed 1, epoch 7 (the loss became NaN or infinite)" in n for n in table.notes("en"))
     assert any("M / Accuracy: tohum 1, epok 7 (kayıp NaN ya da sonsuz oldu)" in n for n in table.notes("tr"))
@@ -106,13 +106,17 @@ def test_diverged_runs_are_counted_named_and_not_averaged(tmp_path):
 
 def test_a_cell_of_which_all_seeds_diverged_has_no_number(tmp_path):
     spec = table_of([{"label": ["M"], "where": {"model": "m"}}])
-    table = build(tmp_path, spec, {arm("baseline", "m"): Outcome(0.1, diverged=NAN)})
+    table = build(tmp_path, spec, {condition("baseline", "m"): Outcome(0.1, diverged=NAN)})
     assert shown(table) == [["– †1/1"]]
 
 
 def test_fewer_seeds_than_elsewhere_are_said(tmp_path):
     spec = table_of([{"label": [m], "where": {"model": m}} for m in ("a", "b")])
-    outcomes = {arm("baseline", "a", seed=0): 0.8, arm("baseline", "a", seed=1): 0.8, arm("baseline", "b"): 0.9}
+    outcomes = {
+        condition("baseline", "a", seed=0): 0.8,
+        condition("baseline", "a", seed=1): 0.8,
+        condition("baseline", "b"): 0.9,
+    }
     assert shown(build(tmp_path, spec, outcomes)) == [["80.00 ± 0.00"], ["90.00 [n=1]"]]
 
 
@@ -120,8 +124,8 @@ def ladder(tmp_path, reported=((64, 67), (87, 87)), best="none"):
     rows = [{"label": [m], "where": {"model": m}, "reported": list(r)} for m, r in zip("ab", reported, strict=True)]
     columns = [{"label": "Baseline", "where": {"role": "baseline"}}, {"label": "KD", "where": {"role": "student"}}]
     spec = table_of(rows, columns, difference={"column": 1, "from": 0}, best=best)
-    outcomes = {arm("baseline", "a"): 0.6412, arm("student", "a", T=2, alpha=0.5): 0.6717}
-    outcomes |= {arm("baseline", "b"): 0.8720, arm("student", "b", T=2, alpha=0.5): 0.8700}
+    outcomes = {condition("baseline", "a"): 0.6412, condition("student", "a", T=2, alpha=0.5): 0.6717}
+    outcomes |= {condition("baseline", "b"): 0.8720, condition("student", "b", T=2, alpha=0.5): 0.8700}
     return build(tmp_path, spec, outcomes)
 
 
@@ -141,15 +145,18 @@ def test_best_in_a_row_and_ties_are_shared(tmp_path):
 
 def test_groups_compete_by_themselves_and_a_diverged_cell_not_at_all(tmp_path):
     rows = [{"label": [m], "where": {"model": m}, "group": g} for m, g in ("ax", "bx", "cx", "dy", "ey")]
-    outcomes = {arm("baseline", m): v for m, v in zip("abde", (0.50, 0.91, 0.90, 0.40), strict=True)}
-    outcomes |= {arm("baseline", "c", seed=0): 0.99, arm("baseline", "c", seed=1): Outcome(0.1, diverged=NAN)}
+    outcomes = {condition("baseline", m): v for m, v in zip("abde", (0.50, 0.91, 0.90, 0.40), strict=True)}
+    outcomes |= {
+        condition("baseline", "c", seed=0): 0.99,
+        condition("baseline", "c", seed=1): Outcome(0.1, diverged=NAN),
+    }
     table = build(tmp_path, table_of(rows, best="column"), outcomes)
     assert [row[0].best for row in table.cells] == [False, True, False, True, False]
 
 
 def test_ours_is_bold_only_where_an_interval_says_so(tmp_path):
     rows = [{"label": [m], "where": {"model": m}, "reported": [v]} for m, v in zip("abc", (71, 71, 70), strict=True)]
-    values = {arm("baseline", m): v for m, v in zip("abc", (0.90001, 0.90004, 0.3), strict=True)}
+    values = {condition("baseline", m): v for m, v in zip("abc", (0.90001, 0.90004, 0.3), strict=True)}
     table = build(tmp_path, table_of(rows, best="column"), values)
     assert [row[0].best for row in table.cells] == [False, False, False]
     assert [row[0].reported_best for row in table.cells] == [True, True, False]  # a tie as printed is shared
@@ -158,13 +165,13 @@ def test_ours_is_bold_only_where_an_interval_says_so(tmp_path):
 
 def test_one_number_alone_is_not_best(tmp_path):
     rows = [{"label": [m], "where": {"model": m}} for m in "ab"]
-    table = build(tmp_path, table_of(rows, best="column"), {arm("baseline", "a"): 0.9})
+    table = build(tmp_path, table_of(rows, best="column"), {condition("baseline", "a"): 0.9})
     assert not table.cells[0][0].best
 
 
 def test_a_profile_that_is_not_paper_says_so_with_what_it_ran(tmp_path):
     spec = table_of([{"label": ["M"], "where": {"model": "m"}}])
-    table = build(tmp_path, spec, {arm("baseline", "m"): 0.9}, profile="reduced")
+    table = build(tmp_path, spec, {condition("baseline", "m"): 0.9}, profile="reduced")
     en = (
         "Profile: reduced (not the report's own settings); data: cifar10 (40,000 training, 10,000 validation, "
         "10,000 test images, 32×32 px); epochs: 5; seed: 0."
@@ -184,7 +191,7 @@ def test_a_profile_that_is_not_paper_says_so_with_what_it_ran(tmp_path):
 def test_a_cell_that_mixes_settings_is_refused_with_the_table_named(tmp_path):
     spec = table_of([{"label": ["M"], "where": {"role": "student"}}])
     with pytest.raises(UserError, match=r"table t: .* differ in T"):
-        build(tmp_path, spec, {arm("student", "m", T=T, alpha=0.5): 0.9 for T in (1, 2)})
+        build(tmp_path, spec, {condition("student", "m", T=T, alpha=0.5): 0.9 for T in (1, 2)})
 
 
 def both_sides(tmp_path) -> Table:
@@ -193,7 +200,7 @@ def both_sides(tmp_path) -> Table:
         {"label": ["ResNet", "2"], "where": {"T": 2}, "reported": [90.24], "group": "g"},
     ]
     spec = table_of(rows, head=[{"en": "Models", "tr": "Modeller"}, "T"], best="column")
-    return build(tmp_path, spec, {arm("student", "m", T=T, alpha=0.5): a for T, a in ((1.5, 0.91), (2, 0.90))})
+    return build(tmp_path, spec, {condition("student", "m", T=T, alpha=0.5): a for T, a in ((1.5, 0.91), (2, 0.90))})
 
 
 def test_html_puts_ours_above_the_reported_number_and_merges_labels(tmp_path):
@@ -238,8 +245,10 @@ def test_latex_escapes_what_is_special():
 @pytest.mark.parametrize("lang", ["en", "tr"])
 def test_latex_of_every_study_is_balanced_and_escaped(name, lang, tmp_path):
     study = schema.load(name)
-    arms = arms_of(study, seeds=(0, 1))
-    results = Results(study, arms, records_of(arms, tmp_path, lambda a: 0.9 + a.seed / 100, test_size=50), "quick")
+    conditions = conditions_of(study, seeds=(0, 1))
+    results = Results(
+        study, conditions, records_of(conditions, tmp_path, lambda a: 0.9 + a.seed / 100, test_size=50), "quick"
+    )
     for table in tables(results):
         tex = "\n".join(line for line in table.latex(lang).splitlines() if not line.startswith("%"))
         bare = re.sub(r"\\[\\&%$#_{}]", "", tex)  # without line ends and escaped characters
@@ -278,7 +287,7 @@ def test_csv_reads_back_in_turkish_with_semicolon_and_comma(tmp_path):
 def test_csv_has_seeds_and_diverged_runs(tmp_path):
     spec = table_of([{"label": ["a, b"], "where": {"model": "m"}, "reported": [None]}])
     values = [0.90, Outcome(0.1, diverged=NAN), 0.91]
-    table = build(tmp_path, spec, {arm("baseline", "m", seed=s): v for s, v in enumerate(values)})
+    table = build(tmp_path, spec, {condition("baseline", "m", seed=s): v for s, v in enumerate(values)})
     row = pd.read_csv(io.StringIO(table.csv("en"))).iloc[0]
     assert (row["Model"], row["n"], row["diverged"]) == ("a, b", 2, 1)
     assert row["value"] == 90.5

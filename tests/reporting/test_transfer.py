@@ -14,7 +14,7 @@ from kdlib.reporting.core.names import layers
 from kdlib.reporting.reading import read
 from kdlib.reporting.transfer.figure import _apart
 from kdlib.studies import schema
-from kdlib.studies.records import Arm, write_arms
+from kdlib.studies.records import Condition, write_conditions
 
 ONE = {"head": 0.5, "4": 0.6, "3-4": 0.66, "2-3-4": 0.7, "all": 0.69, "scratch": 0.64}
 FIGURES = [SimpleNamespace(kind=kind, model=None, recipe=None) for kind in ("transfer", "curves")]
@@ -42,7 +42,7 @@ def test_a_diverged_variant_is_named_and_left_out(tmp_path):
 
 def test_weights_from_outside_are_named(tmp_path):
     results = transfer_results(tmp_path, ONE, study())
-    results.arms = [arm for arm in results.arms if arm.role == "transfer"]
+    results.conditions = [condition for condition in results.conditions if condition.role == "transfer"]
     results.records.pop("source")
     for record in results.records.values():
         if "weights" in record.run["config"]:
@@ -93,7 +93,7 @@ def test_all_runs_names_open_layers_only_where_there_are_some(tmp_path):
 
 def test_a_source_task_is_no_student_and_its_data_no_change(tmp_path):
     results = distilled_results(tmp_path, {"m": 0.72}, kd())
-    results.arms.insert(0, Arm("source", "m", "source", 0, None, None, None, "teacher"))
+    results.conditions.insert(0, Condition("source", "m", "source", 0, None, None, None, "teacher"))
     results.records["teacher"].run["dataset"] = {**SOURCE_DATA, "sizes": DATASET["sizes"]}
     assert names.recipes(results) == ["adam128"]
     text = "\n".join(findings(results, "en"))
@@ -107,9 +107,13 @@ def test_a_source_task_is_no_student_and_its_data_no_change(tmp_path):
 
 def read_study(tmp_path, folders=("tr_transfer",)):
     for name in folders:
-        arm = {"role": "teacher", "model": "m", "recipe": "r", "seed": 0, "T": None, "alpha": None, "lam": None}
+        condition = {"role": "teacher", "model": "m", "recipe": "r", "seed": 0, "T": None, "alpha": None, "lam": None}
         (tmp_path / name).mkdir(parents=True)
-        about = {"study": name, "profile": "quick", "arms": [{**arm, "id": "x"}]}  # as runs.json was before variants
+        about = {
+            "study": name,
+            "profile": "quick",
+            "arms": [{**condition, "id": "x"}],
+        }  # as runs.json was before variants
         (tmp_path / name / "runs.json").write_text(json.dumps(about))
     return read(tmp_path / "tr_transfer")
 
@@ -120,13 +124,13 @@ def test_reading_takes_studies_beside_from_the_folders_next_to_it(tmp_path):
     assert alone.beside == {}
     both = read_study(tmp_path / "b", ("tr_transfer", "tr_kd"))
     assert both.beside["tr_kd"].study.name == "tr_kd"
-    assert both.arms[0].variant is None
+    assert both.conditions[0].variant is None
 
 
 def test_reading_keeps_the_variant(tmp_path):
-    arms = [Arm("transfer", "m", "r", 0, None, None, None, "x", "3-4")]
-    write_arms(tmp_path / "tr_transfer", arms, {"study": "tr_transfer", "profile": "quick"})
-    assert read(tmp_path / "tr_transfer").arms == arms
+    conditions = [Condition("transfer", "m", "r", 0, None, None, None, "x", "3-4")]
+    write_conditions(tmp_path / "tr_transfer", conditions, {"study": "tr_transfer", "profile": "quick"})
+    assert read(tmp_path / "tr_transfer").conditions == conditions
 
 
 def test_a_row_of_a_study_that_is_not_beside_is_refused():

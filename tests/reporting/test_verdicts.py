@@ -123,8 +123,8 @@ def test_pruning_asks_five_questions(tmp_path):
 
 def test_networks_are_compared_by_what_each_loses(tmp_path):
     found = pruning_results(tmp_path)
-    for arm, record in found.beside["ts4"].select(role="finetuned", criterion="taylor", ratio=0.1):
-        record.run["metrics"]["test_accuracy"] = 0.70 + 0.002 * arm.seed
+    for condition, record in found.beside["ts4"].select(role="finetuned", criterion="taylor", ratio=0.1):
+        record.run["metrics"]["test_accuracy"] = 0.70 + 0.002 * condition.seed
     # ResNet50: 70.1 - 75 = -4.9; EfficientNet: 77.6 - 80 = -2.4; the other four lose alike
     (networks,) = by_question(found)["change of accuracy, this network − the other"]
     assert networks.found.mean == pytest.approx(0.005)

@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 
 import pandas as pd
 import pytest
-from report_data import Outcome, arms_of, records_of
+from report_data import Outcome, conditions_of, records_of
 
 from kdlib import reporting
 from kdlib.errors import UserError
@@ -16,16 +16,16 @@ from kdlib.studies import schema
 SVG = "{http://www.w3.org/2000/svg}"
 
 
-def outcome(arm):
-    if arm.role == "teacher":
+def outcome(condition):
+    if condition.role == "teacher":
         return 0.9
-    if arm.role == "baseline":
-        return 0.6 + arm.seed / 500
-    if (arm.T, arm.alpha) == (20, 0.9):
+    if condition.role == "baseline":
+        return 0.6 + condition.seed / 500
+    if (condition.T, condition.alpha) == (20, 0.9):
         return None  # not run yet
-    if (arm.T, arm.alpha, arm.seed) == (1, 0.5, 1):
+    if (condition.T, condition.alpha, condition.seed) == (1, 0.5, 1):
         return Outcome(0.1, diverged={"reason": "the loss became NaN or infinite", "epoch": 2})
-    return Outcome(round(0.6 + arm.T / 1000 + arm.alpha / 100 + arm.seed / 300, 4))
+    return Outcome(round(0.6 + condition.T / 1000 + condition.alpha / 100 + condition.seed / 300, 4))
 
 
 @pytest.fixture(scope="module")
@@ -34,9 +34,9 @@ def results(tmp_path_factory):
     study = schema.load("cnn_grid")
     points = [schema.Point(T=[1, 5, 20], alpha=[0.1, 0.5, 0.9])]
     study = study.model_copy(update={"points": points, "students": ["cnn2"]})
-    arms = arms_of(study, seeds=(0, 1))
-    records = records_of(arms, tmp_path_factory.mktemp("runs"), outcome, test_size=100)
-    return reporting.Results(study, arms, records, "quick")
+    conditions = conditions_of(study, seeds=(0, 1))
+    records = records_of(conditions, tmp_path_factory.mktemp("runs"), outcome, test_size=100)
+    return reporting.Results(study, conditions, records, "quick")
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +73,7 @@ def test_nothing_stays_open_and_no_setting_is_changed(written):
 
 def test_a_second_write_gives_the_same_bytes(results, written, tmp_path):
     folder, _ = written
-    fresh = reporting.Results(results.study, results.arms, results.records, results.profile)
+    fresh = reporting.Results(results.study, results.conditions, results.records, results.profile)
     paths = reporting.write(fresh, tmp_path, "tr")
     assert len(paths) == 2 * len(STEMS) + 1 + 2 * (5 * 4 + 1)  # figures in one language, tables in both
     for path in paths:
@@ -162,23 +162,23 @@ def test_a_table_that_cannot_be_right_stops_before_anything_is_written(results, 
     rows = [row.model_copy(update={"reported": []}) for row in broken.rows]
     study = results.study.model_copy(update={"tables": [broken.model_copy(update={"rows": rows})]})
     with pytest.raises(UserError, match=r"table grid: .* differ in T"):
-        reporting.write(reporting.Results(study, results.arms, results.records, "quick"), tmp_path / "out", "en")
+        reporting.write(reporting.Results(study, results.conditions, results.records, "quick"), tmp_path / "out", "en")
     assert not (tmp_path / "out").exists()
 
 
 def test_one_epoch_and_no_runs_at_all_can_be_drawn(results, tmp_path):
-    study, arms = results.study, results.arms
-    records = records_of(arms, tmp_path / "runs", outcome, epochs=1, test_size=20)
-    short = reporting.draw(reporting.Results(study, arms, records, "smoke"), "en")
+    study, conditions = results.study, results.conditions
+    records = records_of(conditions, tmp_path / "runs", outcome, epochs=1, test_size=20)
+    short = reporting.draw(reporting.Results(study, conditions, records, "smoke"), "en")
     assert set(short) == set(STEMS)
     assert short["curves"].svg().count(b"<path") > 20
-    assert reporting.draw(reporting.Results(study, arms, {}, "smoke"), "en") == {}
+    assert reporting.draw(reporting.Results(study, conditions, {}, "smoke"), "en") == {}
 
 
 def test_where_everything_diverged_figures_say_so(results, tmp_path):
     gone = {"reason": "the loss became NaN or infinite", "epoch": 1}
-    records = records_of(results.arms, tmp_path / "runs", lambda a: Outcome(0.1, diverged=gone), test_size=20)
-    drawn = reporting.draw(reporting.Results(results.study, results.arms, records, "smoke"), "en")
+    records = records_of(results.conditions, tmp_path / "runs", lambda a: Outcome(0.1, diverged=gone), test_size=20)
+    drawn = reporting.draw(reporting.Results(results.study, results.conditions, records, "smoke"), "en")
     assert drawn["heatmap-cnn2-sgd"].svg().count("<!-- †2/2 -->".encode()) == 9
     assert "effects" not in drawn
 

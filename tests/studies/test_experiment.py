@@ -54,7 +54,7 @@ def test_prepare_checks_loads_plans_and_writes_nothing(tmp_path):
 
 def test_prepare_takes_parameters_too(tmp_path):
     asked = {**ASKED, "output_dir": str(tmp_path)}
-    assert prepare(parse(asked)).plan.arms == prepare(asked).plan.arms
+    assert prepare(parse(asked)).plan.conditions == prepare(asked).plan.conditions
 
 
 @pytest.mark.parametrize(
@@ -96,8 +96,8 @@ def test_run_leaves_records_and_the_list_of_them(small):
     assert folder == small.folder
     assert_complete(small.runs_folder)
     assert shown(small.runs_folder) == set(small.plan.runs)
-    arms, about = records.read_arms(folder)
-    assert arms == small.plan.arms
+    conditions, about = records.read_conditions(folder)
+    assert conditions == small.plan.conditions
     assert (about["study"], about["profile"]) == ("cnn_grid", "smoke")
     assert all(cost.done for cost in small.costs())
     assert small.missing() == []

@@ -70,7 +70,7 @@ def test_nothing_half_looks_finished(killed, scenario):
 
 
 def test_the_scenarios_are_what_they_say(killed, tiny):
-    teacher = next(arm.id for arm in small_plan(tiny).arms if arm.role == "teacher")
+    teacher = next(condition.id for condition in small_plan(tiny).conditions if condition.role == "teacher")
     for name in ("in_mid_group", "after_an_epoch", "between_epochs"):
         assert shown(killed / name / "runs") == {teacher}
         (checkpoint,) = (killed / name / "runs" / ".training").glob("*.pt")

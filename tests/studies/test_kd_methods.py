@@ -1,4 +1,4 @@
-"""A study of methods, and any study with another loss: what is asked for, its arms, its ids, where losses look."""
+"""A study of methods, and any study with another loss: what is asked for, conditions, ids, where losses look."""
 
 import pytest
 import yaml
@@ -18,7 +18,7 @@ def planned(dataset, **values):
 
 
 def students(found) -> list:
-    return [arm for arm in found.arms if arm.role == "student"]
+    return [condition for condition in found.conditions if condition.role == "student"]
 
 
 @pytest.fixture
@@ -67,48 +67,53 @@ def test_nothing_is_reported():
 
 def test_the_plan_of_the_study(tiny):
     found = planned(tiny, profile="reduced")
-    roles = [arm.role for arm in found.arms]
+    roles = [condition.role for condition in found.conditions]
     # one teacher for three seeds, each with the student alone and eight distilled
     assert {role: roles.count(role) for role in set(roles)} == {"teacher": 1, "baseline": 3, "student": 24}
     assert len(found.runs) == 28
-    assert [arm.method for arm in students(found) if arm.seed == 1] == EIGHT
+    assert [condition.method for condition in students(found) if condition.seed == 1] == EIGHT
 
 
 @pytest.mark.parametrize(("profile", "other"), [("reduced", "cnn_grid"), ("quick", "tr_kd")])
 def test_the_teacher_is_another_studys(tiny, profile, other):
     theirs = planned(tiny, study=other, profile=profile)
-    assert {arm.id for arm in planned(tiny, profile=profile).arms if arm.role == "teacher"} <= set(theirs.runs)
+    assert {one.id for one in planned(tiny, profile=profile).conditions if one.role == "teacher"} <= set(theirs.runs)
 
 
 def test_a_profile_names_another_teacher_and_a_caller_wins(tiny):
-    assert {arm.model for arm in planned(tiny).arms if arm.role == "teacher"} == {"resnet10"}
-    assert {arm.model for arm in planned(tiny, teacher="conv10").arms if arm.role == "teacher"} == {"conv10"}
+    assert {condition.model for condition in planned(tiny).conditions if condition.role == "teacher"} == {"resnet10"}
+    assert {one.model for one in planned(tiny, teacher="conv10").conditions if one.role == "teacher"} == {"conv10"}
 
 
 # Another loss in any study
 
 
-def test_arms_say_their_method_and_a_temperature_only_where_there_is_one(images):
+def test_conditions_say_their_method_and_a_temperature_only_where_there_is_one(images):
     found = planned(images)
-    for arm in students(found):
-        loss = found.runs[arm.id].loss
-        assert (arm.method, arm.T, arm.alpha, arm.lam) == (loss.method, loss.T, loss.alpha, loss.lam)
-    assert {arm.method: arm.T for arm in students(found)}["sp"] is None
-    assert {arm.method for arm in found.arms if arm.role != "student"} == {None}
+    for condition in students(found):
+        loss = found.runs[condition.id].loss
+        assert (condition.method, condition.T, condition.alpha, condition.lam) == (
+            loss.method,
+            loss.T,
+            loss.alpha,
+            loss.lam,
+        )
+    assert {condition.method: condition.T for condition in students(found)}["sp"] is None
+    assert {condition.method for condition in found.conditions if condition.role != "student"} == {None}
 
 
-def test_settings_that_come_to_one_run_are_one_arm(images):
+def test_settings_that_come_to_one_run_are_one_condition(images):
     found = planned(images, study="cnn_grid", loss="sp", T="1,2,5,10,20", alpha="0.5")
-    assert [(arm.method, arm.T, arm.alpha, arm.lam) for arm in students(found)] == [("sp", None, 0.5, 0.5)]
+    assert [(one.method, one.T, one.alpha, one.lam) for one in students(found)] == [("sp", None, 0.5, 0.5)]
     warm = planned(images, study="cnn_grid", loss="dkd", T="1,2", alpha="0.5")
-    assert [(arm.method, arm.T) for arm in students(warm)] == [("dkd", 1), ("dkd", 2)]
+    assert [(condition.method, condition.T) for condition in students(warm)] == [("dkd", 1), ("dkd", 2)]
 
 
 def test_a_loss_that_the_study_has_keeps_its_own_point_alone(images):
-    whole = {arm.method: arm.id for arm in students(planned(images))}
+    whole = {condition.method: condition.id for condition in students(planned(images))}
     for method in ("sp", "kd_std"):
-        assert [arm.id for arm in students(planned(images, loss=method))] == [whole[method]]
-    assert [arm.id for arm in students(planned(images, loss="weighted_kl"))] == [whole[None]]
+        assert [condition.id for condition in students(planned(images, loss=method))] == [whole[method]]
+    assert [condition.id for condition in students(planned(images, loss="weighted_kl"))] == [whole[None]]
     # quick compares four of the eight; the others come from the study's own list
     settings = settle(parse({"study": "kd_methods", "loss": "rkd"}))
     assert [point.loss for point in settings.points] == ["rkd"]
@@ -116,21 +121,21 @@ def test_a_loss_that_the_study_has_keeps_its_own_point_alone(images):
 
 def test_a_loss_that_it_has_not_takes_every_points_place(tiny):
     found = students(planned(tiny, loss="convex_kl", alpha=0.5))
-    assert {(arm.method, arm.T, arm.alpha, arm.lam) for arm in found} == {(None, T, 0.5, 0.5) for T in (2, 4)}
+    assert {(one.method, one.T, one.alpha, one.lam) for one in found} == {(None, T, 0.5, 0.5) for T in (2, 4)}
 
 
 def test_another_loss_leaves_teacher_and_baseline_as_they_are(images):
     own = planned(images, study="cnn_grid")
     other = planned(images, study="cnn_grid", loss="sp")
     for role in ("teacher", "baseline"):
-        assert {a.id for a in own.arms if a.role == role} == {a.id for a in other.arms if a.role == role}
+        assert {a.id for a in own.conditions if a.role == role} == {a.id for a in other.conditions if a.role == role}
     assert not {a.id for a in students(own)} & {a.id for a in students(other)}
 
 
 def test_pruned_models_are_fine_tuned_with_it(images):
     found = planned(images, study="ts6", loss="sp", model="resnet10", criteria="magnitude", ratio=0.3)
-    assert {arm.method for arm in found.arms if arm.role == "distilled"} == {"sp"}
-    assert {arm.method for arm in found.arms if arm.role != "distilled"} == {None}
+    assert {condition.method for condition in found.conditions if condition.role == "distilled"} == {"sp"}
+    assert {condition.method for condition in found.conditions if condition.role != "distilled"} == {None}
 
 
 # Where losses look
@@ -149,7 +154,7 @@ def test_losses_on_features_look_at_places_and_others_at_none(images):
 def test_taps_are_for_the_losses_that_look_at_features(images):
     own, told = planned(images), planned(images, taps="layer1:layer3")
     assert {looks for looks in pairs(told).values() if looks} == {(("layer1", "layer3"),)}
-    same = {arm.method for arm in students(own)} - {"fitnets", "at", "sp", "rkd"}
+    same = {condition.method for condition in students(own)} - {"fitnets", "at", "sp", "rkd"}
     assert {a.id for a in students(own) if a.method in same} == {a.id for a in students(told) if a.method in same}
     config = next(run.config for run in told.runs.values() if run.method == "sp")
     assert config["loss"]["layers"] == ("layer1:layer3",)
@@ -186,13 +191,13 @@ def test_taps_may_be_written_as_a_list():
 # Records and costs
 
 
-def test_arms_of_earlier_studies_have_no_method(tmp_path):
-    arm = records.Arm("student", "m", "r", 0, 2.0, 0.5, 0.5, "id")
-    records.write_arms(tmp_path, [arm], {})
+def test_conditions_of_earlier_studies_have_no_method(tmp_path):
+    condition = records.Condition("student", "m", "r", 0, 2.0, 0.5, 0.5, "id")
+    records.write_conditions(tmp_path, [condition], {})
     path = tmp_path / "runs.json"
     path.write_text(path.read_text().replace(',\n   "method": null', ""))
     assert '"method"' not in path.read_text()
-    assert records.read_arms(tmp_path)[0] == [arm]
+    assert records.read_conditions(tmp_path)[0] == [condition]
 
 
 def test_a_teacher_of_features_goes_forward_in_each_epoch(make_tiny):
@@ -244,5 +249,5 @@ def test_one_loss_with_two_choices_of_layers_is_refused(points):
 
 def test_a_loss_with_a_temperature_needs_one(points):
     points([{"loss": "dkd", "alpha": 1, "lam": 1}])
-    with pytest.raises(UserError, match="temperature T must be a positive number, got None"):
+    with pytest.raises(UserError, match=r"temperature T must be a positive number \(1 to 20 is usual\), got None"):
         settle(parse({"study": "kd_methods", "profile": "smoke"}))

@@ -24,14 +24,14 @@ def checkpoint(tmp_path):
 def test_its_record_holds_its_own_weights_and_the_students_name_it(tmp_path, checkpoint):
     path, network = checkpoint
     folder = prepare(asked(tmp_path, weights=str(path))).run()
-    arms, _ = records.read_arms(folder)
-    teacher = next(arm for arm in arms if arm.role == "teacher")
+    conditions, _ = records.read_conditions(folder)
+    teacher = next(condition for condition in conditions if condition.role == "teacher")
     runs = records.runs_of(folder)
     record = records.read(runs, teacher.id)
     assert record.run["config"]["recipe"] is None
     kept = record.weights()
     assert all(torch.equal(value, kept[name]) for name, value in network.state_dict().items())
-    student = records.read(runs, next(arm.id for arm in arms if arm.role == "student"))
+    student = records.read(runs, next(condition.id for condition in conditions if condition.role == "student"))
     assert student.run["config"]["teacher"] == teacher.id
     for lang in ("en", "tr"):
         assert reporting.findings(reporting.read(folder), lang)

@@ -1,4 +1,4 @@
-"""Plans: ids that are a hash of what was asked for and of nothing else, and the arms a study compares."""
+"""Plans: ids that are a hash of what was asked for and of nothing else, and the conditions a study compares."""
 
 import hashlib
 import json
@@ -43,7 +43,7 @@ def test_the_id_is_a_hash_of_what_was_asked_for_to_the_letter(tiny):
         f'"teacher": "{teacher_id}"}}'
     )
     student_id = hashlib.sha256(student.encode()).hexdigest()[:16]
-    by_role = {arm.role: arm.id for arm in found.arms}
+    by_role = {condition.role: condition.id for condition in found.conditions}
     assert by_role["teacher"] == teacher_id
     assert by_role["student"] == student_id
 
@@ -89,8 +89,8 @@ def test_asking_for_the_studys_own_value_does_not_matter(tiny):
 )
 def test_what_was_asked_for_decides_the_id(tiny, change, untouched):
     # cifar_conv: a teacher, a baseline, a student, one recipe for all
-    base = {arm.role: arm.id for arm in planned(tiny, study="cifar_conv", profile="reduced").arms}
-    other = {arm.role: arm.id for arm in planned(tiny, study="cifar_conv", profile="reduced", **change).arms}
+    base = {one.role: one.id for one in planned(tiny, study="cifar_conv", profile="reduced").conditions}
+    other = {one.role: one.id for one in planned(tiny, study="cifar_conv", profile="reduced", **change).conditions}
     assert {role for role in base if base[role] == other[role]} == untouched
 
 
@@ -105,7 +105,7 @@ def test_profiles_that_train_differently_share_nothing(tiny):
 
 def test_two_studies_that_need_one_teacher_share_it(tiny):
     both = [planned(tiny, study=study, profile="reduced") for study in ("tr_kd", "cnn_grid")]
-    teachers = [{arm.id for arm in found.arms if arm.role == "teacher"} for found in both]
+    teachers = [{condition.id for condition in found.conditions if condition.role == "teacher"} for found in both]
     assert len(teachers[0]) == 1
     assert teachers[0] == teachers[1]
     assert set(both[0].runs) & set(both[1].runs) == teachers[0]
@@ -113,22 +113,22 @@ def test_two_studies_that_need_one_teacher_share_it(tiny):
 
 def test_quick_studies_share_their_teacher_too(tiny):
     both = [planned(tiny, study=study, profile="quick") for study in ("tr_kd", "cnn_grid")]
-    assert set(both[0].runs) & set(both[1].runs) == {both[0].arms[0].id}
+    assert set(both[0].runs) & set(both[1].runs) == {both[0].conditions[0].id}
 
 
-# Arms and runs
+# Conditions and runs
 
 
-def test_every_arm_has_its_run_and_tells_it_right(tiny):
+def test_every_condition_has_its_run_and_tells_it_right(tiny):
     found = planned(tiny, study="tr_kd", profile="paper", seeds="0,1")
-    assert {arm.id for arm in found.arms} == set(found.runs)
-    for arm in found.arms:
-        run = found.runs[arm.id]
-        assert (arm.model, arm.seed) == (run.model, run.seed)
+    assert {condition.id for condition in found.conditions} == set(found.runs)
+    for condition in found.conditions:
+        run = found.runs[condition.id]
+        assert (condition.model, condition.seed) == (run.model, run.seed)
         expected = (run.loss.T, run.loss.alpha, run.loss.lam) if run.loss else (None, None, None)
-        assert (arm.T, arm.alpha, arm.lam) == expected
-        assert (run.teacher is not None) == (arm.role == "student")
-    assert len(set(found.arms)) == len(found.arms)
+        assert (condition.T, condition.alpha, condition.lam) == expected
+        assert (run.teacher is not None) == (condition.role == "student")
+    assert len(set(found.conditions)) == len(found.conditions)
 
 
 def test_teachers_come_before_their_students(tiny):
@@ -140,44 +140,44 @@ def test_teachers_come_before_their_students(tiny):
 
 def test_each_seed_has_its_own_teacher_unless_the_profile_names_one(tiny):
     own = planned(tiny, study="cifar_conv", profile="reduced", seeds="0,1,2")
-    assert len({arm.id for arm in own.arms if arm.role == "teacher"}) == 3
-    for arm in own.arms:
-        run = own.runs[arm.id]
+    assert len({condition.id for condition in own.conditions if condition.role == "teacher"}) == 3
+    for condition in own.conditions:
+        run = own.runs[condition.id]
         assert run.teacher is None or run.teacher.seed == run.seed
     shared = planned(tiny, study="cnn_grid", profile="reduced", seeds="3,4")
-    assert {arm.seed for arm in shared.arms if arm.role == "teacher"} == {0}
-    assert {arm.seed for arm in shared.arms if arm.role == "student"} == {3, 4}
+    assert {condition.seed for condition in shared.conditions if condition.role == "teacher"} == {0}
+    assert {condition.seed for condition in shared.conditions if condition.role == "student"} == {3, 4}
 
 
 def test_each_column_has_its_own_teacher_unless_the_profile_trains_one(tiny):
     own = planned(tiny, study="tr_kd", profile="paper")
-    assert {arm.recipe for arm in own.arms if arm.role == "teacher"} == {"adam128", "sgd128", "adam64"}
-    for arm in own.arms:
-        run = own.runs[arm.id]
+    assert {one.recipe for one in own.conditions if one.role == "teacher"} == {"adam128", "sgd128", "adam64"}
+    for condition in own.conditions:
+        run = own.runs[condition.id]
         assert run.teacher is None or run.teacher.recipe == run.recipe
     shared = planned(tiny, study="tr_kd", profile="reduced", columns="adam128,sgd128")
-    assert [arm.recipe for arm in shared.arms if arm.role == "teacher"] == ["teacher"]
+    assert [condition.recipe for condition in shared.conditions if condition.role == "teacher"] == ["teacher"]
 
 
 def test_parameters_replace_the_studys_points(tiny):
-    found = [arm for arm in planned(tiny, study="cnn_grid", T="3,4", alpha=0.2).arms if arm.role == "student"]
-    assert {(arm.T, arm.alpha, arm.lam) for arm in found} == {(3, 0.2, 0.8), (4, 0.2, 0.8)}
-    free = [arm for arm in planned(tiny, study="tr_kd", lam=0.9).arms if arm.role == "student"]
-    assert {arm.lam for arm in free} == {0.9}
+    found = [one for one in planned(tiny, study="cnn_grid", T="3,4", alpha=0.2).conditions if one.role == "student"]
+    assert {(condition.T, condition.alpha, condition.lam) for condition in found} == {(3, 0.2, 0.8), (4, 0.2, 0.8)}
+    free = [condition for condition in planned(tiny, study="tr_kd", lam=0.9).conditions if condition.role == "student"]
+    assert {condition.lam for condition in free} == {0.9}
 
 
 def test_a_new_alpha_takes_its_lam_along(tiny):
-    found = [arm for arm in planned(tiny, study="tr_kd", alpha=0.8).arms if arm.role == "student"]
+    found = [one for one in planned(tiny, study="tr_kd", alpha=0.8).conditions if one.role == "student"]
     assert found
-    assert all(arm.lam == pytest.approx(0.2) for arm in found)
+    assert all(condition.lam == pytest.approx(0.2) for condition in found)
 
 
 def test_other_students_take_every_point(tiny):
     found = planned(tiny, study="cnn_grid", profile="paper", students="conv3")
-    settings = {(arm.T, arm.alpha) for arm in found.arms if arm.role == "student"}
+    settings = {(condition.T, condition.alpha) for condition in found.conditions if condition.role == "student"}
     # 45 of the grid; (10, 0.5) and (5, 0.9) are among them
     assert len(settings) == 45
-    assert {arm.model for arm in found.arms if arm.role == "student"} == {"conv3"}
+    assert {condition.model for condition in found.conditions if condition.role == "student"} == {"conv3"}
 
 
 def test_recipe_parameters_apply_to_all_columns(tiny):
@@ -188,7 +188,7 @@ def test_recipe_parameters_apply_to_all_columns(tiny):
 def test_epochs_leave_a_teacher_of_its_own_recipe_alone(tiny):
     found = planned(tiny, study="cnn_grid", profile="reduced", epochs=7, teacher_epochs=2)
     assert {r.recipe.epochs for r in found.runs.values() if r.teacher} == {7}
-    teacher = next(found.runs[arm.id] for arm in found.arms if arm.role == "teacher")
+    teacher = next(found.runs[condition.id] for condition in found.conditions if condition.role == "teacher")
     assert teacher.recipe.epochs == 2
 
 
@@ -251,8 +251,8 @@ def test_training_flops_by_hand(square):
 
 
 def test_the_teachers_forward_passes_by_hand(square, monkeypatch):
-    arms = grid(square).arms
-    runs = {arm.role: grid(square).runs[arm.id] for arm in arms}
+    conditions = grid(square).conditions
+    runs = {condition.role: grid(square).runs[condition.id] for condition in conditions}
     assert runs["teacher"].guidance_flops() == runs["baseline"].guidance_flops() == {}
     # images that never change are answered once, augmented ones in each epoch, and maps too
     assert runs["student"].guidance_flops() == {"logits": 2 * 397_312 * 50}
@@ -295,8 +295,8 @@ def test_without_records_nothing_is_done_and_no_time_is_known(square, tmp_path):
 def test_time_is_judged_by_records_of_the_same_model_on_this_machine(square, tmp_path):
     found = grid(square)
     flops = 9 * 2 * 397_312 * 50
-    student = next(arm.id for arm in found.arms if arm.role == "student")
-    teacher = next(arm.id for arm in found.arms if arm.role == "teacher")
+    student = next(condition.id for condition in found.conditions if condition.role == "student")
+    teacher = next(condition.id for condition in found.conditions if condition.role == "teacher")
     _record(tmp_path, teacher, "cnn2", flops, 10.0)
     _record(tmp_path, "a", "cnn2", flops, 20.0)
     _record(tmp_path, "b", "cnn2", flops, 40.0)
@@ -321,7 +321,7 @@ def test_a_model_without_records_is_judged_by_the_others(square, tmp_path):
 def test_a_row_of_the_overview(square, tmp_path):
     found = grid(square)
     result = costs(found, tmp_path)
-    rows = {arm.role: result[arm.id].row() for arm in found.arms}
+    rows = {condition.role: result[condition.id].row() for condition in found.conditions}
     assert (rows["student"]["model"], rows["student"]["T"], rows["student"]["alpha"]) == ("cnn2", "1", "0.5")
     assert rows["student"]["recipe"] == "sgd lr=0.1 batch=16 epochs=3"
     assert (rows["teacher"]["T"], rows["teacher"]["on record"], rows["teacher"]["seconds"]) == ("", "no", "?")

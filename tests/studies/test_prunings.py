@@ -25,8 +25,8 @@ def planned(dataset, **values):
 
 def by_role(made):
     found = {}
-    for arm in made.arms:
-        found.setdefault(arm.role, []).append(arm)
+    for condition in made.conditions:
+        found.setdefault(condition.role, []).append(condition)
     return found
 
 
@@ -38,23 +38,27 @@ def done(tiny, tmp_path_factory):
     return made, folder
 
 
-def test_the_arms_of_the_report(tiny):
+def test_the_conditions_of_the_report(tiny):
     made = planned(tiny)
-    arms = [(a.role, a.criterion, a.ratio, a.macs, a.protect_se) for a in made.arms]
-    assert arms[0] == ("original", None, None, None, None)
-    assert arms[1:4] == [
+    conditions = [(a.role, a.criterion, a.ratio, a.macs, a.protect_se) for a in made.conditions]
+    assert conditions[0] == ("original", None, None, None, None)
+    assert conditions[1:4] == [
         ("pruned", "magnitude", 0.1, None, False),
         ("finetuned", "magnitude", 0.1, None, False),
         ("distilled", "magnitude", 0.1, None, False),
     ]
-    assert {a[2:] for a in arms if a[0] == "finetuned"} == {(0.1, None, False), (None, 0.85, True)}
-    assert {a[2:] for a in arms if a[0] == "pruned"} == {(0.1, None, False), (None, 0.85, True), (0.3, None, False)}
-    assert {(a.T, a.alpha, a.lam) for a in made.arms if a.role == "distilled"} == {(4.0, 0.5, 0.5)}
+    assert {a[2:] for a in conditions if a[0] == "finetuned"} == {(0.1, None, False), (None, 0.85, True)}
+    assert {a[2:] for a in conditions if a[0] == "pruned"} == {
+        (0.1, None, False),
+        (None, 0.85, True),
+        (0.3, None, False),
+    }
+    assert {(a.T, a.alpha, a.lam) for a in made.conditions if a.role == "distilled"} == {(4.0, 0.5, 0.5)}
 
 
 def test_each_run_waits_for_what_it_is_made_of(tiny):
     made = planned(tiny, ratio="0.25")
-    runs = {arm.role: made.runs[arm.id] for arm in made.arms}
+    runs = {condition.role: made.runs[condition.id] for condition in made.conditions}
     assert runs["original"].needs == []
     assert runs["pruned"].needs == [runs["original"]]
     assert runs["finetuned"].needs == [runs["pruned"]]
@@ -65,14 +69,14 @@ def test_each_run_waits_for_what_it_is_made_of(tiny):
 def test_seeds_share_the_original_and_draw_their_own_calibration(tiny):
     made = planned(tiny, ratio="0.25", seeds="0,1")
     roles = by_role(made)
-    assert len({arm.id for arm in roles["original"]}) == 1
-    assert len({arm.id for arm in roles["pruned"]}) == 4
-    assert {made.runs[arm.id].prune.seed for arm in roles["pruned"]} == {0, 1}
+    assert len({condition.id for condition in roles["original"]}) == 1
+    assert len({condition.id for condition in roles["pruned"]}) == 4
+    assert {made.runs[condition.id].prune.seed for condition in roles["pruned"]} == {0, 1}
 
 
 def test_a_sweep_may_have_fewer_seeds(tiny):
     made = planned(tiny, profile="paper", weights="scratch", seeds="0,1,2")
-    ratios = {seed: {a.ratio for a in made.arms if a.seed == seed and a.role == "pruned"} for seed in (0, 1, 2)}
+    ratios = {seed: {a.ratio for a in made.conditions if a.seed == seed and a.role == "pruned"} for seed in (0, 1, 2)}
     assert ratios[0] == {0.05, 0.1, 0.2, 0.3, 0.5, 0.7, None}
     assert ratios[1] == ratios[2] == {0.1, None}
 
@@ -80,33 +84,33 @@ def test_a_sweep_may_have_fewer_seeds(tiny):
 def test_the_id_tells_prunings_apart(tiny):
     settings = {"ratio": "0.25"}, {"ratio": "0.5"}, {"macs": 0.5}, {"ratio": "0.25", "protect_se": True}
     settings += ({"ratio": "0.25", "round_to": 8}, {"ratio": "0.25", "calibration_batches": 1})
-    ids = [frozenset(a.id for a in planned(tiny, **told).arms if a.role == "pruned") for told in settings]
+    ids = [frozenset(a.id for a in planned(tiny, **told).conditions if a.role == "pruned") for told in settings]
     assert len(set().union(*ids)) == 2 * len(settings)
 
 
 def test_every_record_is_whole(done):
     made, folder = done
-    for arm in made.arms:
-        files = {path.name for path in (folder / arm.id).iterdir()}
-        own = {"cuts.json", "scores.npz"} if arm.role == "pruned" else {"model.safetensors"}
+    for condition in made.conditions:
+        files = {path.name for path in (folder / condition.id).iterdir()}
+        own = {"cuts.json", "scores.npz"} if condition.role == "pruned" else {"model.safetensors"}
         assert files == own | {"run.json", "history.csv", "predictions.npz"}
-        record = records.read(folder, arm.id)
-        assert len(record.history().get("epoch", [])) == (0 if arm.role == "pruned" else 1)
-        if arm.role != "original":
-            assert record.run["config"]["pruning"]["criterion"] == arm.criterion
-            assert record.run["pruning"]["calibration"]["batches"] == (2 if arm.criterion == "taylor" else 0)
+        record = records.read(folder, condition.id)
+        assert len(record.history().get("epoch", [])) == (0 if condition.role == "pruned" else 1)
+        if condition.role != "original":
+            assert record.run["config"]["pruning"]["criterion"] == condition.criterion
+            assert record.run["pruning"]["calibration"]["batches"] == (2 if condition.criterion == "taylor" else 0)
 
 
 def test_a_rebuilt_model_answers_as_its_record_says(done, tiny):
     made, folder = done
     x = normalise(tiny.test.images, tiny.mean, tiny.std)
-    for arm in made.arms:
-        model = runner.trained(made.runs[arm.id], folder).eval()
+    for condition in made.conditions:
+        model = runner.trained(made.runs[condition.id], folder).eval()
         with torch.inference_mode():
             logits = model(x).numpy()
-        record = records.read(folder, arm.id)
+        record = records.read(folder, condition.id)
         assert np.allclose(logits, record.predictions()[0], atol=1e-4)
-        if arm.role != "original":
+        if condition.role != "original":
             report = record.run["pruning"]
             assert report["macs"][1] == forward_macs(model, tiny.shape) < report["macs"][0]
             assert report["size_bytes"][1] == state_bytes(model)
@@ -115,7 +119,7 @@ def test_a_rebuilt_model_answers_as_its_record_says(done, tiny):
 
 def test_pruned_weights_are_the_original_s_and_fine_tuning_moves_them(done):
     made, folder = done
-    found = {arm.role: runner.trained(made.runs[arm.id], folder).state_dict() for arm in made.arms}
+    found = {one.role: runner.trained(made.runs[one.id], folder).state_dict() for one in made.conditions}
     whole, pruned, tuned = found["original"], found["pruned"], found["finetuned"]
     # a layer that lost filters and reads whole images or maps
     name = next(n for n, t in pruned.items() if len(t) < len(whole[n]) and t.shape[1:] == whole[n].shape[1:])
@@ -127,8 +131,8 @@ def test_pruned_weights_are_the_original_s_and_fine_tuning_moves_them(done):
 
 def test_scores_say_who_left(done):
     made, folder = done
-    arm = next(a for a in made.arms if a.role == "pruned" and a.criterion == "magnitude")
-    record = records.read(folder, arm.id)
+    condition = next(a for a in made.conditions if a.role == "pruned" and a.criterion == "magnitude")
+    record = records.read(folder, condition.id)
     gone = {layer: index for layer, side, index in record.cuts()[0] if side == "out"}
     for layer, scores in record.scores().items():
         lost = set(gone.get(layer, []))
@@ -168,16 +172,16 @@ def test_an_interruption_keeps_what_is_pruned_and_goes_on(done, tiny, tmp_path, 
 
 def test_a_checkpoint_is_taken_as_it_is(done, tiny, tmp_path):
     made, folder = done
-    model = runner.trained(made.runs[made.arms[0].id], folder)
+    model = runner.trained(made.runs[made.conditions[0].id], folder)
     save_file(model.state_dict(), tmp_path / "own.safetensors")
     own = planned(tiny, ratio="0.25", weights=str(tmp_path / "own.safetensors"))
     found = runner.execute(own, tmp_path / "runs", "cpu")
-    original = found[own.arms[0].id]
+    original = found[own.conditions[0].id]
     assert original.metrics["epoch"] == 0
     assert original.history() == {}
-    assert original.metrics["test_accuracy"] == records.read(folder, made.arms[0].id).metrics["test_accuracy"]
-    ours = [found[arm.id].cuts() for arm in own.arms if arm.role == "pruned"]
-    theirs = [records.read(folder, arm.id).cuts() for arm in made.arms if arm.role == "pruned"]
+    assert original.metrics["test_accuracy"] == records.read(folder, made.conditions[0].id).metrics["test_accuracy"]
+    ours = [found[condition.id].cuts() for condition in own.conditions if condition.role == "pruned"]
+    theirs = [records.read(folder, condition.id).cuts() for condition in made.conditions if condition.role == "pruned"]
     assert ours == theirs
 
 
@@ -251,7 +255,7 @@ def test_what_does_not_fit_is_said_in_one_line(asked, says):
 def test_what_was_asked_for_is_what_is_reported(done, tmp_path):
     made, folder = done
     about = {"study": "ts6", "profile": "smoke", "parameters": {"ratio": [0.25], "criteria": ["magnitude", "taylor"]}}
-    records.write_arms(tmp_path / "ts6", made.arms, about)
+    records.write_conditions(tmp_path / "ts6", made.conditions, about)
     (tmp_path / "runs").symlink_to(folder)
     results = reporting.read(tmp_path / "ts6")
     assert (results.study.pruning.ratio, results.study.pruning.criteria) == (0.25, ["magnitude", "taylor"])

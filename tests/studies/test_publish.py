@@ -18,7 +18,7 @@ def published(tiny, tmp_path_factory):
     made = small_plan(tiny)
     runner.execute(made, root / "smoke" / "runs", "cpu")
     folder = root / "smoke" / "cnn_grid"
-    records.write_arms(folder, made.arms, {"study": "cnn_grid", "profile": "smoke"})
+    records.write_conditions(folder, made.conditions, {"study": "cnn_grid", "profile": "smoke"})
     for name in (
         "notebook.en.ipynb",
         "notebook.en.html",

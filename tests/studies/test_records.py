@@ -10,7 +10,7 @@ import torch
 
 from kdlib.errors import UserError
 from kdlib.studies import records
-from kdlib.studies.records import Arm
+from kdlib.studies.records import Condition
 from kdlib.training import Outcome
 
 FILES = {"history.csv", "model.safetensors", "predictions.npz", "run.json"}
@@ -212,20 +212,20 @@ def test_what_a_published_record_does_not_hold_is_said_in_one_line(tmp_path):
 # A study's list of runs
 
 
-def test_arms_are_read_back(tmp_path):
-    arms = [
-        Arm("teacher", "resnet18_kd", "sgd", 0, None, None, None, "abc"),
-        Arm("student", "cnn2", "sgd", 1, 2.5, 0.9, 0.09999999999999998, "def"),
+def test_conditions_are_read_back(tmp_path):
+    conditions = [
+        Condition("teacher", "resnet18_kd", "sgd", 0, None, None, None, "abc"),
+        Condition("student", "cnn2", "sgd", 1, 2.5, 0.9, 0.09999999999999998, "def"),
     ]
     folder = tmp_path / "quick" / "tr_kd"
-    records.write_arms(folder, arms, {"study": "tr_kd", "profile": "quick"})
-    assert records.read_arms(folder) == (arms, {"study": "tr_kd", "profile": "quick"})
+    records.write_conditions(folder, conditions, {"study": "tr_kd", "profile": "quick"})
+    assert records.read_conditions(folder) == (conditions, {"study": "tr_kd", "profile": "quick"})
     assert [path.name for path in folder.iterdir()] == ["runs.json"]
 
 
 def test_a_folder_without_runs_json(tmp_path):
     with pytest.raises(UserError, match=r"holds no runs\.json; run the study first"):
-        records.read_arms(tmp_path)
+        records.read_conditions(tmp_path)
 
 
 # What a run ran on

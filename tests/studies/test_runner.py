@@ -86,8 +86,8 @@ def test_the_weights_of_a_record_give_its_predictions(tiny, executed):
 
 def test_students_trained_in_lockstep_and_teachers_before(tiny, executed):
     sizes = {}
-    for arm in small_plan(tiny).arms:
-        sizes.setdefault(arm.role, set()).add(records.read(executed, arm.id).run["group"]["size"])
+    for condition in small_plan(tiny).conditions:
+        sizes.setdefault(condition.role, set()).add(records.read(executed, condition.id).run["group"]["size"])
     # four students and the baseline in one group
     assert sizes == {"teacher": {1}, "baseline": {5}, "student": {5}}
 
@@ -103,7 +103,7 @@ def test_a_second_call_trains_nothing(tiny, copy, trained):
 @pytest.mark.parametrize("role", ["teacher", "baseline", "student"])
 def test_a_record_that_is_gone_is_done_again_alone_and_to_the_bit(tiny, executed, copy, trained, role):
     found = small_plan(tiny)
-    id = next(arm.id for arm in found.arms if arm.role == role)
+    id = next(condition.id for condition in found.conditions if condition.role == role)
     shutil.rmtree(copy / id)
     before = {path: path.stat().st_mtime_ns for path in copy.glob("*/*.*")}
     runner.execute(found, copy, "cpu")
@@ -122,7 +122,7 @@ def test_more_settings_train_only_what_is_new(tiny, copy, trained):
 
 def test_a_damaged_record_is_done_again(tiny, copy, trained):
     found = small_plan(tiny)
-    id = next(arm.id for arm in found.arms if arm.role == "student")
+    id = next(condition.id for condition in found.conditions if condition.role == "student")
     (copy / id / "run.json").unlink()
     assert runner.execute(found, copy, "cpu")[id].metrics["epoch"] == 2
     assert trained == [1]
@@ -135,14 +135,14 @@ def test_a_damaged_record_is_done_again(tiny, copy, trained):
 def test_another_seed_is_another_result(tiny, copy):
     found = small_plan(tiny, seeds=1, T=1, alpha=0.1)
     runner.execute(found, copy, "cpu")
-    first = {(arm.role, arm.T, arm.alpha): arm.id for arm in small_plan(tiny, T=1, alpha=0.1).arms}
+    first = {(one.role, one.T, one.alpha): one.id for one in small_plan(tiny, T=1, alpha=0.1).conditions}
     teachers = set()
-    for arm in found.arms:
-        if arm.role == "teacher":  # the profile names one seed for it
-            teachers.add(arm.id == first[arm.role, None, None])
+    for condition in found.conditions:
+        if condition.role == "teacher":  # the profile names one seed for it
+            teachers.add(condition.id == first[condition.role, None, None])
             continue
-        ours = records.read(copy, arm.id).weights()
-        theirs = records.read(copy, first[arm.role, arm.T, arm.alpha]).weights()
+        ours = records.read(copy, condition.id).weights()
+        theirs = records.read(copy, first[condition.role, condition.T, condition.alpha]).weights()
         assert any(not torch.equal(tensor, theirs[name]) for name, tensor in ours.items())
     assert teachers == {True}
 
@@ -171,7 +171,7 @@ def test_a_temperature_added_later_is_learnt_without_the_teacher(tiny, copy, mon
     assert asked == []
     shutil.rmtree(copy / ".teachers")
     shutil.copytree(copy, copy.with_name("again"))
-    new = next(arm.id for arm in wider.arms if arm.T == 20)
+    new = next(condition.id for condition in wider.conditions if condition.T == 20)
     shutil.rmtree(copy.with_name("again") / new)
     runner.execute(wider, copy.with_name("again"), "cpu", runner.Options(teacher_store=0))
     assert asked == [1]
@@ -205,7 +205,7 @@ def test_what_was_stopped_goes_on(tiny, executed, tmp_path):
 
 def test_a_published_teacher_cannot_teach(tiny, copy):
     found = small_plan(tiny, T=5)
-    teacher = next(arm.id for arm in found.arms if arm.role == "teacher")
+    teacher = next(condition.id for condition in found.conditions if condition.role == "teacher")
     (copy / teacher / "model.safetensors").unlink()
     with pytest.raises(UserError, match="published without its weights"):
         runner.execute(found, copy, "cpu")
@@ -236,7 +236,7 @@ def test_an_unknown_device_is_refused(tiny, tmp_path):
 
 
 def kinds(plan, group) -> list[str]:
-    roles = {arm.id: arm.role for arm in reversed(plan.arms)}
+    roles = {condition.id: condition.role for condition in reversed(plan.conditions)}
     return [roles[run.id] for run in group.runs]
 
 
@@ -255,7 +255,7 @@ def test_teachers_come_first_and_baselines_join_the_students(tiny):
 
 def test_a_baseline_left_over_trains_alone(tiny):
     found = small_plan(tiny)
-    baseline = next(found.runs[arm.id] for arm in found.arms if arm.role == "baseline")
+    baseline = next(found.runs[condition.id] for condition in found.conditions if condition.role == "baseline")
     (group,) = grouped(found, [baseline])
     assert (group.runs, group.teacher) == ([baseline], None)
 

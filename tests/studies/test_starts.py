@@ -33,33 +33,40 @@ def planned(target, source, study="tr_transfer", profile="smoke", **values):
 
 
 def by_variant(made):
-    return {arm.variant: made.runs[arm.id] for arm in made.arms if arm.role == "transfer"}
+    return {condition.variant: made.runs[condition.id] for condition in made.conditions if condition.role == "transfer"}
 
 
 def test_one_source_and_a_model_for_each_choice(target, source):
     made = planned(target, source)
-    assert [(arm.role, arm.recipe, arm.variant) for arm in made.arms] == [
+    assert [(condition.role, condition.recipe, condition.variant) for condition in made.conditions] == [
         ("source", "source", None),
         *(("transfer", "adam128", name) for name in ("head", "4", "3-4", "2-3-4", "all", "scratch")),
     ]
     runs = by_variant(made)
     for name, opened in OPEN.items():
         assert runs[name].open == opened
-    first = made.runs[made.arms[0].id]
+    first = made.runs[made.conditions[0].id]
     assert (first.dataset.name, first.model, first.open) == ("source", "resnet18_transfer", None)
     assert runs["scratch"].weights is None
     assert all(run.weights is first for name, run in runs.items() if name != "scratch")
 
 
 def test_other_columns_open_what_the_report_opened(target, source):
-    arms = planned(target, source, profile="reduced").arms
-    assert [arm.variant for arm in arms if arm.recipe in ("sgd128", "adam64")] == ["2-3-4", "2-3-4"]
-    assert [arm.variant for arm in arms if arm.recipe == "adam128"] == ["head", "4", "3-4", "2-3-4", "all", "scratch"]
+    conditions = planned(target, source, profile="reduced").conditions
+    assert [one.variant for one in conditions if one.recipe in ("sgd128", "adam64")] == ["2-3-4", "2-3-4"]
+    assert [one.variant for one in conditions if one.recipe == "adam128"] == [
+        "head",
+        "4",
+        "3-4",
+        "2-3-4",
+        "all",
+        "scratch",
+    ]
 
 
 def test_what_is_asked_for_is_trained_in_every_column(target, source):
-    arms = planned(target, source, profile="reduced", open_layers="head,layer4.1+fc").arms
-    assert [(a.recipe, a.variant) for a in arms if a.role == "transfer"] == [
+    conditions = planned(target, source, profile="reduced", open_layers="head,layer4.1+fc").conditions
+    assert [(a.recipe, a.variant) for a in conditions if a.role == "transfer"] == [
         (column, name) for column in ("adam128", "sgd128", "adam64") for name in ("head", "layer4.1+fc")
     ]
     assert by_variant(planned(target, source, open_layers="layer4.1+fc"))["layer4.1+fc"].open == ("layer4.1", "fc")
@@ -109,7 +116,7 @@ def test_sources_come_first_and_choices_share_their_batches(target, source):
 def test_a_teacher_that_starts_from_a_source_comes_after_it(target, source):
     made = planned(target, source, study="radiology_model1")
     groups = runner.groups(made, list(made.runs.values()))
-    roles = {arm.id: arm.role for arm in made.arms}
+    roles = {condition.id: condition.role for condition in made.conditions}
     # both sources together, the teacher, then the student alone and with it
     assert [[roles[run.id] for run in group.runs] for group in groups] == [
         ["source", "source"],

@@ -102,8 +102,8 @@ def test_tr_kd_as_reported():
 
 
 def test_tr_kd_plan(tiny):
-    arms = plan(paper("tr_kd"), tiny).arms
-    roles = [arm.role for arm in arms]
+    conditions = plan(paper("tr_kd"), tiny).conditions
+    roles = [condition.role for condition in conditions]
     # in each of three columns: a teacher, two baselines, two students of six settings
     assert {role: roles.count(role) for role in set(roles)} == {"teacher": 3, "baseline": 6, "student": 36}
     # the ResNet18 baseline is a run of its own beside the teacher of its column, and starts elsewhere
@@ -122,14 +122,14 @@ def test_cnn_grid_as_reported():
 
 
 def test_cnn_grid_plan(tiny):
-    arms = [arm for arm in plan(paper("cnn_grid"), tiny).arms if arm.role == "student"]
-    grid = {(arm.T, arm.alpha) for arm in arms if arm.model == "cnn2"}
+    conditions = [condition for condition in plan(paper("cnn_grid"), tiny).conditions if condition.role == "student"]
+    grid = {(condition.T, condition.alpha) for condition in conditions if condition.model == "cnn2"}
     assert {T for T, _ in grid} == {1, 2.5, 5, 7.5, 10, 20, 30, 40, 50}
     assert {alpha for _, alpha in grid} == {0.1, 0.25, 0.5, 0.75, 0.9}
     assert len(grid) == 45
-    assert {(arm.T, arm.alpha) for arm in arms if arm.model == "resnet18_kd"} == {(10, 0.5), (5, 0.9)}
-    assert len(arms) == 47
-    assert all(arm.lam == pytest.approx(1 - arm.alpha) for arm in arms)
+    assert {(one.T, one.alpha) for one in conditions if one.model == "resnet18_kd"} == {(10, 0.5), (5, 0.9)}
+    assert len(conditions) == 47
+    assert all(condition.lam == pytest.approx(1 - condition.alpha) for condition in conditions)
 
 
 def test_resnet_ladder_as_reported(tiny):
@@ -137,14 +137,14 @@ def test_resnet_ladder_as_reported(tiny):
     assert settings.teacher == "resnet10"
     assert settings.students == ["resnet3", "resnet4", "resnet5", "resnet6"]
     assert settings.loss == "convex_kl"
-    roles = [arm.role for arm in plan(settings, tiny).arms]
+    roles = [condition.role for condition in plan(settings, tiny).conditions]
     assert {role: roles.count(role) for role in set(roles)} == {"teacher": 1, "baseline": 4, "student": 4}
 
 
 def test_cifar_conv_as_reported(tiny):
     settings = paper("cifar_conv")
     assert (settings.teacher, settings.students) == ("conv10", ["conv3"])
-    assert [arm.role for arm in plan(settings, tiny).arms] == ["teacher", "baseline", "student"]
+    assert [condition.role for condition in plan(settings, tiny).conditions] == ["teacher", "baseline", "student"]
 
 
 # What the reports gave
@@ -225,17 +225,19 @@ def test_number_of_cifar_conv():
     assert reported("cifar_conv", "results", role="student") == 73.42
 
 
-def _matches(arm, where: dict) -> bool:
-    return all(getattr(arm, key) in (value if isinstance(value, list) else [value]) for key, value in where.items())
+def _matches(condition, where: dict) -> bool:
+    return all(
+        getattr(condition, key) in (value if isinstance(value, list) else [value]) for key, value in where.items()
+    )
 
 
 @pytest.mark.parametrize("name", STUDIES)
 def test_every_cell_of_a_report_has_exactly_one_run_in_paper(name, tiny):
-    arms = plan(paper(name), tiny).arms
+    conditions = plan(paper(name), tiny).conditions
     for t in schema.load(name).tables:
         for row in t.rows:
             for column, value in zip(t.columns, row.reported, strict=True):
-                found = [arm for arm in arms if _matches(arm, {**row.where, **column.where})]
+                found = [condition for condition in conditions if _matches(condition, {**row.where, **column.where})]
                 untrained = row.where.get("role") == "transfer" or value is None
                 assert len(found) == 1 or (untrained and len(found) <= 1), (t.id, row.label, column.label)
 

@@ -137,7 +137,7 @@ def changes(results: Results, one: dict, others: Results, other: dict) -> np.nda
     """
     sides = []
     for where_in, where in ((results, one), (others, other)):
-        found = [(arm.seed, record) for arm, record in where_in.select(**where) if not record.diverged]
+        found = [(condition.seed, record) for condition, record in where_in.select(**where) if not record.diverged]
         sides.append(dict(reversed(found)))
     shared = sorted(set(sides[0]) & set(sides[1]))
     pairs = [(sides[0][s], sides[1][s]) for s in shared] or [tuple(side[min(side)] for side in sides)]

@@ -119,15 +119,15 @@ def _pruning(study, where: dict, lang: str) -> list[str]:
 def recipes(results) -> list[str]:
     """The recipes of the study's columns, in its order; those of a teacher or a source task do not count."""
     found = dict.fromkeys(
-        arm.recipe for arm, _ in results.select() if arm.role not in ("teacher", "source", "original")
+        condition.recipe for condition, _ in results.select() if condition.role not in ("teacher", "source", "original")
     )
-    return list(found) or list(dict.fromkeys(arm.recipe for arm, _ in results.select()))
+    return list(found) or list(dict.fromkeys(condition.recipe for condition, _ in results.select()))
 
 
 def students(results, filters: dict[str, str]) -> list[str]:
     """Models that appear as students (alone or distilled) among the filtered runs, in the study's order."""
-    arms = [arm for arm, _ in results.select(**filters)]
-    return list(dict.fromkeys(arm.model for arm in arms if arm.role in ("baseline", "student")))
+    conditions = [condition for condition, _ in results.select(**filters)]
+    return list(dict.fromkeys(condition.model for condition in conditions if condition.role in ("baseline", "student")))
 
 
 def each_recipe(results, filters: dict[str, str]) -> list[str]:
@@ -151,7 +151,7 @@ def provenance(results, lang: str) -> str:
     parts += _datasets(results, lang)
     if epochs := _epochs(results, lang):
         parts.append(say("epochs: {epochs}", lang, epochs=epochs))
-    if seeds := sorted({arm.seed for arm, _ in results.select()}):
+    if seeds := sorted({condition.seed for condition, _ in results.select()}):
         many = N_("seeds: {seeds}") if len(seeds) > 1 else N_("seed: {seeds}")
         parts.append(say(many, lang, seeds=", ".join(map(str, seeds))))
     if results.missing:
@@ -181,10 +181,10 @@ def _profile(results, lang: str) -> str:
 def _datasets(results, lang: str) -> list[str]:
     """Each dataset once; one that only a source task was trained on is called so."""
     seen, targets = {}, set()
-    for arm, record in results.select():
+    for condition, record in results.select():
         data = record.run.get("dataset") or {}
         seen.setdefault(data.get("fingerprint"), data)
-        if arm.role != "source":
+        if condition.role != "source":
             targets.add(data.get("fingerprint"))
     out = []
     for fingerprint, data in seen.items():
@@ -207,10 +207,10 @@ def _datasets(results, lang: str) -> list[str]:
 def _epochs(results, lang: str) -> str:
     """Epochs asked for: one number when all agree; else the range of each role apart."""
     found: dict[str, set[int]] = {}
-    for arm, record in results.select():
+    for condition, record in results.select():
         epochs = (record.run.get("config", {}).get("recipe") or {}).get("epochs")
         if epochs is not None:
-            role = {"baseline": "student", "distilled": "finetuned"}.get(arm.role, arm.role)
+            role = {"baseline": "student", "distilled": "finetuned"}.get(condition.role, condition.role)
             found.setdefault(role, set()).add(int(epochs))
     spans = {role: _span(values) for role, values in found.items()}
     if len(set(spans.values())) == 1:

@@ -1,4 +1,4 @@
-"""What the runs of a study came to: select arms, gather their seeds into cells, and state the spread honestly."""
+"""What the runs of a study came to: select conditions, gather their seeds into cells, and state the spread honestly."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ class Cell(Estimate):
 
 
 def same(value: Any, wanted: Any) -> bool:
-    """Whether an arm's `value` is what a `where` asks for; a list in `where` means any of them."""
+    """Whether a condition's `value` is what a `where` asks for; a list in `where` means any of them."""
     if isinstance(wanted, (list, tuple)):
         return any(same(value, w) for w in wanted)
     if isinstance(value, bool) or isinstance(wanted, bool) or value is None or wanted is None:
@@ -92,16 +92,16 @@ def same(value: Any, wanted: Any) -> bool:
 
 
 class Results:
-    """The arms of one study and the records they point to.
+    """The conditions of one study and the records they point to.
 
-    `arms` are what the study compares (role, model, recipe, seed, T, alpha, lam, id, variant, method); `records` maps a
-    run id to its record. An arm whose record is missing has not been run: it counts as absent, never as zero. `folder`
-    is the study's folder where the results were read from one; `beside` holds by name the other studies whose runs its
-    tables show, as far as they have been run.
+    `conditions` are what the study compares (role, model, recipe, seed, T, alpha, lam, id, variant, method); `records`
+    maps a run id to its record. A condition whose record is missing has not been run: it counts as absent, never as
+    zero. `folder` is the study's folder where the results were read from one; `beside` holds by name the other studies
+    whose runs its tables show, as far as they have been run.
     """
 
-    def __init__(self, study, arms, records, profile: str, folder: Path | None = None, beside=None):
-        self.study, self.arms, self.records, self.profile = study, list(arms), dict(records), profile
+    def __init__(self, study, conditions, records, profile: str, folder: Path | None = None, beside=None):
+        self.study, self.conditions, self.records, self.profile = study, list(conditions), dict(records), profile
         self.folder: Path | None = folder
         self.beside: dict[str, Results] = dict(beside or {})
         self.drawings: dict = {}  # what `draw` made, by language
@@ -110,14 +110,15 @@ class Results:
         self._histories: dict = {}
 
     def select(self, **where) -> list[tuple[Any, Any]]:
-        """(arm, record) of every arm that matches all of `where` and has a record."""
-        known = _names(self.arms[0]) | set(SETTING) if self.arms else set(where)
+        """(condition, record) of every condition that matches all of `where` and has a record."""
+        known = _names(self.conditions[0]) | set(SETTING) if self.conditions else set(where)
         if unknown := sorted(set(where) - known):
             raise UserError(f"where: {', '.join(unknown)} is no property of a run; known: {', '.join(sorted(known))}")
         return [
-            (arm, self.records[arm.id])
-            for arm in self.arms
-            if arm.id in self.records and all(same(getattr(arm, key, None), value) for key, value in where.items())
+            (condition, self.records[condition.id])
+            for condition in self.conditions
+            if condition.id in self.records
+            and all(same(getattr(condition, key, None), value) for key, value in where.items())
         ]
 
     def cell(self, where: dict, metric: str = "test_accuracy") -> Cell:
@@ -132,23 +133,23 @@ class Results:
 
     def _gather(self, where: dict, metric: str) -> Cell:
         found = {}
-        for arm, record in self.select(**where):
-            found.setdefault(record.id, (arm, record))  # arms may share a record: it still counts once
-        settings = {tuple(getattr(arm, k, None) for k in SETTING) for arm, _ in found.values()}
+        for condition, record in self.select(**where):
+            found.setdefault(record.id, (condition, record))  # conditions may share a record: it still counts once
+        settings = {tuple(getattr(condition, k, None) for k in SETTING) for condition, _ in found.values()}
         if len(settings) > 1:
             differ = [k for i, k in enumerate(SETTING) if len({s[i] for s in settings}) > 1]
             raise UserError(f"where {where} mixes runs that differ in {', '.join(differ)}: add it to `where`")
         pairs = sorted(found.values(), key=lambda pair: pair[0].seed)
-        good = [(arm.seed, record.metrics.get(metric)) for arm, record in pairs if not record.diverged]
+        good = [(condition.seed, record.metrics.get(metric)) for condition, record in pairs if not record.diverged]
         good = [(seed, float(v)) for seed, v in good if v is not None and math.isfinite(v)]
         e = estimate(v for _, v in good)
         return Cell(e.mean, e.sd, e.n, e.values, tuple(_diverged(pairs)), tuple(seed for seed, _ in good))
 
     def settings(self, **where) -> list[dict]:
-        """The distinct settings (all but the seed) of matching arms, in the study's order, each usable as a `where`."""
+        """The distinct settings (all but the seed) of matching conditions, in the study's order, each a `where`."""
         seen = {}
-        for arm, _ in self.select(**where):
-            key = {name: getattr(arm, name, None) for name in SETTING}
+        for condition, _ in self.select(**where):
+            key = {name: getattr(condition, name, None) for name in SETTING}
             seen.setdefault(tuple(key.values()), key)
         return list(seen.values())
 
@@ -162,14 +163,14 @@ class Results:
     @cached_property
     def convex(self) -> bool:
         """Whether λ is 1 - α throughout, as a study with a convex loss has it."""
-        weights = {(arm.alpha, arm.lam) for arm in self.arms if arm.alpha is not None and arm.lam is not None}
+        weights = {(one.alpha, one.lam) for one in self.conditions if one.alpha is not None and one.lam is not None}
         rest = all(math.isclose(lam, 1 - alpha, abs_tol=1e-9) for alpha, lam in weights)
         return rest and str(getattr(self.study, "loss", "convex")).startswith("convex")
 
     @cached_property
     def has_methods(self) -> bool:
         """Whether something was distilled otherwise than by softened logits alone; then a setting says its method."""
-        return any(getattr(arm, "method", None) for arm in self.arms)
+        return any(getattr(condition, "method", None) for condition in self.conditions)
 
     @cached_property
     def changed(self) -> list[str]:
@@ -179,11 +180,11 @@ class Results:
         """
         found = {}
         paper = (getattr(self.study, "profiles", None) or {}).get("paper")
-        for arm, record in self.select():
-            asked = (getattr(self.study, "recipes", None) or {}).get(arm.recipe, {})
+        for condition, record in self.select():
+            asked = (getattr(self.study, "recipes", None) or {}).get(condition.recipe, {})
             done = record.run.get("config", {}).get("recipe") or {}
             found |= {key: True for key in asked if key in done and not _agrees(done[key], asked[key])}
-            if arm.role == "source":  # trained on data of its own
+            if condition.role == "source":  # trained on data of its own
                 continue
             if paper and record.run.get("dataset", {}).get("name", paper.data.name) != paper.data.name:
                 found["data"] = True
@@ -192,12 +193,12 @@ class Results:
     @cached_property
     def missing(self) -> int:
         """How many runs of the study have no record."""
-        return len({arm.id for arm in self.arms} - set(self.records))
+        return len({condition.id for condition in self.conditions} - set(self.records))
 
     @cached_property
     def used(self) -> list[Any]:
-        """The records the arms point to, each once, in the study's order."""
-        return [self.records[i] for i in dict.fromkeys(arm.id for arm in self.arms) if i in self.records]
+        """The records the conditions point to, each once, in the study's order."""
+        return [self.records[i] for i in dict.fromkeys(one.id for one in self.conditions) if i in self.records]
 
 
 SETTING = (
@@ -212,13 +213,13 @@ def _agrees(done, asked) -> bool:
     return same(done, asked)
 
 
-def _names(arm) -> set[str]:
-    if is_dataclass(arm):
-        return {f.name for f in fields(arm)}
-    return set(vars(arm))
+def _names(condition) -> set[str]:
+    if is_dataclass(condition):
+        return {f.name for f in fields(condition)}
+    return set(vars(condition))
 
 
 def _diverged(pairs):
-    for arm, record in pairs:
+    for condition, record in pairs:
         if record.diverged:
-            yield Diverged(arm.seed, record.diverged.get("epoch"), str(record.diverged.get("reason", "")))
+            yield Diverged(condition.seed, record.diverged.get("epoch"), str(record.diverged.get("reason", "")))

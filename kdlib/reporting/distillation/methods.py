@@ -50,12 +50,12 @@ def comparisons(results: Results, filters: dict) -> list[dict]:
 def ways(results: Results, here: dict) -> list[Way]:
     """The distilled settings of a model and recipe, in the study's order."""
     alone = {"role": "baseline", **here}
-    beside = {arm.seed: record for arm, record in results.select(**alone) if not record.diverged}
+    beside = {condition.seed: record for condition, record in results.select(**alone) if not record.diverged}
     base, out = results.cell(alone), []
     for where in results.settings(role="student", **here):
         cell = results.cell(where)
         gap = None if cell.mean is None or base.mean is None else difference(cell, base)
-        runs = {arm.seed: record for arm, record in results.select(**where) if not record.diverged}
+        runs = {condition.seed: record for condition, record in results.select(**where) if not record.diverged}
         pairs = [(run, beside[seed]) for seed, run in runs.items() if seed in beside and _alike(run, beside[seed])]
         pairs = [(run, other) for run, other in pairs if step_ms(run) and step_ms(other)]
         steps = estimate(ms for run in runs.values() if (ms := step_ms(run)))

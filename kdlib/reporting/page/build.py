@@ -117,7 +117,7 @@ def _say(lang: str, message: str, **values) -> str:
 
 def _scope(found: Sequence[Results], lang: str) -> str:
     """Profile, seeds and runs in a line."""
-    seeds = {len({arm.seed for arm, _ in results.select()}) for results in found}
+    seeds = {len({condition.seed for condition, _ in results.select()}) for results in found}
     runs = {record.id for results in found for record in results.used}
     most = numbers.short(max(seeds), lang) if min(seeds) == max(seeds) else f"{min(seeds)}–{max(seeds)}"
     scaled = say(N_("scaled down, not the reports' own settings"), lang)
@@ -271,7 +271,7 @@ def _runs(found: Sequence[Results], lang: str) -> list[dict]:
     """Every record once, with the studies that show it."""
     rows: dict[str, dict] = {}
     for results in found:
-        for arm, record in results.select():
+        for condition, record in results.select():
             if record.id in rows:
                 if results.study.name not in rows[record.id]["study"]:
                     rows[record.id]["study"].append(results.study.name)
@@ -280,11 +280,11 @@ def _runs(found: Sequence[Results], lang: str) -> list[dict]:
             tested = {key: record.metrics.get(f"{key}_accuracy") for key in ("test", "val")}
             rows[record.id] = {
                 "study": [results.study.name],
-                "role": say(ROLES[arm.role], lang),
-                "model": names.label(results.study, arm.model, lang),
-                "method": _method(results, arm, lang),
-                "criterion": names.label(results.study, arm.criterion, lang) if arm.criterion else "",
-                **{key: _short(getattr(arm, key), lang) for key in ("T", "alpha", "ratio", "seed")},
+                "role": say(ROLES[condition.role], lang),
+                "model": names.label(results.study, condition.model, lang),
+                "method": _method(results, condition, lang),
+                "criterion": names.label(results.study, condition.criterion, lang) if condition.criterion else "",
+                **{key: _short(getattr(condition, key), lang) for key in ("T", "alpha", "ratio", "seed")},
                 **{
                     key: "" if value is None else numbers.decimal(100 * value, 2, lang) for key, value in tested.items()
                 },
@@ -297,8 +297,8 @@ def _runs(found: Sequence[Results], lang: str) -> list[dict]:
     return [{**row, "study": ", ".join(row["study"])} for row in rows.values()]
 
 
-def _method(results: Results, arm, lang: str) -> str:
-    return names.method(results.study, arm.method, lang) if arm.role in ("student", "distilled") else ""
+def _method(results: Results, condition, lang: str) -> str:
+    return names.method(results.study, condition.method, lang) if condition.role in ("student", "distilled") else ""
 
 
 def _short(value, lang: str) -> str:

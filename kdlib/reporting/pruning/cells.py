@@ -86,7 +86,7 @@ def setting_words(study: Pruning, setting: str) -> dict:
 
 def spread(study: Pruning) -> Text:
     """What the numbers are: means over seeds, or those of one; and whether all seeds share an original."""
-    if len({arm.seed for arm, _ in study.results.select(role="finetuned")}) < 2:
+    if len({condition.seed for condition, _ in study.results.select(role="finetuned")}) < 2:
         return N_("One seed")
     originals = {record.id for _, record in study.results.select(role="original")}
     return (

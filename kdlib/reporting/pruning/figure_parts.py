@@ -19,7 +19,7 @@ def spec(results, filters: dict):
 
 def criteria(results, **where) -> list[str]:
     """Criteria that have runs, in the study's order."""
-    have = dict.fromkeys(arm.criterion for arm, _ in results.select(**where) if arm.criterion)
+    have = dict.fromkeys(condition.criterion for condition, _ in results.select(**where) if condition.criterion)
     order = [name for name in results.study.pruning.criteria if name in have]
     return order + [name for name in have if name not in order]
 

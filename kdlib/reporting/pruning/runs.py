@@ -33,7 +33,7 @@ class Pruning:
 
     @cached_property
     def settings(self) -> dict[str, dict]:
-        """Name -> what the arms of that setting share; those no arm belongs to are left out.
+        """Name -> what the conditions of that setting share; those no condition belongs to are left out.
 
         ``report``: the report's ratio; ``macs``: equal MACs; ``protected`` and ``macs_protected``: the same with
         squeeze-excite bottlenecks spared where the report leaves them open.

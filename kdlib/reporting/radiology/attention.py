@@ -22,7 +22,7 @@ def attention(results, lang: str, filters: dict):
         return
     with np.load(path) as file:
         found = {key: file[key] for key in file.files}
-    if not set(found["ids"].tolist()) <= {arm.id for arm in results.arms}:
+    if not set(found["ids"].tolist()) <= {condition.id for condition in results.conditions}:
         return  # of other runs: the study has been run anew since
     figure = _figure(results, found, lang)
     title = say("Where the models look (Grad-CAM)", lang)

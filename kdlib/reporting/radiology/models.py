@@ -211,7 +211,7 @@ def _index(asked: int | str, classes: list[str]) -> int | None:
 
 def _model(results, where: dict, positive: int) -> Model:
     by_seed, seen, diverged, unread = {}, set(), 0, 0
-    for arm, record in results.select(**where):
+    for condition, record in results.select(**where):
         if record.id in seen:
             continue
         seen.add(record.id)
@@ -220,7 +220,7 @@ def _model(results, where: dict, positive: int) -> Model:
         elif (found := _scores(record, positive)) is None:
             unread += 1
         else:
-            by_seed[arm.seed] = found
+            by_seed[condition.seed] = found
     return Model(where, by_seed, diverged, unread)
 
 

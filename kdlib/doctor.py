@@ -44,7 +44,7 @@ def lines() -> Iterator[str]:
     for extra, (packages, what) in PARTS.items():
         missing = [package for package in packages if not _there(package)]
         yield f"{extra}: " + (
-            f"for {what}, missing {', '.join(missing)}; pip install 'kdlib[{extra}]'" if missing else f"{what}: there"
+            f"for {what}, missing {', '.join(missing)}; pip install '.[{extra}]'" if missing else f"{what}: there"
         )
     yield f"browser for the report page's tests: {shutil.which('chromium') or 'none; the tests skip'}"
 

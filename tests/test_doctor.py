@@ -13,4 +13,4 @@ def test_every_part_is_looked_at(capsys):
 def test_what_is_missing_says_how_to_get_it(monkeypatch):
     monkeypatch.setattr(doctor, "_there", lambda package: package != "onnxruntime")
     (line,) = [line for line in doctor.lines() if line.startswith("export")]
-    assert line == "export: for ONNX files, kdlib predict, missing onnxruntime; pip install 'kdlib[export]'"
+    assert line == "export: for ONNX files, kdlib predict, missing onnxruntime; pip install '.[export]'"

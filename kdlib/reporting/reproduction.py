@@ -69,8 +69,8 @@ def _accuracy(results: Results, label: Text, where: dict, base: dict, number, ch
     runs = tuple(ids(results, where))
     if cell.mean is None:
         return Reproduced(results.study.name, label, number, digits, None, "absent", scale, change)
-    found = compare(results, where, results, base) if change else None
-    verdict = "level" if found is None else _direction(change, found)
+    found = compare(results, where, results, base) if change is not None else None
+    verdict = _direction(change, found) if found and change else "level"
     runs = found.runs if found else runs
     return Reproduced(results.study.name, label, number, digits, scale * cell.mean, verdict, scale, change, found, runs)
 

@@ -91,15 +91,13 @@ def sheets(results: Results) -> list[Table]:
     rows = [
         Row([one.question, one.setting], [_cell(one), _over(one.found), one.mark], str(one.question)) for one in found
     ]
-    several = any(len(asked) > 1 for asked in by_question(found))
     columns = [N_("Difference"), N_("Interval over"), N_("Verdict")]
     legend = N_("Test accuracy in points, AUROC as it is; brackets: 95% interval")
     notes = [
         N_(
-            "● leaves zero out over seeds; ◐ over test images or patients alone; ○ not told apart from zero; "
-            "– no interval."
+            "● leaves zero out over seeds; ◐ over test images or patients alone; ○ not told apart from zero (asked at "
+            "several settings, after Holm's correction); – no interval."
         ),
-        *([N_("A question asked at several settings: marks after Holm's correction.")] if several else []),
         _both(lambda lang: names.provenance(results, lang)),
     ]
     head = [N_("Question"), N_("Setting")]
@@ -251,9 +249,7 @@ def _pruning(results: Results) -> Iterable[Verdict]:
             if criterion != pruning_runs.RANDOM:
                 yield from _asked(
                     AGAINST_RANDOM,
-                    lambda lang, c=criterion, s=setting: (
-                        f"{study.called(study.settings[s], lang)}: " + study.name(c, lang)
-                    ),
+                    partial(_criterion_at, study, setting, criterion),
                     study.gap(study.where("finetuned", criterion, setting), floor),
                     subject=criterion,
                 )
@@ -263,12 +259,14 @@ def _pruning(results: Results) -> Iterable[Verdict]:
     for other in neighbours(study):
         if "report" not in study.settings or other.spec.ratio != study.spec.ratio:
             continue
-        one, two = (study, other) if study.spec.scope == "global" else (other, study)
         if other.spec.model == study.spec.model:
             alike = other.spec.protect_se == study.spec.protect_se and other.spec.scope != study.spec.scope
-            if alike and same_images(*(side.results.select(role="original")[0][1] for side in (study, other))):
-                pairs = one.pairs(("finetuned", "report"), ("finetuned", "report"), two)
-                yield from _mean(one, "report", N_("global − layer-wise"), pairs, two)
+            originals = [side.results.select(role="original")[0][1] for side in (study, other)]
+            if alike and study.spec.scope == "global" and same_images(*originals):
+                pairs = study.pairs(("finetuned", "report"), ("finetuned", "report"), other)
+                for criterion, pair in pairs.items():
+                    called = partial(_criterion_at, study, "report", criterion)
+                    yield from _asked(N_("global − layer-wise"), called, study.gap(*pair, other), subject=criterion)
         elif other.spec.scope == study.spec.scope:
             pairs = study.pairs(("finetuned", "report"), ("finetuned", "report"), other)
             question = N_("change of accuracy, this network − the other")
@@ -276,6 +274,10 @@ def _pruning(results: Results) -> Iterable[Verdict]:
     if not study.spec.protect_se:
         pairs = study.pairs(("finetuned", "protected"), ("finetuned", "report"))
         yield from _mean(study, "report", N_("squeeze-excite protected − open"), pairs)
+
+
+def _criterion_at(study, setting: str, criterion: str, lang: str) -> str:
+    return f"{study.called(study.settings[setting], lang)}: {study.name(criterion, lang)}"
 
 
 def _mean(study, setting: str, question: Message, pairs: dict, beside=None, lost: bool = False) -> Iterable[Verdict]:

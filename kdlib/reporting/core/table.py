@@ -349,6 +349,9 @@ def difference_cell(found: Difference | None, scale: float = 100, digits: int = 
     if found is None:
         return Cell()
     interval = found.interval and tuple(scale * end for end in found.interval)
+    # An end that rounds to nothing would hide on which side of it the interval lies.
+    while digits < 4 and any(end and numbers.rounded(end, digits) == 0 for end in interval or ()):
+        digits += 1
     return Cell(scale * found.mean, digits, "signed", interval=interval)
 
 

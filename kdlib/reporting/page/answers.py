@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -80,7 +81,7 @@ def _distil(found: Sequence[Results], lang: str) -> Card | None:
     ups = sum(one.side == "up" for _, one in asked)
     results, best = _best(asked)
     answer = N_("Usually") if 2 * ups > len(asked) else N_("Sometimes") if ups else N_("Not shown here")
-    counted = say("{up} of {count} settings gain", lang, up=ups, count=len(asked))
+    counted = say("{up} of {count} settings gain accuracy", lang, up=ups, count=len(asked))
     return Card(
         say("Distil?", lang),
         f"{say(answer, lang)}: {counted}",
@@ -150,15 +151,18 @@ def _criterion(found: Sequence[Results], lang: str) -> Card | None:
     def strength(key: str) -> tuple[int, float]:
         return sum(one.side == "up" for _, one in by[key]), sum(one.found.mean for _, one in by[key]) / len(by[key])
 
-    first = max(by, key=strength)
-    ups, _ = strength(first)
-    results, best = _best(by[first])
+    ranked = sorted(by, key=strength, reverse=True)
+    first, ups = ranked[0], strength(ranked[0])[0]
+    results, best = _best([pair for key in ranked if strength(key)[0] == ups for pair in by[key]])
     name = names.capital(names.label(results.study, first, lang), lang)
-    message = N_("{name}: ahead of random channels in {up} of {count} settings") if ups else N_("None is shown to win")
-    rivals = "; ".join(
-        f"{names.label(results.study, key, lang)} {strength(key)[0]}/{len(by[key])}" for key in by if key != first
-    )
-    others = say("The others: {rivals}.", lang, rivals=rivals)
+    if not ups:
+        message = N_("None is shown to win")
+    elif all(strength(key)[0] == ups for key in ranked):
+        message = N_("Any but random: each is ahead of random channels in {up} of {count} settings")
+    else:
+        message = N_("{name}: ahead of random channels in {up} of {count} settings")
+    listed = "; ".join(f"{names.label(results.study, key, lang)} {strength(key)[0]}/{len(by[key])}" for key in ranked)
+    counted = say("Ahead of random: {listed}.", lang, listed=listed)
     return Card(
         say("Which criterion?", lang),
         say(message, lang, name=name, up=ups, count=len(by[first])),
@@ -166,8 +170,23 @@ def _criterion(found: Sequence[Results], lang: str) -> Card | None:
         best.mark,
         _where(results, best, lang),
         best.found.runs,
-        f"{others} {_unless(by[first], lang)}".strip(),
+        f"{counted} {_unless(by[first], lang)} {_levels(found, lang)}".strip(),
     )
+
+
+def _levels(found: Sequence[Results], lang: str) -> str:
+    """What the unpruned networks have, and what is left of it."""
+    parts = []
+    for results in found:
+        original = results.cell({"role": "original"}).mean if results.study.pruning else None
+        tuned = [mean for w in results.settings(role="finetuned") if (mean := results.cell(w).mean) is not None]
+        if original and tuned:
+            said = {"original": original, "low": min(tuned), "high": max(tuned)}
+            said = {key: numbers.percent(value, 1, lang) for key, value in said.items()}
+            parts.append(
+                say("{study}: unpruned {original}, then {low} to {high}", lang, study=results.study.name, **said)
+            )
+    return "; ".join(parts) + "." if parts else ""
 
 
 def _held(reports: list[Reproduced], lang: str) -> Card | None:
@@ -183,11 +202,15 @@ def _held(reports: list[Reproduced], lang: str) -> Card | None:
         opposite=found.get("opposite", 0),
     )
     listed = "; ".join(f"{say(VERDICTS[key], lang)}: {n}" for key, n in found.items())
+    by = Counter(one.study for one in reports if one.verdict == "opposite")
+    against = ", ".join(f"{study} {n}" for study, n in by.items())
+    where = say("Opposite in {where}.", lang, where=against) if by else ""
+    counts_said = say("Of {count} reported numbers: {listed}.", lang, count=len(reports), listed=listed)
     counted = found.get("equal", 0) + found.get("unequal", 0)
     digits = say("{equal} of {counted} counts to the digit", lang, equal=found.get("equal", 0), counted=counted)
     return Card(
         say("Did the reports hold?", lang),
         answer,
         digits if counted else "",
-        unless=say("Of {count} reported numbers: {listed}.", lang, count=len(reports), listed=listed),
+        unless=f"{where} {counts_said}".strip(),
     )

@@ -21,6 +21,7 @@ from kdlib.reporting.core.table import difference_cell
 from kdlib.reporting.figures import draw
 from kdlib.reporting.findings import findings
 from kdlib.reporting.page.answers import cards
+from kdlib.reporting.pruning.cells import as_reported
 from kdlib.reporting.reading import read
 from kdlib.reporting.reproduction import VERDICTS, Reproduced, counts, reproduced
 from kdlib.reporting.tables import tables
@@ -87,10 +88,8 @@ def page(found: Sequence[Results], lang: str) -> str:
         "say": partial(_say, lang),
         "text": partial(text, lang=lang),
         "capital": partial(names.capital, lang=lang),
-        "cell": difference_cell,
     }
     reports = _reports(found)
-    span = _span([one for results in found for one in verdicts(results)])
     return environment.from_string((here / "page.jinja").read_text(encoding="utf-8")).render(
         lang=lang,
         other=next(other for other in LANGS if other != lang),
@@ -98,9 +97,7 @@ def page(found: Sequence[Results], lang: str) -> str:
         js=(here / "page.js").read_text(encoding="utf-8"),
         scope=_scope(found, lang),
         cards=cards(found, reports, lang),
-        forest=[(results, [(one, _bar(one, span)) for one in verdicts(results)]) for results in found],
-        zero=_place(0.0, span),
-        ticks=[(_place(value, span), numbers.short(100 * value, lang)) for value in _ticks(span)],
+        forest=[_forest(results, lang) for results in found if verdicts(results)],
         reports=[_beside(one, lang) for one in reports],
         held=[(say(VERDICTS[key], lang), n) for key, n in counts(reports).items()],
         oddities=_oddities(found, lang),
@@ -133,10 +130,37 @@ def _scope(found: Sequence[Results], lang: str) -> str:
 
 def _reports(found: Sequence[Results]) -> list[Reproduced]:
     """Every reported number once: two studies may count the same architecture."""
-    once = {}
+    once: dict[tuple, Reproduced] = {}
     for one in (one for results in found for one in reproduced(results)):
-        once.setdefault((str(one.where), one.reported, one.ours), one)
+        key = str(one.where), one.reported
+        if key not in once or (once[key].verdict == "absent" and one.verdict != "absent"):
+            once[key] = one
     return list(once.values())
+
+
+def _forest(results: Results, lang: str) -> dict:
+    found = verdicts(results)
+    span = _span(found)
+    return {
+        "name": results.study.name,
+        "title": text(results.study.title, lang),
+        "network": _network(results, lang),
+        "rows": [(one, _bar(one, span), _number(one, lang)) for one in found],
+        "zero": _place(0.0, span),
+        "ticks": [(_place(value, span), numbers.short(100 * value, lang)) for value in _ticks(span)],
+    }
+
+
+def _network(results: Results, lang: str) -> str:
+    """Which network stands in for the report's, where one does."""
+    report = as_reported(results.study.name) if results.study.pruning else None
+    if report is None or report.model == results.study.pruning.model:
+        return ""
+    return say("Here: {model}", lang, model=names.label(results.study, results.study.pruning.model, lang))
+
+
+def _number(one: Verdict, lang: str) -> str:
+    return difference_cell(one.found, *((1, 3) if one.metric == "auroc" else (100, 2))).ours(lang)
 
 
 def _span(found: list[Verdict]) -> tuple[float, float]:
@@ -165,13 +189,15 @@ def _ticks(span: tuple[float, float]) -> list[float]:
 def _beside(one: Reproduced, lang: str) -> dict:
     """A reported number beside ours, and both changes where the report sets it against something."""
     counted = one.scale == 1.0 and one.found is None and one.verdict in ("equal", "unequal")
-    digits = one.digits if counted or one.ours is None else max(one.digits, 2 if one.scale == 100.0 else 4)
+    digits = one.digits + (counted and one.digits > 0)
+    digits = digits if counted or one.ours is None else max(one.digits, 2 if one.scale == 100.0 else 4)
+    written = partial(numbers.decimal, lang=lang, grouping=one.digits == 0)
     points = 100.0 / one.scale
     return {
         "study": one.study,
         "where": text(one.where, lang),
-        "reported": numbers.decimal(one.reported, one.digits, lang),
-        "ours": numbers.decimal(one.ours, digits, lang),
+        "reported": written(one.reported, one.digits),
+        "ours": written(one.ours, digits),
         "change": "" if one.change is None else numbers.signed(points * one.change, 2, lang),
         "found": difference_cell(one.found).ours(lang) if one.found else "",
         "verdict": say(VERDICTS[one.verdict], lang),
@@ -197,6 +223,7 @@ def _block(results: Results, lang: str) -> dict:
     return {
         "name": study.name,
         "title": text(study.title, lang),
+        "network": _network(results, lang),
         "source": text(getattr(study, "source", None), lang),
         "answer": _answer(results, lang),
         "findings": findings(results, lang),
@@ -209,28 +236,29 @@ def _block(results: Results, lang: str) -> dict:
 
 
 def _answer(results: Results, lang: str) -> list[dict]:
-    """Each question in a line: how many settings lie on which side, and the largest difference."""
+    """Each question in a line: its difference, or of several settings the lowest and highest, and the sides."""
     out = []
     for asked in by_question(verdicts(results)):
-        best = max(asked, key=lambda one: abs(one.found.mean))
+        ends = sorted({id(end): end for end in (choose(asked, key=_mean) for choose in (min, max))}.values(), key=_mean)
         sides = [one.side for one in asked]
-        out.append(
-            {
-                "question": names.capital(text(asked[0].question, lang), lang),
-                "setting": text(best.setting, lang),
-                "number": difference_cell(best.found, *((1, 3) if best.metric == "auroc" else (100, 2))).ours(lang),
-                "mark": best.mark,
-                "sides": say(
-                    "{up} of {count} above zero, {down} below",
-                    lang,
-                    up=sides.count("up"),
-                    count=len(asked),
-                    down=sides.count("down"),
-                ),
-                "runs": best.found.runs,
-            }
+        counted = say(
+            "{up} of {count} above zero, {down} below",
+            lang,
+            up=sides.count("up"),
+            count=len(asked),
+            down=sides.count("down"),
         )
+        shown = [
+            {"number": _number(one, lang), "mark": one.mark, "runs": one.found.runs, "setting": text(one.setting, lang)}
+            for one in ends
+        ]
+        question = names.capital(text(asked[0].question, lang), lang)
+        out.append({"question": question, "ends": shown, "sides": counted if len(asked) > 1 else ""})
     return out
+
+
+def _mean(one: Verdict) -> float:
+    return one.found.mean
 
 
 def _picture(results: Results, lang: str) -> dict | None:

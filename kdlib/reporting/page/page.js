@@ -112,6 +112,7 @@ const panel = $("#panel");
 $$("button.number").forEach((button) => {
   button.onclick = () => {
     const list = $("div", panel);
+    $("p", panel).textContent = [button.dataset.about, button.textContent.trim()].filter(Boolean).join(": ");
     list.replaceChildren(...button.dataset.runs.split(" ").filter(Boolean).map((id) => {
       const own = cells.get(document.getElementById("run-" + id)), dl = document.createElement("dl");
       (own ?? [id]).forEach((text, k) => {

@@ -41,11 +41,19 @@ def _figure(results, lang: str, case: Case, models: list[dict]) -> dict | None:
     footer = (say("Band: ± standard deviation over seeds", lang) + ". " if several else "") + names.provenance(
         results, lang
     )
-    handles, labels = axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=len(models))
+    handles, _ = axes[0].get_legend_handles_labels()
+    handles += _parts(lang)
+    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
     canvas.titled(figure, title, "")
     caption = say("Per epoch; training dashed with open markers, validation solid with its name.", lang) + " " + footer
     return {"figure": figure, "title": title, "caption": caption}
+
+
+def _parts(lang: str) -> list:
+    from matplotlib.lines import Line2D
+
+    train = Line2D([], [], color=canvas.GREY, linestyle=TRAIN, marker="o", mfc="white", label=say("training", lang))
+    return [train, Line2D([], [], color=canvas.GREY, linewidth=1.8, label=say("validation", lang))]
 
 
 def _histories(results, where: dict) -> list[dict[str, np.ndarray]]:

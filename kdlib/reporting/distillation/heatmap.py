@@ -43,7 +43,8 @@ def _drawing(results, lang: str, here: dict, grid, alphas, temperatures) -> dict
     ours = _labels(accuracy, alone, _marks(results, grid, base), lang)
     shown = [accuracy if alone is None else accuracy - alone]
     shown += [] if theirs is None else [theirs - their_alone]
-    ends = np.nanmin([np.nanmin(one) for one in shown] or [0]), np.nanmax([np.nanmax(one) for one in shown] or [1])
+    finite = np.concatenate([one[np.isfinite(one)] for one in shown])
+    ends = (finite.min(), finite.max()) if finite.size else (0.0, 1.0)  # every run may have diverged
     mesh = _map(axes[0][0], 100 * shown[0], ours, ends)
     if theirs is not None:
         _map(axes[1][0], 100 * shown[1], _labels(theirs, their_alone, None, lang), ends)
@@ -115,7 +116,7 @@ def _map(ax, shown: np.ndarray, labels: np.ndarray, ends: tuple[float, float]):
     """One ramp from dark to light, so that it reads the same in grey; each cell says its numbers."""
     import seaborn
 
-    low, high = (100 * end if np.isfinite(end) else k for k, end in enumerate(ends))  # every run may have diverged
+    low, high = (100 * end for end in ends)
     seaborn.heatmap(
         shown,
         ax=ax,

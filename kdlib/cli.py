@@ -339,7 +339,7 @@ def _export(arguments: argparse.Namespace) -> int:
         _quantise(path, images)
     for lang in LANGUAGES:
         beside = path.with_suffix(f".{lang}.md")
-        beside.write_text(card(record, path.name, lang), encoding="utf-8")
+        beside.write_text(card(record, path.name, lang, arguments.to), encoding="utf-8")
         print(f"  model card: {beside}")
     if arguments.to == "onnx":
         print(f"  kdlib predict {found.path} IMAGE...")
@@ -350,14 +350,14 @@ def _quantise(path: Path, images: Any) -> None:
     """Write the int8 file and say what it costs and gains."""
     from kdlib.export.quantise import quantise
     from kdlib.reporting.core.evidence import over_images
+    from kdlib.reporting.core.table import difference_cell
 
     found = quantise(path, path.with_suffix(".int8.onnx"), images)
     whole, small = (100 * own.mean() for own in found.correct)
     change = found.correct[1].astype(int) - found.correct[0]
-    gap = over_images(float(change.mean()), [change])
-    ends = "" if gap.interval is None else f" [{100 * gap.interval[0]:+.2f}; {100 * gap.interval[1]:+.2f}]"
+    gap = difference_cell(over_images(float(change.mean()), [change])).ours("en")
     print(f"{found.path} ({found.size[1] / 1e6:.1f} MB): the same in int8")
-    print(f"  {len(change)} test images: {small:.2f} % against {whole:.2f} %, {100 * gap.mean:+.2f} points{ends}")
+    print(f"  {len(change)} test images: {small:.2f} % against {whole:.2f} %, {gap} points")
     print(f"  an image takes {found.ms[1]:.2f} ms against {found.ms[0]:.2f} (median, in turns, batch of 1, this CPU)")
 
 

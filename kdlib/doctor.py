@@ -38,9 +38,8 @@ def lines() -> Iterator[str]:
     yield f"memory: {_memory()}"
     free = shutil.disk_usage(Path.cwd()).free
     yield f"disk: {free / 1e9:.0f} GB free here" + ("; a run writes up to a few GB: make room" if free < 5e9 else "")
-    for name, what in (("images", "decoded images (20 GB at most; --no-store keeps none)"),):
-        folder = cache_folder() / name
-        yield f"store: {_size(folder) / 1e9:.1f} GB of {what} in {folder}"
+    store = cache_folder() / "images"
+    yield f"store: {_size(store) / 1e9:.1f} GB of decoded images in {store} (20 GB at most; --no-store keeps none)"
     for extra, (packages, what) in PARTS.items():
         missing = [package for package in packages if not _there(package)]
         yield f"{extra}: " + (

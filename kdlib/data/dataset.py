@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +15,7 @@ from kdlib.errors import UserError
 from kdlib.progress import note
 
 _OWN = ("folder", "chest_xray")  # sources of images that nobody has looked through
+_TOLD, _USUAL = ("resize", "background"), asdict(Decoding())
 
 # One stream of random numbers for each use, so that none moves another.
 SUBSET, HOLD_OUT, TEST_SUBSET = 1, 2, 3
@@ -40,6 +41,7 @@ class Dataset:
     which are no part of what a model sees.
     mean, std: per channel over the training split, in 0..1 units.
     notes: what a reader of the results should know of the images.
+    decoding: what was made of image files; a new image is to be treated alike.
     """
 
     name: str
@@ -51,6 +53,7 @@ class Dataset:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     notes: tuple[str, ...] = ()
+    decoding: Decoding = field(default_factory=Decoding)
 
     @property
     def num_classes(self) -> int:
@@ -66,6 +69,7 @@ class Dataset:
         """What a run record says about the dataset; JSON-able.
 
         class_counts: images of each class in each split. group_counts: patients in each, where images have one.
+        resize, background: of the decoding, where they are not what is usual.
         """
         splits = {"train": self.train, "val": self.val, "test": self.test}
         groups = {part: split.groups for part, split in splits.items()}
@@ -83,6 +87,7 @@ class Dataset:
             "mean": list(self.mean),
             "std": list(self.std),
             **({"group_counts": counted} if counted else {}),
+            **{key: own for key, own in asdict(self.decoding).items() if key in _TOLD and own != _USUAL[key]},
             **({"notes": list(self.notes)} if self.notes else {}),
         }
 
@@ -143,14 +148,26 @@ def load(
         note(line)
     names = tuple(parts.classes[:classes])
     mean, std = _statistics(splits["train"].images)
-    return Dataset(name, names, **splits, fingerprint=fingerprint(names, splits), mean=mean, std=std, notes=notes)
+    return Dataset(
+        name,
+        names,
+        **splits,
+        fingerprint=fingerprint(names, splits),
+        mean=mean,
+        std=std,
+        notes=notes,
+        decoding=decoding,
+    )
 
 
 def _twins(splits: dict[str, Split]) -> Iterator[str]:
     """What is to be said of images that lie in the training part and in another one too."""
-    known = {image.tobytes() for image in splits["train"].images.numpy()}
+    prints = {
+        part: [hashlib.blake2b(image).digest() for image in split.images.numpy()] for part, split in splits.items()
+    }
+    known = set(prints["train"])
     for part in ("val", "test"):
-        if twins := sum(image.tobytes() in known for image in splits[part].images.numpy()):
+        if twins := sum(own in known for own in prints[part]):
             whole = len(splits[part])
             yield f"{twins} of {whole} {part} images are in train too, pixel for pixel: {part} accuracy flatters"
 

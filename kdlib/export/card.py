@@ -3,27 +3,27 @@
 from __future__ import annotations
 
 import json
-import math
 
 from kdlib.reporting.core import numbers
+from kdlib.reporting.core.evidence import wilson
 from kdlib.reporting.core.i18n import N_, say
 from kdlib.studies import records
 
-_Z = 1.96  # of a 95 % interval
-TEACHERS = {
+LIBRARIES = {"onnx": "onnx", "torchscript": "pytorch", "safetensors": "pytorch"}
+HOW = {
     "teacher": N_("Trained on the labels alone, as a teacher of smaller networks."),
     "baseline": N_("Trained on the labels alone."),
     "student": N_("Trained on the labels and on what a larger network, its teacher, answers."),
 }
 
 
-def card(record: records.Record, file: str, lang: str) -> str:
-    """The card of the network in ``file``: what it is, data, results with their interval, limits, how to use it."""
+def card(record: records.Record, file: str, lang: str, form: str = "onnx") -> str:
+    """The card of the network in ``file``, written as ``form``: data, results, interval, limits, how to use it."""
     run = record.run
     config, data, metrics = run["config"], run["dataset"], record.metrics
     sizes = data["sizes"]
     accuracy = metrics["test_accuracy"]
-    low, high = _wilson(accuracy, sizes["test"])
+    low, high = wilson(accuracy, sizes["test"])
     said = {
         "model": config["model"],
         "data": data["name"],
@@ -38,8 +38,9 @@ def card(record: records.Record, file: str, lang: str) -> str:
         "run": record.id,
         "commit": str((run.get("code") or {}).get("commit") or "–")[:12],
     }
+    takes = _WEIGHTS if form == "safetensors" else _PIXELS
     parts = [
-        _front(record, accuracy, lang),
+        _front(record, accuracy, lang, form),
         "# " + say("{model} for {classes} classes of {data}", lang, **said),
         say(_how(record), lang) + " " + _pruned(record, lang),
         "## " + say("Data", lang),
@@ -55,15 +56,15 @@ def card(record: records.Record, file: str, lang: str) -> str:
         ),
         _medical(data["name"], lang),
         "## " + say("Use", lang),
-        f"```\nkdlib predict {file} photo.jpg\n```",
-        say("The file takes uint8 images (B, C, H, W) of {side} pixels and normalises them itself.", lang, **said),
+        f"```\n{_use(record, file, form)}\n```",
+        say(takes, lang, **said),
         "## " + say("Where it comes from", lang),
         say("Run {run}, commit {commit}.", lang, **said) + " " + _weights(config, lang),
     ]
     return "\n\n".join(part for part in parts if part.strip()) + "\n"
 
 
-def _front(record: records.Record, accuracy: float, lang: str) -> str:
+def _front(record: records.Record, accuracy: float, lang: str, form: str) -> str:
     config, data = record.run["config"], record.run["dataset"]
     name, dataset = json.dumps(config["model"]), json.dumps(data["name"])
     return "\n".join(
@@ -71,7 +72,7 @@ def _front(record: records.Record, accuracy: float, lang: str) -> str:
             "---",
             f"language: {lang}",
             "pipeline_tag: image-classification",
-            "library_name: onnx",
+            f"library_name: {LIBRARIES[form]}",
             "tags: [image-classification, kdlib]",
             f"datasets: [{dataset}]",
             "metrics: [accuracy]",
@@ -86,11 +87,24 @@ def _front(record: records.Record, accuracy: float, lang: str) -> str:
     )
 
 
+_PIXELS = N_("The file takes uint8 images (B, C, H, W) of {side} pixels and normalises them itself.")
+_WEIGHTS = N_("The file holds the weights alone, for images of {side} pixels normalised as the run's record says.")
+
+
+def _use(record: records.Record, file: str, form: str) -> str:
+    if form == "onnx":
+        return f"kdlib predict {file} photo.jpg"
+    if form == "torchscript":
+        return f"logits = torch.jit.load({file!r})(images)"
+    config = record.run["config"]
+    return f"model = kdlib.models.build({config['model']!r}, {config['num_classes']})  # cut as run {record.id} says"
+
+
 def _how(record: records.Record) -> str:
     config = record.run["config"]
     if config.get("teacher") or config.get("loss"):
-        return TEACHERS["student"]
-    return TEACHERS.get(config["role"], TEACHERS["baseline"])
+        return HOW["student"]
+    return HOW.get(config["role"], HOW["baseline"])
 
 
 def _pruned(record: records.Record, lang: str) -> str:
@@ -111,8 +125,3 @@ def _weights(config: dict, lang: str) -> str:
 
 def _medical(name: str, lang: str) -> str:
     return say("This is no medical device and must not be used for diagnosis.", lang) if name == "chest_xray" else ""
-
-
-def _wilson(p: float, n: int) -> tuple[float, float]:
-    middle, half = p + _Z**2 / (2 * n), _Z * math.sqrt(p * (1 - p) / n + _Z**2 / (4 * n**2))
-    return (middle - half) / (1 + _Z**2 / n), (middle + half) / (1 + _Z**2 / n)

@@ -17,6 +17,7 @@ from torch import nn
 
 from kdlib import data, models, pruning
 from kdlib.errors import UserError, first_line
+from kdlib.export import predict
 from kdlib.studies import records
 
 FORMATS = {"onnx": ".onnx", "torchscript": ".pt", "safetensors": ".safetensors"}
@@ -70,13 +71,19 @@ def network(record: records.Record) -> nn.Module:
     models.adapt(model, config["model"], about["mean"], about["std"], config.get("input_size"))
     for step in _steps(record):
         if (step.path / "model.safetensors").is_file():
-            model.load_state_dict(step.weights())
+            try:
+                model.load_state_dict(step.weights())
+            except RuntimeError:
+                name = config["model"]
+                raise UserError(
+                    f"run {step.id} does not fit {name}, whose code has changed since; run it again"
+                ) from None
         pruning.replay(model, step.cuts())
     return model.eval()
 
 
 def _steps(record: records.Record) -> list[records.Record]:
-    """The records a network came by, last first to be done: what it was cut from, the cut, what it is."""
+    """The records a network came by, in order: what it was cut from, the cut, what it is."""
     config, steps = record.run["config"], [record]
     while config.get("pruning") and (start := (config.get("weights") or {}).get("from")):
         before = records.read(record.path.parent, start)
@@ -94,7 +101,7 @@ def described(record: records.Record) -> dict[str, str]:
     config, about, metrics = record.run["config"], record.run["dataset"], record.metrics
     channels, height, width = about["shape"]
     said = {"run": record.id, "model": config["model"], "role": config["role"], "data": about["name"]}
-    said |= {"classes": json.dumps(about["classes"], ensure_ascii=False), "resize": "squash"}
+    said |= {"classes": json.dumps(about["classes"], ensure_ascii=False), **_decoding(about)}
     said |= {"channels": str(channels), "height": str(height), "width": str(width)}
     return said | {
         "test_accuracy": f"{metrics['test_accuracy']:.4f}",
@@ -102,15 +109,26 @@ def described(record: records.Record) -> dict[str, str]:
     }
 
 
+def _decoding(about: dict) -> dict[str, str]:
+    return {key: about[key] for key in ("resize", "background") if key in about}
+
+
 def dataset(record: records.Record, data_root: str | None, test_size: int | None = SHOWN) -> data.Dataset | None:
     """The record's data set, where it can be had: embedded, or below data_root; few training images, and so many test
-    images, None for all."""
+    images, None for all.
+
+    Raises ``UserError`` for images of other classes.
+    """
     about = record.run["dataset"]
     channels, height = about["shape"][:2]
     if data_root is None and about["name"] not in EMBEDDED:
         return None
     sizes = {"train_size": 20 * len(about["classes"]), "test_size": test_size or about["sizes"]["test"]}
-    return data.load(about["name"], data_root=data_root, image_size=height, grayscale=channels == 1, **sizes)
+    options = {"image_size": height, "grayscale": channels == 1, **sizes, **_decoding(about)}
+    found = data.load(about["name"], data_root=data_root, **options)
+    if list(found.classes) != about["classes"]:
+        raise UserError(f"{data_root} has other classes than run {record.id}; name the images it was trained on")
+    return found
 
 
 def export(record: records.Record, path: Path, to: str = "onnx", images: torch.Tensor | None = None) -> Checked:
@@ -124,8 +142,7 @@ def export(record: records.Record, path: Path, to: str = "onnx", images: torch.T
     if not real:
         shape = record.run["dataset"]["shape"]
         images = torch.randint(0, 256, (32, *shape), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-    with torch.inference_mode():
-        wanted = torch.cat([deployed(batch) for batch in images.split(32)]).numpy()
+    wanted = _by_torch(deployed, images)
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".export-") as folder:
         aside = Path(folder) / path.name
@@ -149,6 +166,11 @@ def export(record: records.Record, path: Path, to: str = "onnx", images: torch.T
     return Checked(path, difference, agreement, len(images), real)
 
 
+def _by_torch(model: nn.Module, images: torch.Tensor) -> np.ndarray:
+    with torch.inference_mode():
+        return torch.cat([model(batch) for batch in images.split(predict.BATCH)]).numpy()
+
+
 def _cause(error: BaseException) -> BaseException:
     """What an exporter stumbled over, under all that it says of itself."""
     while error.__cause__ is not None:
@@ -170,10 +192,7 @@ def _onnx(deployed: nn.Module, path: Path, example: torch.Tensor, about: dict[st
 
 
 def _by_onnx(path: Path, images: torch.Tensor, record: records.Record) -> np.ndarray:
-    from kdlib.export.predict import open_file
-
-    session = open_file(path)[0]
-    return np.concatenate([session.run(None, {"images": batch.numpy()})[0] for batch in images.split(32)])
+    return predict.logits(predict.open_file(path)[0], images.numpy())
 
 
 def _torchscript(deployed: nn.Module, path: Path, example: torch.Tensor, about: dict[str, str]) -> None:
@@ -182,9 +201,7 @@ def _torchscript(deployed: nn.Module, path: Path, example: torch.Tensor, about: 
 
 
 def _by_torchscript(path: Path, images: torch.Tensor, record: records.Record) -> np.ndarray:
-    loaded = torch.jit.load(path)
-    with torch.inference_mode():
-        return torch.cat([loaded(batch) for batch in images.split(32)]).numpy()
+    return _by_torch(torch.jit.load(path), images)
 
 
 def _safetensors(deployed: nn.Module, path: Path, example: torch.Tensor, about: dict[str, str]) -> None:
@@ -199,9 +216,7 @@ def _by_safetensors(path: Path, images: torch.Tensor, record: records.Record) ->
 
     again = network(record)
     again.load_state_dict(load_file(path))
-    deployed = Deployed(again, record.run["dataset"]["mean"], record.run["dataset"]["std"]).eval()
-    with torch.inference_mode():
-        return torch.cat([deployed(batch) for batch in images.split(32)]).numpy()
+    return _by_torch(Deployed(again, record.run["dataset"]["mean"], record.run["dataset"]["std"]).eval(), images)
 
 
 @contextlib.contextmanager

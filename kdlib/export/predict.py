@@ -39,6 +39,12 @@ def open_file(path: str | Path) -> tuple[Any, dict[str, Any]]:
     return session, {**about, "classes": json.loads(about["classes"])}
 
 
+def logits(session: Any, images: np.ndarray) -> np.ndarray:
+    """Logits (N, K) of images, uint8 (N, C, H, W), batch by batch."""
+    starts = range(0, len(images), BATCH)
+    return np.concatenate([session.run(None, {"images": images[k : k + BATCH]})[0] for k in starts])
+
+
 def predict(file: str | Path, images: Sequence[str | Path], top: int = 5) -> Iterator[dict[str, Any]]:
     """Yield for each image its path and the ``top`` classes with their probabilities; for one that cannot be read,
     its path and ``error``."""
@@ -52,17 +58,17 @@ def predict(file: str | Path, images: Sequence[str | Path], top: int = 5) -> Ite
             chunk = paths[begin : begin + BATCH]
             read = [_read(path, about) for path in chunk]
             good = [pixels for pixels in read if isinstance(pixels, np.ndarray)]
-            logits = iter(session.run(None, {"images": np.stack(good)})[0]) if good else iter(())
+            answers = iter(logits(session, np.stack(good)) if good else ())
             for path, pixels in zip(chunk, read, strict=True):
                 bar.update()
                 if isinstance(pixels, str):
                     yield {"path": str(path), "error": pixels}
                 else:
-                    yield {"path": str(path), "classes": _named(next(logits), about["classes"], top)}
+                    yield {"path": str(path), "classes": _named(next(answers), about["classes"], top)}
 
 
-def _named(logits: np.ndarray, classes: list[str], top: int) -> list[dict[str, Any]]:
-    weights = np.exp(logits - logits.max())
+def _named(answer: np.ndarray, classes: list[str], top: int) -> list[dict[str, Any]]:
+    weights = np.exp(answer - answer.max())
     shares = weights / weights.sum()
     return [{"class": classes[k], "probability": round(float(shares[k]), 6)} for k in np.argsort(-shares)[:top]]
 
@@ -81,19 +87,26 @@ def _files(path: Path) -> list[Path]:
 
 
 def _read(path: Path, about: dict[str, Any]) -> np.ndarray | str:
-    """An image as the network was trained on: turned as EXIF says, over white, scaled; uint8 (C, H, W), or what is
-    wrong with it."""
+    """An image as the network was trained on: turned as EXIF says, laid over a background, scaled; uint8 (C, H, W), or
+    what is wrong with it."""
     from PIL import Image, ImageOps
 
     try:
         with Image.open(path) as image:
+            if image.mode == "F" or image.mode.startswith("I"):
+                # In training such values were scaled by the range of the whole folder, which is not known here.
+                return f"it has more than 8 bits a value (mode {image.mode}); save it with 8"
             image = ImageOps.exif_transpose(image)
             if image.has_transparency_data:
-                over = Image.new("RGBA", image.size, "white")
+                over = Image.new("RGBA", image.size, about.get("background", "white"))
                 over.alpha_composite(image.convert("RGBA"))
-                image = over
+                image = over.convert("RGB")
             image = image.convert("L" if about["channels"] == "1" else "RGB")
-            image = image.resize((int(about["width"]), int(about["height"])), Image.Resampling.BILINEAR)
+            side, box = min(image.size), None
+            if about.get("resize") == "crop":
+                left, top = (image.width - side) / 2, (image.height - side) / 2
+                box = (left, top, left + side, top + side)
+            image = image.resize((int(about["width"]), int(about["height"])), Image.Resampling.BILINEAR, box=box)
             pixels = np.asarray(image, dtype=np.uint8)
     except Exception as error:  # Pillow raises what the format's reader raises
         return first_line(error)

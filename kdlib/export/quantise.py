@@ -13,7 +13,7 @@ import numpy as np
 
 from kdlib.data import Dataset
 from kdlib.errors import UserError, first_line
-from kdlib.export.predict import open_file
+from kdlib.export.predict import logits, open_file
 
 CALIBRATION = 200  # training images
 TIMINGS = 30
@@ -65,9 +65,7 @@ def quantise(file: Path, path: Path, dataset: Dataset) -> Quantised:
 
 
 def _correct(session, dataset: Dataset) -> np.ndarray:
-    batches = dataset.test.images.split(32)
-    logits = np.concatenate([session.run(None, {"images": batch.numpy()})[0] for batch in batches])
-    return logits.argmax(1) == dataset.test.labels.numpy()
+    return logits(session, dataset.test.images.numpy()).argmax(1) == dataset.test.labels.numpy()
 
 
 def _timed(sessions: list, image: np.ndarray) -> tuple[float, float]:

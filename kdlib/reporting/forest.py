@@ -6,7 +6,7 @@ import textwrap
 
 from kdlib.reporting.core import canvas, names, numbers
 from kdlib.reporting.core.i18n import N_, say, text
-from kdlib.reporting.verdicts import Verdict, by_question, verdicts
+from kdlib.reporting.verdicts import Verdict, by_question, counted, verdicts
 
 _WIDE = 42  # characters of a setting in one line
 # A marker half filled is ◐: its interval knows test images alone.
@@ -62,15 +62,7 @@ def _title(found: list[Verdict], lang: str) -> str:
     question = names.capital(text(asked[0].question, lang), lang)
     if len(asked) == 1:
         return f"{question}: {_said(asked[0], lang)}"
-    sides = [one.side for one in asked]
-    return say(
-        "{question}: {up} of {count} above zero, {down} below",
-        lang,
-        question=question,
-        up=sides.count("up"),
-        down=sides.count("down"),
-        count=len(asked),
-    )
+    return say("{question}: {up} of {count} above zero, {down} below", lang, question=question, **counted(asked))
 
 
 def _row(ax, y: int, one: Verdict, lang: str) -> None:

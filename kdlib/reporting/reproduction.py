@@ -89,11 +89,10 @@ def _pruned(results: Results) -> Iterable[Reproduced]:
         return
     report = as_reported(results.study.name) or study.spec
     base = report.reported["original"].accuracy if "original" in report.reported else None
-    table = pruning_tables.comparison(study) if report.model == study.spec.model else None
-    here = dict(zip([row[0] for row in table.row_labels("en")], table.cells, strict=True)) if table else {}
+    ours = ["original", *study.criteria("report")] if report.model == study.spec.model else []
     for row, said in report.reported.items():
         called = {lang: names.capital(study.name(row, lang), lang) for lang in LANGS}
-        cells = here.get(called["en"])
+        cells = pruning_tables.measures(study, row) if row in ours else None
         label = joined([called, localised(BOOK["accuracy"])])
         where = {"role": "original"} if row == "original" else study.where("finetuned", row, "report")
         if said.accuracy is not None and cells and where:
@@ -104,12 +103,12 @@ def _pruned(results: Results) -> Iterable[Reproduced]:
             yield Reproduced(results.study.name, label, said.accuracy, 2, None, "absent")
         if row == "original":  # counted, see below
             continue
-        for key, column in (("size_mb", 4), ("latency_ms", 6), ("flops_g", 7)):
+        for key in ("size_mb", "latency_ms", "flops_g"):
             if (number := getattr(said, key)) is not None:
                 label = joined([called, localised(BOOK[key.split("_")[0]])])
-                ours = cells[column].number if cells else None
-                digits, verdict = numbers.decimals_of([number], 4), "absent" if ours is None else "level"
-                yield Reproduced(results.study.name, label, number, digits, ours, verdict, scale=1.0)
+                here = cells[key].number if cells else None
+                digits, verdict = numbers.decimals_of([number], 4), "absent" if here is None else "level"
+                yield Reproduced(results.study.name, label, number, digits, here, verdict, scale=1.0)
 
 
 def _clinical(results: Results) -> Iterable[Reproduced]:

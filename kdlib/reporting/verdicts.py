@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import groupby
@@ -83,6 +83,12 @@ def by_question(found: Iterable[Verdict]) -> list[list[Verdict]]:
     return [list(group) for _, group in groupby(found, key=lambda one: (str(one.question), one.metric))]
 
 
+def counted(asked: Sequence[Verdict]) -> dict[str, int]:
+    """How many of one question's settings lie on which side of zero: ``count``, ``up``, ``down``."""
+    sides = [one.side for one in asked]
+    return {"count": len(sides), "up": sides.count("up"), "down": sides.count("down")}
+
+
 def sheets(results: Results) -> list[Table]:
     """The verdicts as a table; none where there are none."""
     found = verdicts(results)
@@ -116,16 +122,13 @@ def _sentence(asked: list[Verdict], lang: str) -> str:
         return say(message, lang, question=question, found=_said(asked[0], lang), side=say(SIDES[asked[0].side], lang))
     ends = [choose(asked, key=lambda one: one.found.mean) for choose in (min, max)]
     low, high = (_said(end, lang) for end in ends)
-    sides = [one.side for one in asked]
     return say(
         "{question}: from {low} to {high}; after Holm's correction {up} of {count} lie above zero and {down} below it.",
         lang,
         question=question,
         low=low,
         high=high,
-        up=sides.count("up"),
-        down=sides.count("down"),
-        count=len(asked),
+        **counted(asked),
     )
 
 

@@ -47,6 +47,22 @@ def test_it_says_the_record_with_an_interval(lang, lines):
     assert "{" not in said.split("---\n", 2)[2]
 
 
+@pytest.mark.parametrize(
+    ("form", "library", "lines"),
+    [
+        ("onnx", "onnx", ["kdlib predict it.x photo.jpg", "takes uint8 images"]),
+        ("torchscript", "pytorch", ["torch.jit.load('it.x')(images)", "takes uint8 images"]),
+        ("safetensors", "pytorch", ["kdlib.models.build('cnn2', 10)", "the weights alone, for images of 32×32 pixels"]),
+    ],
+)
+def test_each_form_says_how_it_is_used(form, library, lines):
+    run = {**RECORD.run, "config": {**RECORD.run["config"], "num_classes": 10}}
+    _, front, body = card(SimpleNamespace(**{**vars(RECORD), "run": run}), "it.x", "en", form).split("---\n", 2)
+    assert yaml.safe_load(front)["library_name"] == library
+    for line in lines:
+        assert line in body
+
+
 def test_films_are_no_device_and_other_weights_have_a_licence():
     run = {**RECORD.run, "dataset": {**RECORD.run["dataset"], "name": "chest_xray"}}
     run["config"] = {**run["config"], "weights": {"from": "imagenet"}}

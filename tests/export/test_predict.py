@@ -61,18 +61,29 @@ def test_classes_come_by_name_and_what_cannot_be_read_is_named(model, pictures):
 
 
 @pytest.mark.parametrize("mode", ["RGB", "RGBA", "L", "P", "CMYK"])
-def test_pixels_are_those_of_training(tmp_path, mode):
+@pytest.mark.parametrize("asked", [{}, {"resize": "crop", "background": "black"}])
+def test_pixels_are_those_of_training(tmp_path, mode, asked):
     noise = np.random.default_rng(0).integers(0, 255, (30, 21, 3), dtype=np.uint8)
     image = Image.fromarray(noise).convert(mode)
+    if mode == "RGBA":
+        image.putalpha(Image.fromarray(noise[..., 0]))
     for part in ("train", "test"):
         for k in range(6):
             folder = tmp_path / part / f"class{k % 2}"
             folder.mkdir(parents=True, exist_ok=True)
             image.save(folder / f"{k}.{'tif' if mode == 'CMYK' else 'png'}")
-    dataset = data.load("folder", data_root=tmp_path, image_size=16)
+    dataset = data.load("folder", data_root=tmp_path, image_size=16, **asked)
     path = next((tmp_path / "test" / "class0").iterdir())
-    found = predicting._read(path, {"channels": "3", "height": "16", "width": "16"})
+    found = predicting._read(path, {"channels": "3", "height": "16", "width": "16", **asked})
     assert np.array_equal(found, dataset.test.images[0].numpy())
+    said = dataset.describe()
+    assert {key: said[key] for key in ("resize", "background") if key in said} == asked
+
+
+def test_sixteen_bits_are_refused_as_their_scale_is_not_known(tmp_path):
+    Image.fromarray(np.full((8, 8), 40_000, dtype=np.uint16)).save(tmp_path / "deep.png")
+    found = predicting._read(tmp_path / "deep.png", {"channels": "3", "height": "8", "width": "8"})
+    assert found.startswith("it has more than 8 bits a value")
 
 
 def test_json_is_a_line_an_image_and_the_exit_code_says_what_failed(model, pictures, capsys):

@@ -24,6 +24,13 @@ def test_metrics_of_five_images_by_hand():
     assert of.point == pytest.approx(expected)
 
 
+def test_another_threshold_by_hand():
+    of = from_probability([0.9, 0.8, 0.3, 0.6, 0.1], [1, 1, 1, 0, 0])
+    assert of.at(0.2) == {"sensitivity": 1.0, "specificity": 1 / 2}
+    assert of.at(0.7) == {"sensitivity": 2 / 3, "specificity": 1.0}
+    assert from_probability([0.9], [1]).at(0.5) == {"sensitivity": 1.0, "specificity": None}
+
+
 def test_a_confidence_on_an_edge_belongs_to_the_bin_below():
     assert cm.bins(np.array([1 / 15, 0.5, 8 / 15, 8 / 15 + 1e-9, 1.0, 0.0])).tolist() == [0, 7, 7, 8, 14, 0]
 

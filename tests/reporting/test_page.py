@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+import kdlib
 from kdlib import reporting
 from kdlib.errors import UserError
 from kdlib.reporting import page, reproduction
@@ -45,6 +46,7 @@ def test_the_page_is_one_small_file_that_asks_for_nothing(written, lang):
     assert re.search(r"<title>.+</title>", text)
     loaded = re.findall(r'(?:src|href)="([^"]*)"', text)
     assert [link for link in loaded if not re.match(r"#|data:|report\.(en|tr)\.html$", link)] == []
+    assert f"version = {{{kdlib.__version__}}}" in text
     assert "{{" not in text.replace("{{The kdlib study maintainers}}", "")
 
 

@@ -224,6 +224,17 @@ def test_latency_of_both_batch_sizes(made):
     assert len(labels(sheet)) == 1 + 3 * 5  # the sweep's networks are no rows
 
 
+def test_the_original_timed_twice_shows_the_noise(tmp_path):
+    found = results(tmp_path, seeds=(0,), beside=False)
+    said = measured(found.study, [(condition, "") for condition in found.conditions], found.records)
+    again = {"1": {"median_ms": 21.0, "q1_ms": 20.5, "q3_ms": 22.0}, "32": said["models"][0]["latency"]["32"]}
+    said["models"][0]["latency_again"] = again
+    sheet = sheets(tmp_path / "b", seeds=(0,), beside=False, pruned_json=said)["latency"]
+    assert labels(sheet)[:2] == [("–", "Original"), ("–", "Original, once more")]
+    assert cells(sheet)[1][:2] == ["21.00 [20.50; 22.00]", "1.05"]
+    assert any("is noise" in note for note in sheet.notes("en"))
+
+
 def test_strategies_set_the_studies_beside_each_other(made):
     sheet = made["strategies"]
     rows = dict(zip(labels(sheet), cells(sheet), strict=True))

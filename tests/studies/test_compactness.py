@@ -48,6 +48,8 @@ def test_the_models_at_the_reports_ratio_and_at_equal_macs(measured):
     assert all(row["size_mib"] < whole["size_mib"] and row["macs_thop"] < whole["macs_thop"] for row in pruned)
     assert all(row["macs_thop_report"] > row["macs_thop"] for row in found["models"])
     assert whole["odd_channels"] == 0
+    assert set(whole["latency_again"]) == {"1", "2"}
+    assert not any("latency_again" in row for row in pruned)
 
 
 def test_what_is_measured_for_the_same_runs_stays(measured, monkeypatch):

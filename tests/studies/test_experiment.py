@@ -5,8 +5,10 @@ import os
 from dataclasses import replace
 
 import pytest
+import torch
 from small_study import ASKED, assert_complete, shown, small_plan
 
+from kdlib.data import normalise
 from kdlib.errors import UserError
 from kdlib.studies import experiment as module
 from kdlib.studies import records, runner
@@ -101,6 +103,19 @@ def test_run_leaves_records_and_the_list_of_them(small):
     assert (about["study"], about["profile"]) == ("cnn_grid", "smoke")
     assert all(cost.done for cost in small.costs())
     assert small.missing() == []
+
+
+def test_the_network_of_a_run_answers_as_its_record_says(small):
+    with pytest.raises(UserError, match="no run on record has role='student', T=1; run the study first"):
+        small.model(role="student", T=1)
+    small.run()
+    taken = next(one for one in small.plan.conditions if one.role == "student")
+    record = records.read(small.runs_folder, taken.id)
+    model, dataset = small.model(role="student", T=taken.T), small.dataset
+    assert not model.training
+    with torch.inference_mode():
+        logits = model(normalise(dataset.test.images, dataset.mean, dataset.std))
+    assert torch.allclose(logits, torch.as_tensor(record.predictions()[0]).float(), atol=1e-2)
 
 
 def test_runs_json_names_no_place_of_this_machine(small, tmp_path):

@@ -115,6 +115,13 @@ def holm(found: Sequence[Difference]) -> list[bool]:
     return sure
 
 
+def wilson(share: float, n: int) -> tuple[float, float]:
+    """Wilson's 95 % interval of a share of ``n`` images."""
+    z = 1.96
+    middle, half = share + z**2 / (2 * n), z * math.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
+    return (middle - half) / (1 + z**2 / n), (middle + half) / (1 + z**2 / n)
+
+
 def bootstrap(changes: np.ndarray) -> np.ndarray | None:
     """Means of `changes` (N,), one a test image, over draws of the images.
 

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from typing import NamedTuple
 
 import numpy as np
 
 from kdlib.reporting.core import numbers
-from kdlib.reporting.core.evidence import correct
+from kdlib.reporting.core.evidence import correct, wilson
 from kdlib.reporting.core.i18n import say
 from kdlib.reporting.core.results import Results
-
-_Z = 1.96  # of a 95 % interval
 
 
 class Guess(NamedTuple):
@@ -39,14 +36,9 @@ def only_guesses(results: Results) -> Guess | None:
         except (FileNotFoundError, AttributeError):
             return None  # its predictions are not there
         found.append(Guess(float(right.mean()), float(np.bincount(labels).max() / len(labels)), len(right)))
-    if not found or any(_lower(guess) > guess.chance for guess in found):
+    if not found or any(wilson(guess.accuracy, guess.images)[0] > guess.chance for guess in found):
         return None
     return max(found)
-
-
-def _lower(guess: Guess) -> float:
-    p, n = guess.accuracy, guess.images
-    return (p + _Z**2 / (2 * n) - _Z * math.sqrt(p * (1 - p) / n + _Z**2 / (4 * n**2))) / (1 + _Z**2 / n)
 
 
 def sentence(guess: Guess, lang: str) -> str:

@@ -107,14 +107,13 @@ def _temperature(found: Sequence[Results], lang: str) -> Card | None:
         f"{one.study.name}, {names.label(one.study, where['model'], lang)}: T = {numbers.short(where['T'], lang)}"
         for one, where, _ in taken
     ]
-    mark = {"up": "●" if gap.over == "seeds" else "◐", "open": "○"}.get(gap.verdict, "–")
     ahead = say("{number} ahead of the worst T tried", lang, number=_number(gap, lang))
     unsure = say("Not shown in {n} of {count}.", lang, n=len(taken) - len(sure), count=len(taken))
     return Card(
         say("Which T?", lang),
         say("T = {span}, by validation", lang, span=span),
         ahead,
-        mark,
+        Verdict("", "", gap).mark,
         f"{results.study.name}: {names.setting(results, best, lang)}",
         gap.runs,
         f"{'; '.join(listed)}. {unsure}",

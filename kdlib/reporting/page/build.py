@@ -12,6 +12,7 @@ from functools import partial
 from importlib.resources import files
 from pathlib import Path
 
+from kdlib import __version__
 from kdlib.errors import UserError
 from kdlib.reporting.all_runs import ROLES
 from kdlib.reporting.core import names, numbers
@@ -25,7 +26,7 @@ from kdlib.reporting.pruning.cells import as_reported
 from kdlib.reporting.reading import read
 from kdlib.reporting.reproduction import VERDICTS, Reproduced, counts, reproduced
 from kdlib.reporting.tables import tables
-from kdlib.reporting.verdicts import Verdict, by_question, verdicts
+from kdlib.reporting.verdicts import Verdict, by_question, counted, verdicts
 from kdlib.reporting.writing import put
 from kdlib.studies import schema
 
@@ -104,6 +105,7 @@ def page(found: Sequence[Results], lang: str) -> str:
         blocks=[_block(results, lang) for results in found],
         columns={key: text(title, lang) for key, title in COLUMNS.items()},
         runs=_runs(found, lang),
+        version=__version__,
         decimal="," if lang == "tr" else ".",
     )
 
@@ -240,20 +242,13 @@ def _answer(results: Results, lang: str) -> list[dict]:
     out = []
     for asked in by_question(verdicts(results)):
         ends = sorted({id(end): end for end in (choose(asked, key=_mean) for choose in (min, max))}.values(), key=_mean)
-        sides = [one.side for one in asked]
-        counted = say(
-            "{up} of {count} above zero, {down} below",
-            lang,
-            up=sides.count("up"),
-            count=len(asked),
-            down=sides.count("down"),
-        )
+        sides = say("{up} of {count} above zero, {down} below", lang, **counted(asked))
         shown = [
             {"number": _number(one, lang), "mark": one.mark, "runs": one.found.runs, "setting": text(one.setting, lang)}
             for one in ends
         ]
         question = names.capital(text(asked[0].question, lang), lang)
-        out.append({"question": question, "ends": shown, "sides": counted if len(asked) > 1 else ""})
+        out.append({"question": question, "ends": shown, "sides": sides if len(asked) > 1 else ""})
     return out
 
 

@@ -139,6 +139,17 @@ def comparison(study: Pruning) -> Table | None:
 
 
 def _compared(study: Pruning, row: str, place: int | None, reported_place: int | None) -> Row:
+    found = measures(study, row)
+    cells = {"accuracy": found.pop("accuracy"), "place": Cell(place, kind="count"), **found}
+    kept = None if row == "original" else study.reported_kept(row)
+    kept = None if kept is None else numbers.rounded(kept, 1)  # worked out where the report prints none
+    given = {"place": reported_place, "kept": kept}
+    said = {key: given[key] if key in given else study.reported(row, key) for key in cells}
+    return Row([named(study, row)], [beside(cell, said[key]) for key, cell in cells.items()])
+
+
+def measures(study: Pruning, row: str) -> dict[str, Cell]:
+    """What the report compares of a criterion, or of ``original``, as measured here; accuracies after fine-tuning."""
     measured = {**study.models(), **study.models("report")}.get(row, {})
     found = [one for criterion in study.criteria("report") for one in study.structures(criterion, "report")]
     if row == "original":
@@ -152,9 +163,8 @@ def _compared(study: Pruning, row: str, place: int | None, reported_place: int |
     flops, whole = measured.get("macs_thop_report"), study.models().get("original", {}).get("macs_thop_report")
     fewer = 100 * (flops / whole - 1) if row != "original" and flops and whole else None
     kept = 100 * cell.mean / study.original.mean if row != "original" and study.original.mean else None
-    cells = {
+    return {
         "accuracy": accuracy(cell),
-        "place": Cell(place, kind="count"),
         "kept": Cell(kept, 1),
         "loss": lost,
         "size_mb": Cell(size.mean, 2, sd=size.sd),
@@ -163,11 +173,6 @@ def _compared(study: Pruning, row: str, place: int | None, reported_place: int |
         "flops_g": Cell(flops / GIGA if flops else None, 2),
         "flops_change": Cell(fewer, 1, "signed"),
     }
-    kept = None if row == "original" else study.reported_kept(row)
-    kept = None if kept is None else numbers.rounded(kept, 1)  # worked out where the report prints none
-    given = {"place": reported_place, "kept": kept}
-    said = {key: given[key] if key in given else study.reported(row, key) for key in cells}
-    return Row([named(study, row)], [beside(cell, said[key]) for key, cell in cells.items()])
 
 
 def _measured_notes(study: Pruning) -> list[dict[str, str]]:

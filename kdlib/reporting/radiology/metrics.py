@@ -60,6 +60,15 @@ class Scores:
         """The metrics, each None where the test part leaves it undefined (say, no image of a class)."""
         return _point(self)
 
+    def at(self, threshold: float) -> dict[str, float | None]:
+        """Sensitivity and specificity where the positive class is called from this probability on."""
+        called = self.probability >= threshold
+        hits, passes = int((called & self.positive).sum()), int((~called & ~self.positive).sum())
+        return {
+            "sensitivity": _share(hits, int(self.positive.sum())),
+            "specificity": _share(passes, int((~self.positive).sum())),
+        }
+
     @cached_property
     def draws(self) -> dict[str, np.ndarray]:
         """The metrics over the bootstrap's draws, (RESAMPLES,) each; NaN where a draw leaves one undefined."""

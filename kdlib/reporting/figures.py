@@ -102,7 +102,6 @@ def _draw(results: Results, lang: str) -> dict[str, Drawing]:
     from kdlib.reporting.core import canvas
     from kdlib.reporting.distillation import heatmap, methods_figure, temperature
     from kdlib.reporting.pruning import figures as pruning_figures
-    from kdlib.reporting.pruning import structure_figures
     from kdlib.reporting.radiology import attention
     from kdlib.reporting.radiology import curves as comparison
     from kdlib.reporting.radiology import figures as clinical_figures
@@ -120,7 +119,7 @@ def _draw(results: Results, lang: str) -> dict[str, Drawing]:
         "attention": attention.attention,
         "pareto": pruning_figures.pareto,
         "sweep": pruning_figures.sweep,
-        "channels": structure_figures.channels,
+        "channels": pruning_figures.channels,
         "methods": methods_figure.methods,
     }
     out: dict[str, Drawing] = {}

@@ -16,8 +16,8 @@ from kdlib.reporting.core.names import REPORTED, SCRATCH, each_recipe, layers, s
 from kdlib.reporting.core.results import Results
 from kdlib.reporting.core.table import Cell, Row, Table, Text, difference_cell
 from kdlib.reporting.distillation import methods
-from kdlib.reporting.pruning import runs as pruning_runs
-from kdlib.reporting.pruning.beside import neighbours
+from kdlib.reporting.pruning import study as pruning_runs
+from kdlib.reporting.pruning.study import neighbours
 from kdlib.reporting.radiology import models as clinical_models
 from kdlib.reporting.transfer import runs as transfer
 

@@ -200,7 +200,7 @@ def test_the_output_is_never_the_narrowest_layer(tmp_path):
         if "pruning" in record.run:
             record.run["pruning"]["channels"]["classifier.1"] = [1, 1]
     study = pruning_tables.read(found)
-    assert study.narrowest("taylor", "report") == (2, 12, "features.1.0.block.1.fc1")
+    assert pruning_tables.narrowest(study.structures("taylor", "report")) == (2, 12, "features.1.0.block.1.fc1")
 
 
 def test_equal_macs_may_have_protected_runs_alone(tmp_path):

@@ -22,7 +22,7 @@ from kdlib.reporting.core.table import difference_cell
 from kdlib.reporting.figures import draw
 from kdlib.reporting.findings import findings
 from kdlib.reporting.page.answers import cards
-from kdlib.reporting.pruning.cells import as_reported
+from kdlib.reporting.pruning.study import as_reported
 from kdlib.reporting.reading import read
 from kdlib.reporting.reproduction import VERDICTS, Reproduced, counts, reproduced
 from kdlib.reporting.tables import tables

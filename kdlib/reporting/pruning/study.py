@@ -1,4 +1,4 @@
-"""The runs of a pruning study by the settings its tables speak of, and what a difference between two is worth."""
+"""A pruning study as its tables, figures and verdicts see it: its settings, their runs and what pruning left."""
 
 from __future__ import annotations
 
@@ -11,16 +11,18 @@ import numpy as np
 from kdlib.reporting.core import names, numbers
 from kdlib.reporting.core.choice import best_by_validation
 from kdlib.reporting.core.evidence import Difference, changes, compare, over_images, over_seeds
-from kdlib.reporting.core.i18n import N_, say, text
+from kdlib.reporting.core.i18n import N_, say
 from kdlib.reporting.core.results import Cell, Estimate, Results, estimate, same
-from kdlib.reporting.pruning.text import BOOK
+from kdlib.studies import schema
 
 RANDOM = "random"
 SETTINGS = ("report", "protected", "macs", "macs_protected")
+SCOPES = {"global": N_("global"), "layerwise": N_("layer-wise")}
+GIGA, MEBI = 1e9, 2**20
 
 
-class Pruning:
-    """A pruning study: its settings as ``where``, their cells and counts, and what was measured."""
+class PruningStudy:
+    """A pruning study: its settings, each by name or as a ``where``, their runs, and what was measured."""
 
     def __init__(self, results: Results):
         self.results, self.study, self.spec = results, results.study, results.study.pruning
@@ -32,20 +34,30 @@ class Pruning:
         return self.results.cell({"role": "original"})
 
     @cached_property
+    def original_size(self) -> float | None:
+        """Size of the unpruned model in MiB, as the pruned ones' records have it; None without any."""
+        found = (record.run.get("pruning") for _, record in self.results.select(role=["pruned", "finetuned"]))
+        return next((one["size_bytes"][0] / MEBI for one in found if one), None)
+
+    @cached_property
+    def report(self) -> dict:
+        """The report's setting, whether it was run or not."""
+        return {"ratio": self.spec.ratio, "macs": None, "protect_se": self.spec.protect_se}
+
+    @cached_property
     def settings(self) -> dict[str, dict]:
         """Name -> what the conditions of that setting share; those no condition belongs to are left out.
 
         ``report``: the report's ratio; ``macs``: equal MACs; ``protected`` and ``macs_protected``: the same with
         squeeze-excite bottlenecks spared where the report leaves them open.
         """
-        spec, select = self.spec, self.results.select
-        asked = {"report": {"ratio": spec.ratio, "macs": None, "protect_se": spec.protect_se}}
-        if spec.macs is not None:
-            asked["macs"] = {"ratio": None, "macs": spec.macs, "protect_se": spec.protect_se}
-        if not spec.protect_se:
-            asked["protected"] = {**asked["report"], "protect_se": True}
-            asked |= {"macs_protected": {**asked["macs"], "protect_se": True}} if "macs" in asked else {}
-        have = {name: where for name, where in asked.items() if select(**where)}
+        asked = {"report": self.report}
+        if self.spec.macs is not None:
+            asked["macs"] = {**self.report, "ratio": None, "macs": self.spec.macs}
+        if not self.spec.protect_se:
+            spared = {"report": "protected", "macs": "macs_protected"}
+            asked |= {spared[name]: {**where, "protect_se": True} for name, where in asked.items()}
+        have = {name: where for name, where in asked.items() if self.results.select(**where)}
         if "macs" not in have and "macs_protected" in have:  # no runs to set it beside
             have["macs"] = have.pop("macs_protected")
         return {name: have[name] for name in SETTINGS if name in have}
@@ -63,35 +75,20 @@ class Pruning:
             self._wheres[key] = best_by_validation(self.results, found) or (found[0] if found else None)
         return self._wheres.get(key)
 
-    def cell(self, role: str, criterion: str, setting: str, metric: str = "test_accuracy") -> Cell:
-        """The runs of a criterion in a role at a setting, over seeds; an empty cell where there are none."""
+    def cell(self, role: str, criterion: str, setting: str) -> Cell:
+        """Test accuracy of a criterion in a role at a setting, over seeds; an empty cell where there are no runs."""
         where = self.where(role, criterion, setting)
-        return self.results.cell(where, metric) if where else Cell(None, None, 0, ())
+        return self.results.cell(where) if where else Cell(None, None, 0, ())
+
+    def cuts(self, where: dict | None) -> list[dict]:
+        """What pruning left in the runs of a ``where``, one ``run["pruning"]`` a seed."""
+        found = {record.id: record.run.get("pruning") for _, record in self.results.select(**where)} if where else {}
+        return [one for one in found.values() if one]
 
     def structures(self, criterion: str, setting: str) -> list[dict]:
-        """What pruning left, one ``run["pruning"]`` a seed."""
-        for role in ("finetuned", "pruned"):
-            if where := self.where(role, criterion, setting):
-                found = {record.id: record.run.get("pruning") for _, record in self.results.select(**where)}
-                return [one for one in found.values() if one]
-        return []
-
-    def left(self, key: str, criterion: str, setting: str) -> Estimate:
-        """Share of ``params``, ``macs`` or ``size_bytes`` that is left, over seeds."""
-        return estimate(one[key][1] / one[key][0] for one in self.structures(criterion, setting))
-
-    def narrowest(self, criterion: str, setting: str) -> tuple[int, int, str] | None:
-        """(left, before, layer) of the layer with fewest channels left in any seed; of several the first.
-
-        The output does not count: its channels are the classes.
-        """
-        found = [
-            (after, before, name)
-            for one in self.structures(criterion, setting)
-            for name, (before, after) in one["channels"].items()
-            if one["protected"].get(name) != "output"
-        ]
-        return min(found, key=lambda layer: layer[0], default=None)
+        """The `cuts` of a criterion at a setting, before fine-tuning as after it."""
+        wheres = (self.where(role, criterion, setting) for role in ("finetuned", "pruned"))
+        return next((found for where in wheres if (found := self.cuts(where))), [])
 
     @cached_property
     def measured(self) -> dict | None:
@@ -104,70 +101,52 @@ class Pruning:
         found = (self.measured or {}).get("models", [])
         if setting is None:
             return dict([("original", model) for model in found if model["role"] == "original"][:1])
-        where = self.settings.get(setting)
-        if where is None:
+        if setting not in self.settings:
             return {}
-        at = {
-            m["criterion"]: m for m in found if m["role"] == "pruned" and all(same(m[k], v) for k, v in where.items())
-        }
+        wanted = {"role": "pruned", **self.settings[setting]}
+        at = {m["criterion"]: m for m in found if all(same(m[key], value) for key, value in wanted.items())}
         return {criterion: at[criterion] for criterion in self.spec.criteria if criterion in at}
 
     def reported(self, row: str, key: str) -> float | None:
         """What the report gave for a row (``original`` or a criterion); None where it gives nothing."""
         return getattr(self.spec.reported.get(row), key, None)
 
-    def reported_kept(self, criterion: str) -> float | None:
-        """The report's share of the original's accuracy that is kept, in per cent: as printed, else from accuracies."""
-        base, own = self.reported("original", "accuracy"), self.reported(criterion, "accuracy")
-        printed = self.reported(criterion, "kept")
-        return printed if printed is not None or own is None or not base else 100 * own / base
-
-    def slow_in_report(self) -> tuple[dict[str, float], dict[str, float]]:
-        """The report's latencies (ms) of criteria that take over three times the original's, and all the others.
-
-        Empty where some pruned network computes more than the original: then slowness needs no other reason.
-        """
-        given = {row: self.reported(row, "latency_ms") for row in ("original", *self.spec.criteria)}
-        given = {row: value for row, value in given.items() if value is not None}
-        flops = [self.reported(criterion, "flops_change") for criterion in given if criterion != "original"]
-        if "original" not in given or any(change is None or change > 0 for change in flops):
-            return {}, given
-        slow = {row: value for row, value in given.items() if value > 3 * given["original"]}
-        return slow, {row: value for row, value in given.items() if row not in slow}
-
     def name(self, criterion: str, lang: str) -> str:
         """What a criterion, or ``original``, is called."""
-        if criterion == "original" and criterion not in (self.study.labels or {}):
+        if criterion == "original" and criterion not in self.study.labels:
             return say("Original", lang)
         return names.label(self.study, criterion, lang)
 
     def scope(self, lang: str) -> str:
         """How the channels were ranked: over the whole network or layer by layer."""
-        return say(BOOK[f"scope_{self.spec.scope}"], lang)
+        return say(SCOPES[self.spec.scope], lang)
 
     def called(self, where: dict, lang: str) -> str:
         """A setting in words: its ratio or share of MACs, and squeeze-excite where it differs from the report's."""
-        if where.get("ratio") is not None:
+        if where["macs"] is None:
             said = say("{ratio} of channels", lang, ratio=percent(where["ratio"], lang))
         else:
             said = say("{macs} of MACs kept", lang, macs=percent(where["macs"], lang))
-        if where.get("protect_se") == self.spec.protect_se:
-            return said
-        return said + say(
-            N_(", squeeze-excite protected") if where["protect_se"] else N_(", squeeze-excite open"), lang
-        )
+        return said if where["protect_se"] == self.spec.protect_se else said + bottlenecks(where["protect_se"], lang)
 
-    def gap(self, one: dict | None, other: dict | None, beside: Pruning | None = None) -> Difference | None:
+    def provenance(self, lang: str) -> str:
+        """Where the numbers come from; and of which network, where it is not the report's."""
+        report, line = as_reported(self.study.name), names.provenance(self.results, lang)
+        if report is None or report.model == self.spec.model:
+            return line
+        return say("Network: {model}.", lang, model=self.name(self.spec.model, lang)) + " " + line
+
+    def gap(self, one: dict | None, other: dict | None, beside: PruningStudy | None = None) -> Difference | None:
         """Test accuracy at ``one`` minus that at ``other`` (of ``beside`` where given); None without both."""
         return compare(self.results, one, (beside or self).results, other)
 
-    def pairs(self, one: tuple[str, str], other: tuple[str, str], beside: Pruning | None = None) -> dict[str, tuple]:
+    def pairs(self, one: tuple[str, str], other: tuple[str, str], beside: PruningStudy | None = None) -> dict:
         """criterion -> its ``where`` at (role, setting) ``one`` and at ``other`` (of ``beside`` where given)."""
         second = beside or self
         sides = {c: (self.where(one[0], c, one[1]), second.where(other[0], c, other[1])) for c in self.spec.criteria}
         return {criterion: pair for criterion, pair in sides.items() if all(pair)}
 
-    def mean_gap(self, pairs: dict[str, tuple], beside: Pruning | None = None, lost: bool = False) -> tuple | None:
+    def mean_gap(self, pairs: dict, beside: PruningStudy | None = None, lost: bool = False) -> tuple | None:
         """(mean over criteria of the gaps, criterion -> gap) for criterion -> (one, other); None where none has both.
 
         Over seeds the mean's interval is that of each seed's mean; with fewer than three seeds images are drawn, for
@@ -183,7 +162,7 @@ class Pruning:
         whole = self._mean(gaps, pairs, second, base, lost)
         return replace(whole, runs=tuple(dict.fromkeys(id for found in gaps.values() for id in found.runs))), gaps
 
-    def _mean(self, gaps: dict, pairs: dict, second: Pruning, base: float, lost: bool) -> Difference:
+    def _mean(self, gaps: dict, pairs: dict, second: PruningStudy, base: float, lost: bool) -> Difference:
         mean = float(np.mean([found.mean for found in gaps.values()])) - base
         sides = [(self.results.cell(pairs[c][0]).by_seed, second.results.cell(pairs[c][1]).by_seed) for c in gaps]
         shared = sorted(set.intersection(*(set(first) & set(last) for first, last in sides)))
@@ -198,11 +177,30 @@ class Pruning:
         return over_images(mean, found)
 
 
-def read(results: Results) -> Pruning | None:
+def read(results: Results) -> PruningStudy | None:
     """A study's pruning runs; None for a study of another kind, or one without an original that was run."""
-    if getattr(results.study, "pruning", None) is None or not results.select(role="original"):
-        return None
-    return Pruning(results)
+    return PruningStudy(results) if results.study.pruning and results.select(role="original") else None
+
+
+def neighbours(study: PruningStudy) -> list[PruningStudy]:
+    """The pruning studies beside this one that have runs at the report's setting."""
+    found = [read(results) for results in study.results.beside.values()]
+    return [one for one in found if one and one.criteria("report")]
+
+
+def as_reported(name: str):
+    """A study's pruning as its report had it, run or not; None for a study that is none of ours."""
+    return schema.load(name).pruning if name in schema.names() else None
+
+
+def left(cuts: list[dict], key: str) -> Estimate:
+    """Share of ``params``, ``macs`` or ``size_bytes`` that is left, over seeds."""
+    return estimate(one[key][1] / one[key][0] for one in cuts)
+
+
+def size(cuts: list[dict]) -> Estimate:
+    """Size of what is left in MiB, over seeds."""
+    return estimate(one["size_bytes"][1] / MEBI for one in cuts)
 
 
 def percent(share: float, lang: str) -> str:
@@ -211,8 +209,6 @@ def percent(share: float, lang: str) -> str:
     return numbers.percent(share, digits, lang)
 
 
-def shown(value, lang: str) -> str:
-    """A reported entry of the configuration: a number in the language's own way, a text as it is."""
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
-        return numbers.integer(value, lang) if float(value).is_integer() else numbers.short(value, lang)
-    return text(value, lang)
+def bottlenecks(protected: bool, lang: str) -> str:
+    """Whether squeeze-excite bottlenecks were spared, as it follows a setting."""
+    return say(N_(", squeeze-excite protected") if protected else N_(", squeeze-excite open"), lang)

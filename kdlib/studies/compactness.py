@@ -2,32 +2,34 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 
 from kdlib import models, profiling, pruning
-from kdlib.studies import counts, records, runner
-from kdlib.studies.call import Call
-from kdlib.studies.pruning_schema import Pruning
+from kdlib.studies import counts, records, runner, schema
+from kdlib.studies.pruning import Pruning
 from kdlib.studies.records import Condition
 from kdlib.training import resolve_device
+
+if TYPE_CHECKING:
+    from kdlib.studies.experiment import Experiment
 
 FILE = "pruned.json"
 
 
-def write(call: Call) -> Path | None:
+def write(call: "Experiment") -> Path | None:
     """Measure the unpruned model and the pruned ones of a pruning study; what is there for the same runs stays.
 
     The models are those of the first seed at the report's ratio and at equal MACs, before fine-tuning, which changes
     weights and not shapes. None for a study that prunes nothing.
     """
-    spec = call.settings.pruning
+    spec = call.study.pruning
     if spec is None:
         return None
     path = call.folder / FILE
-    report = call.settings.study.pruning
+    report = schema.load(call.study.name).pruning
     counted = call.parameters.model or report.model  # the report's network, also where a small one stands in
     conditions = _conditions(call, spec)
     device = resolve_device(call.parameters.device)
@@ -56,15 +58,17 @@ def write(call: Call) -> Path | None:
     return path
 
 
-def _conditions(call: Call, spec: Pruning) -> list[Condition]:
+def _conditions(call: "Experiment", spec: Pruning) -> list[Condition]:
     conditions = call.plan.conditions
-    first = call.settings.seeds[0]
+    first = call.study.seeds[0]
     original = next(condition for condition in conditions if condition.role == "original")
     shown = [condition for condition in conditions if condition.role == "pruned" and condition.seed == first]
     return [original, *(one for one in shown if one.macs is not None or one.ratio == spec.ratio)]
 
 
-def _models(call: Call, spec: Pruning, conditions: list[Condition], device: torch.device) -> list[dict[str, Any]]:
+def _models(
+    call: "Experiment", spec: Pruning, conditions: list[Condition], device: torch.device
+) -> list[dict[str, Any]]:
     built = [runner.trained(call.plan.runs[condition.id], call.runs_folder) for condition in conditions]
     channels, height, width = call.dataset.shape
     found = [

@@ -2,40 +2,57 @@
 
 import hashlib
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
 from kdlib import models, profiling
+from kdlib.data import Dataset
 from kdlib.errors import UserError
 from kdlib.studies import attention, compactness, cost, counts, model_costs, records, runner, schema
-from kdlib.studies.call import Call
-from kdlib.studies.parameters import Parameters, from_notebook
-from kdlib.studies.plan import plan
-from kdlib.studies.settings import fitted, settle
+from kdlib.studies.parameters import Parameters, from_notebook, settle
+from kdlib.studies.plan import Plan, plan
+from kdlib.studies.study import Study
 from kdlib.training import Stop
 
 _PLACES = {"data_root", "source_root", "output_dir", "device"}  # where, not what
 
 
-class Experiment(Call):
+@dataclass(frozen=True)
+class Experiment:
     """A call of a study that can be looked at, done, and asked whether it is done."""
+
+    parameters: Parameters
+    study: Study
+    dataset: Dataset
+    plan: Plan
+
+    @property
+    def runs_folder(self) -> Path:
+        """Where the records of all studies of this profile lie."""
+        return self.parameters.root / "runs"
+
+    @property
+    def folder(self) -> Path:
+        """Where this study's notebook, tables and figures lie."""
+        return self.parameters.root / self.study.name
 
     @property
     def title(self) -> str:
         """The study's title in the call's language."""
-        return schema.text(self.settings.study.title, self.parameters.lang)
+        return schema.text(self.study.title, self.parameters.lang)
 
     @property
     def source(self) -> str:
         """The report the study reproduces, in the call's language."""
-        return schema.text(self.settings.study.source, self.parameters.lang)
+        return schema.text(self.study.source, self.parameters.lang)
 
     @property
     def signature(self) -> str:
         """Hash of what decides the study's output: its runs, those it shows beside, the language, kdlib's own files."""
-        beside = [self.parameters.root / name / "runs.json" for name in self.settings.study.beside]
+        beside = [self.parameters.root / name / "runs.json" for name in self.study.beside]
         shown = [
             [one.id for one in records.read_conditions(path.parent)[0]] if path.is_file() else [] for path in beside
         ]
@@ -71,8 +88,8 @@ class Experiment(Call):
         """
         runner.execute(self.plan, self.runs_folder, self.parameters.device, options, stop)
         self._write(self._finished())
-        if self.settings.study.costs:
-            model_costs.write(self.settings.study, self.folder)
+        if self.study.costs:
+            model_costs.write(self.study, self.folder)
         attention.write(self)
         compactness.write(self)
         return self.folder
@@ -108,7 +125,7 @@ class Experiment(Call):
 
     def _write(self, finished: dict[str, str]) -> None:
         about = {
-            "study": self.settings.study.name,
+            "study": self.study.name,
             "profile": self.parameters.profile,
             "parameters": self.parameters.model_dump(exclude_none=True, exclude=_PLACES),
             "finished": finished,
@@ -124,12 +141,14 @@ def prepare(parameters: Parameters | dict[str, Any]) -> Experiment:
     """
     if not isinstance(parameters, Parameters):
         parameters = from_notebook(parameters)
-    settings = settle(parameters)
+    study = settle(parameters)
     _check_writable(parameters.root)
-    dataset = settings.load_data(parameters)
-    settings = fitted(settings, len(dataset.train), parameters)
-    source = settings.load_source(parameters)
-    return Experiment(parameters, settings, dataset, plan(settings, dataset, source))
+    root, download = parameters.data_root, parameters.download
+    dataset = study.data.load(root, download)
+    study = study.fitted(len(dataset.train), keep=parameters.batch_size is not None)
+    task = study.source_images()
+    source = task and task.load(parameters.source_root or root, download)
+    return Experiment(parameters, study, dataset, plan(study, dataset, source))
 
 
 def model_table(names: str | None = None, num_classes: int = 10, size: int = 32):
@@ -154,7 +173,7 @@ def variant_table(study: str, num_classes: int = 10, size: int = 32):
     """
     import pandas as pd
 
-    transfer = schema.load(study).transfer
+    transfer = schema.load(study)
     rows = []
     for name, variant in transfer.variants.items():
         found = counts.kept(_opened, transfer.model, num_classes, 3, size, variant.open)

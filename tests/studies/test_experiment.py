@@ -13,8 +13,7 @@ from kdlib.errors import UserError
 from kdlib.studies import experiment as module
 from kdlib.studies import records, runner
 from kdlib.studies.experiment import Experiment, model_table, prepare
-from kdlib.studies.parameters import parse
-from kdlib.studies.settings import settle
+from kdlib.studies.parameters import parse, settle
 
 
 @pytest.fixture
@@ -180,9 +179,7 @@ def test_nothing_is_trained_for_another_language(small, tiny, tmp_path, monkeypa
 
 
 def test_studies_share_a_folder_of_records(small, tiny, tmp_path):
-    other = replace(
-        small, settings=replace(small.settings, study=small.settings.study.model_copy(update={"name": "b"}))
-    )
+    other = replace(small, study=small.study.model_copy(update={"name": "b"}))
     assert other.runs_folder == small.runs_folder == tmp_path / "outputs" / "smoke" / "runs"
     assert (small.folder.name, other.folder.name) == ("cnn_grid", "b")
 

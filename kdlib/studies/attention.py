@@ -1,6 +1,5 @@
 """Attention maps: on which parts of a test image a trained model's answer rests (Grad-CAM, Selvaraju et al. 2017)."""
 
-import os
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,14 +13,13 @@ from kdlib.copies import copied
 from kdlib.data import normalise
 from kdlib.errors import UserError
 from kdlib.hooks import hooked
-from kdlib.studies import records, runner
+from kdlib.studies import artifacts, records, runner
 from kdlib.studies.run import Run
 from kdlib.training import resolve_device
 
 if TYPE_CHECKING:
     from kdlib.studies.experiment import Experiment
 
-FILE = "attention.npz"
 COUNT = 8  # images
 SIDE = 4  # fewest positions a side of the feature map that is drawn
 _BATCH = 4
@@ -41,13 +39,8 @@ def write(call: "Experiment") -> Path | None:
     chosen = _models(call)
     if not chosen:
         return None
-    path = call.folder / FILE
-    if not _stands(path, [run.id for _, run, _ in chosen]):
-        content = _content(call, chosen)
-        if content is None:
-            return None
-        _save(path, content)
-    return path
+    ids = [run.id for _, run, _ in chosen]
+    return artifacts.keep(call.folder / artifacts.ATTENTION, ids, lambda: _content(call, chosen))
 
 
 def _models(call: "Experiment") -> list[tuple[str, Run, records.Record]]:
@@ -81,13 +74,6 @@ def _has_logits(record: records.Record) -> bool:
     return True
 
 
-def _stands(path: Path, ids: list[str]) -> bool:
-    if not path.is_file():
-        return False
-    with np.load(path) as file:
-        return file["asked"].tolist() == ids
-
-
 def _content(call: "Experiment", chosen: list[tuple[str, Run, records.Record]]) -> dict | None:
     dataset, device = call.dataset, resolve_device(call.parameters.device)
     logits = np.stack([record.predictions()[0] for _, _, record in chosen]).astype(np.float64)
@@ -117,20 +103,7 @@ def _content(call: "Experiment", chosen: list[tuple[str, Run, records.Record]]) 
         "models": np.array([chosen[k][1].model for k in kept]),
         "ids": np.array([chosen[k][1].id for k in kept]),
         "layers": np.array(layers),
-        "asked": np.array([run.id for _, run, _ in chosen]),
     }
-
-
-def _save(path: Path, content: dict) -> None:
-    """Write aside, then rename: a reader never meets half a file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.{os.getpid()}.half")
-    try:
-        with open(aside, "wb") as file:
-            np.savez_compressed(file, **content)
-        os.replace(aside, path)
-    finally:
-        aside.unlink(missing_ok=True)
 
 
 def choose(labels: np.ndarray, right: np.ndarray, groups: np.ndarray | None = None, count: int = COUNT) -> list[int]:

@@ -10,7 +10,7 @@ from pydantic import model_validator
 
 from kdlib.errors import UserError
 from kdlib.studies.report import Strict
-from kdlib.studies.study import SHARED, Compared, Study, recipe, taken
+from kdlib.studies.study import Compared, Study, recipe, taken
 
 if TYPE_CHECKING:
     from kdlib.data import Dataset
@@ -92,7 +92,7 @@ class Distilling(Study):
     def check(self) -> None:
         """Raise ``UserError`` for what `Study.check` does, and for losses and a teacher's recipe that do not fit."""
         super().check()
-        _ = self.losses, self.taught_by()
+        _ = self.losses, self.taught_by
 
     @cached_property
     def losses(self) -> list[tuple[Point, list[Loss]]]:
@@ -104,8 +104,9 @@ class Distilling(Study):
             for point in self.points
         ]
 
+    @cached_property
     def taught_by(self) -> Recipe | None:
-        """Return the recipe of a teacher that all columns share."""
+        """The recipe of a teacher that all columns share."""
         return recipe(self.teacher_recipe) if self.teacher_recipe else None
 
     def seed_of_teacher(self, seed: int) -> int:
@@ -126,9 +127,9 @@ class Distillation(Distilling):
     pruning: ClassVar[None] = None
 
     @property
-    def takes(self) -> tuple[str, ...]:
+    def of_kind(self) -> tuple[str, ...]:
         own = ("teacher", "students", "columns", "T", "alpha", "lam", "loss", "taps", "teacher_epochs")
-        return (*own, *(("source_epochs", "source_root") if self.starts else ()), *SHARED)
+        return (*own, *(("source_epochs", "source_root") if self.starts else ()))
 
     def _asked(self, values: dict[str, Any], call: dict[str, Any]) -> dict[str, Any]:
         if self.starts:
@@ -140,16 +141,16 @@ class Distillation(Distilling):
 
     def _starts(self, call: dict[str, Any]) -> dict[str, Start]:
         """The caller's models start from weights as the study's own do; which module is their head is looked up."""
+        named = (call.get("teacher"), *call.get("students", ()))
+        if not (new := [model for model in named if model and model not in self.starts]):
+            return self.starts
         from kdlib import models
 
-        own = next(iter(self.starts.values()))
-        starts = dict(self.starts)
-        for model in filter(None, (call.get("teacher"), *call.get("students", ()))):
-            if model not in starts:
-                models.check(model)
-                head = models.head_of(model)
-                starts[model] = Start(head=head, open=own.open and [head])
-        return starts
+        for model in new:
+            models.check(model)
+        opened = next(iter(self.starts.values())).open
+        heads = {model: models.head_of(model) for model in new}
+        return self.starts | {model: Start(head=head, open=opened and [head]) for model, head in heads.items()}
 
     def summary(self) -> dict[str, str]:
         losses = dict.fromkeys(point.loss or self.loss for point in self.points)
@@ -184,7 +185,7 @@ class Distillation(Distilling):
             if self.checkpoint and not self.starts:  # taken as it is, whatever the seed
                 run = Run(self.teacher, None, 0, **common, weights=self.checkpoint, role="teacher")
                 return Compared("teacher", "teacher", run)
-            shared, seed = self.taught_by(), self.seed_of_teacher(seed)
+            shared, seed = self.taught_by, self.seed_of_teacher(seed)
             run = Run(self.teacher, shared or asked, seed, **common, **start(self.teacher, seed), role="teacher")
             # One teacher for all columns is a condition of its own column.
             return Compared("teacher", "teacher" if shared else column, run)
@@ -193,7 +194,7 @@ class Distillation(Distilling):
             for model in dict.fromkeys((self.teacher, *self.students)):
                 if isinstance(weights := start(model, seed).get("weights"), Run):
                     yield Compared("source", "source", weights)
-            for column, recipe_ in self.by_column().items():
+            for column, recipe_ in self.by_column.items():
                 yield (taught := teacher(column, recipe_, seed))
                 for model in self.students:
                     yield Compared("baseline", column, Run(model, recipe_, seed, **common, **start(model, seed)))

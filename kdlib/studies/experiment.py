@@ -8,10 +8,9 @@ from typing import Any
 
 from torch import nn
 
-from kdlib import models, profiling
 from kdlib.data import Dataset
 from kdlib.errors import UserError
-from kdlib.studies import attention, compactness, cost, counts, model_costs, records, runner, schema
+from kdlib.studies import architectures, attention, compactness, cost, counts, records, runner, schema
 from kdlib.studies.parameters import Parameters, from_notebook, settle
 from kdlib.studies.plan import Plan, plan
 from kdlib.studies.study import Study
@@ -89,7 +88,7 @@ class Experiment:
         runner.execute(self.plan, self.runs_folder, self.parameters.device, options, stop)
         self._write(self._finished())
         if self.study.costs:
-            model_costs.write(self.study, self.folder)
+            architectures.write_costs(self.study.costs, self.folder)
         attention.write(self)
         compactness.write(self)
         return self.folder
@@ -149,60 +148,6 @@ def prepare(parameters: Parameters | dict[str, Any]) -> Experiment:
     task = study.source_images()
     source = task and task.load(parameters.source_root or root, download)
     return Experiment(parameters, study, dataset, plan(study, dataset, source))
-
-
-def model_table(names: str | None = None, num_classes: int = 10, size: int = 32):
-    """Return architectures as a pandas DataFrame: parameters, and MACs of one RGB image.
-
-    ``names``: those to show, ``a,b,c``, in that order; without it every registered one, by size.
-    """
-    import pandas as pd
-
-    rows = [
-        {"model": name, **counts.kept(_counted, name, num_classes, 3, size)}
-        for name in (names.split(",") if names else models.names())
-    ]
-    table = pd.DataFrame(rows) if names else pd.DataFrame(rows).sort_values(["parameters", "model"])
-    return table.set_index("model").map("{:,}".format)
-
-
-def variant_table(study: str, num_classes: int = 10, size: int = 32):
-    """Return a transfer study's choices of open layers as a pandas DataFrame: trained and frozen parameters, MACs.
-
-    MACs are of one RGB image: those of the forward pass, and of the layers that the backward pass visits.
-    """
-    import pandas as pd
-
-    transfer = schema.load(study)
-    rows = []
-    for name, variant in transfer.variants.items():
-        found = counts.kept(_opened, transfer.model, num_classes, 3, size, variant.open)
-        starts = {"starts from": "source weights" if variant.weights else "random weights"}
-        rows.append({"open layers": name, **starts, **{key: f"{value:,}" for key, value in found.items()}})
-    return pd.DataFrame(rows).set_index("open layers")
-
-
-def _counted(name: str, num_classes: int, in_channels: int, size: int) -> dict[str, int]:
-    model = models.build(name, num_classes, in_channels)
-    macs = profiling.forward_macs(model, (in_channels, size, size))
-    return {"parameters": profiling.count_parameters(model), "MACs": macs}
-
-
-def _opened(name: str, num_classes: int, in_channels: int, size: int, open_: list[str] | None) -> dict[str, int]:
-    model = models.build(name, num_classes, in_channels)
-    if open_ is not None:
-        models.open_only(model, open_)
-    trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
-    layers = profiling.layer_macs(model, (in_channels, size, size))
-    opened = [
-        macs for layer, macs in layers.items() if any(p.requires_grad for p in model.get_submodule(layer).parameters())
-    ]
-    return {
-        "trained": trained,
-        "frozen": profiling.count_parameters(model) - trained,
-        "MACs forward": sum(layers.values()),
-        "MACs open": sum(opened),
-    }
 
 
 def _check_writable(root: Path) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from kdlib.errors import UserError
 from kdlib.studies.distillation import Distilling
 from kdlib.studies.report import Strict, Text
-from kdlib.studies.study import SHARED, Compared
+from kdlib.studies.study import Compared
 
 if TYPE_CHECKING:
     from kdlib.data import Dataset
@@ -94,8 +94,8 @@ class PruningStudy(Distilling):
     weights: str = "imagenet"
 
     @property
-    def takes(self) -> tuple[str, ...]:
-        return (*IN_PRUNING, "T", "alpha", "lam", "loss", "taps", "teacher_epochs", *SHARED)
+    def of_kind(self) -> tuple[str, ...]:
+        return (*IN_PRUNING, "T", "alpha", "lam", "loss", "taps", "teacher_epochs")
 
     def _asked(self, values: dict[str, Any], call: dict[str, Any]) -> dict[str, Any]:
         """Put the caller's prunings in the place of the study's.
@@ -142,7 +142,7 @@ class PruningStudy(Distilling):
         from kdlib.studies.run import Run
 
         model, common = self.pruning.model, self.common(dataset)
-        ((column, recipe),) = self.by_column().items()
+        ((column, recipe),) = self.by_column.items()
         for i, seed in enumerate(self.seeds):
             original = self._original(seed, common)
             yield Compared("original", "original", original)
@@ -169,7 +169,7 @@ class PruningStudy(Distilling):
         if self.weights == "imagenet":
             head = self.pruning.head or models.head_of(model)
             begin = {"weights": self.begin(model, seed, None), "head": head}
-        return Run(model, self.taught_by(), seed, **common, **begin, role="teacher")
+        return Run(model, self.taught_by, seed, **common, **begin, role="teacher")
 
     def _specs(self, seed: int) -> Iterator[tuple[Cut, Spec]]:
         from kdlib import pruning

@@ -99,9 +99,14 @@ class Study(Strict):
         return self
 
     @property
+    def of_kind(self) -> tuple[str, ...]:
+        """The names of a call's parameters that studies of this kind have, beside those of all."""
+        raise NotImplementedError
+
+    @property
     def takes(self) -> tuple[str, ...]:
         """The names of a call's parameters that do something in this study."""
-        return SHARED
+        return (*self.of_kind, *SHARED)
 
     def with_(self, profile: str, call: dict[str, Any] | None = None) -> Self:
         """Return the study with a profile's values in the place of its own, and a call's in the place of those.
@@ -112,7 +117,7 @@ class Study(Strict):
         call = dict(call or {})
         for name in call:
             if name not in self.takes:
-                said = f"this {self.kind} study has no {name}; {did_you_mean(name, self.takes[: -len(SHARED)])}"
+                said = f"this {self.kind} study has no {name}; it has {', '.join(self.of_kind)}"
                 raise UserError(f"parameter {name} does nothing in study {self.name}: {said}")
         if profile not in self.profiles:
             raise UserError(f"study {self.name} has no profile {profile!r}; it has {', '.join(self.profiles)}")
@@ -149,14 +154,15 @@ class Study(Strict):
 
     def check(self) -> None:
         """Raise ``UserError`` for models, losses, recipes and weights that are not there or do not fit."""
-        self.by_column()
+        _ = self.by_column
 
     def runs(self, dataset: Dataset, source: Dataset | None = None) -> Iterator[Compared]:
         """Yield what the study compares; ``source``: the images of the source task."""
         raise NotImplementedError
 
+    @cached_property
     def by_column(self) -> dict[str, Recipe]:
-        """Return the recipe of each column."""
+        """The recipe of each column."""
         for name in self.columns or ():
             if name not in self.recipes:
                 raise UserError(f"study {self.name} has no column {name!r}; {did_you_mean(name, self.recipes)}")
@@ -217,7 +223,7 @@ class Study(Strict):
             changes = {"recipe": {}, "recipes": {name: fit({**self.recipes[name], **self.recipe}) for name in columns}}
         if values := getattr(self, "teacher_recipe", None):
             changes["teacher_recipe"] = fit(values)
-        return self.model_copy(update=changes)
+        return validated(type(self), self.model_dump(exclude_unset=True, by_alias=True) | changes)
 
 
 class Compared(NamedTuple):

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from kdlib.studies.report import Strict, Text
-from kdlib.studies.study import SHARED, Compared, Study
+from kdlib.studies.study import Compared, Study
 
 if TYPE_CHECKING:
     from kdlib.data import Dataset
@@ -35,8 +35,8 @@ class Transfer(Study):
     pruning: ClassVar[None] = None
 
     @property
-    def takes(self) -> tuple[str, ...]:
-        return ("model", "columns", "open_layers", "source_epochs", "source_root", *SHARED)
+    def of_kind(self) -> tuple[str, ...]:
+        return ("model", "columns", "open_layers", "source_epochs", "source_root")
 
     def _asked(self, values: dict[str, Any], call: dict[str, Any]) -> dict[str, Any]:
         variants = dict(values["variants"])
@@ -74,7 +74,7 @@ class Transfer(Study):
             weights = self.begin(self.model, seed, source)
             if isinstance(weights, Run):
                 yield Compared("source", "source", weights)
-            for column, recipe in self.by_column().items():
+            for column, recipe in self.by_column.items():
                 for name, variant in self.variants.items():
                     if variant.columns and column not in variant.columns:
                         continue

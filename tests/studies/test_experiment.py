@@ -12,7 +12,7 @@ from kdlib.data import normalise
 from kdlib.errors import UserError
 from kdlib.studies import experiment as module
 from kdlib.studies import records, runner
-from kdlib.studies.experiment import Experiment, model_table, prepare
+from kdlib.studies.experiment import Experiment, prepare
 from kdlib.studies.parameters import parse, settle
 
 
@@ -182,10 +182,3 @@ def test_studies_share_a_folder_of_records(small, tiny, tmp_path):
     other = replace(small, study=small.study.model_copy(update={"name": "b"}))
     assert other.runs_folder == small.runs_folder == tmp_path / "outputs" / "smoke" / "runs"
     assert (small.folder.name, other.folder.name) == ("cnn_grid", "b")
-
-
-def test_model_table():
-    frame = model_table()
-    assert frame.loc["resnet18_kd", "parameters"] == "11,335,114"
-    assert frame.loc["resnet18_kd", "MACs"] == "140,346,624"
-    assert frame.loc["cnn2", "MACs"] == "397,312"

@@ -170,7 +170,7 @@ def test_taps_are_for_the_losses_that_look_at_features(images):
         ({"study": "cnn_grid", "taps": "conv1"}, "parameter taps does nothing"),
         (
             {"study": "tr_transfer", "taps": "layer1"},
-            "this transfer study has no taps; known: model",
+            "this transfer study has no taps; it has model",
         ),
         ({"loss": "dkd", "T": 0}, "parameter T=0"),
         ({"study": "tr_kd", "loss": "sp", "alpha": 1.5}, "give lam too"),

@@ -183,12 +183,15 @@ def test_records_say_how_much_was_trained(executed):
     [
         (
             {"study": "tr_transfer", "T": 2},
-            "T does nothing in study tr_transfer: this transfer study has no T; known",
+            "T does nothing in study tr_transfer: this transfer study has no T; it has model",
         ),
         ({"study": "tr_transfer", "teacher": "cnn2"}, "teacher does nothing in study tr_transfer"),
         ({"study": "tr_kd", "open_layers": "head"}, "open_layers does nothing in study tr_kd"),
         ({"study": "cnn_grid", "weights": "imagenet"}, "is the file of a trained teacher"),
-        ({"study": "radiology_model2", "source_epochs": 3}, "has no source_epochs; did you mean 'teacher_epochs'"),
+        (
+            {"study": "radiology_model2", "source_epochs": 3},
+            "this distillation study has no source_epochs; it has",
+        ),
         ({"study": "tr_transfer", "weights": "nowhere.pt"}, "weights: nowhere.pt is not there"),
         ({"study": "tr_transfer", "profile": "paper", "weights": "source"}, "has no source task; say weights=imagenet"),
         (

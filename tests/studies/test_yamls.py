@@ -86,7 +86,7 @@ def test_every_text_is_there_in_both_languages(name):
 def test_tr_kd_as_reported():
     settings = paper("tr_kd")
     assert (settings.teacher, settings.students) == ("resnet18_kd", ["resnet18_kd", "resnet18_light"])
-    columns = [(r.optimizer, r.batch_size, r.lr) for r in settings.by_column().values()]
+    columns = [(r.optimizer, r.batch_size, r.lr) for r in settings.by_column.values()]
     assert columns == [("adam", 128, 0.001), ("sgd", 128, 0.001), ("adam", 64, 0.001)]
     found = [triple for point in settings.points for triple in point.settings()]
     assert found == [
@@ -112,11 +112,11 @@ def test_tr_kd_plan(tiny):
 def test_cnn_grid_as_reported():
     settings = paper("cnn_grid")
     assert (settings.teacher, settings.students) == ("resnet18_kd", ["cnn2", "resnet18_kd"])
-    (recipe,) = settings.by_column().values()
+    (recipe,) = settings.by_column.values()
     assert (recipe.optimizer, recipe.lr, recipe.schedule) == ("sgd", 0.1, "cosine")
     assert (recipe.epochs, recipe.batch_size) == (100, 128)
     assert not recipe.augmentation.active
-    assert settings.taught_by().augmentation == Augmentation(pad=4, flip=True)
+    assert settings.taught_by.augmentation == Augmentation(pad=4, flip=True)
     assert settings.loss == "convex_soft_ce"
 
 
@@ -313,7 +313,7 @@ def test_what_a_kind_of_study_has_not_is_refused(changed, where, key, says):
 
 
 def test_a_study_is_of_a_kind(changed):
-    with pytest.raises(UserError, match="study cnn_grid: unknown kind 'destillation'; did you mean 'distillation'?"):
+    with pytest.raises(UserError, match=r"study cnn_grid: unknown kind 'destillation'; did you mean 'distillation'\?"):
         changed(lambda content: content.update(kind="destillation"))
 
 

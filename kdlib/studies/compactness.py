@@ -39,7 +39,8 @@ def write(call: "Experiment") -> Path | None:
         "classes": spec.num_classes,
         "counted": [counted, report.ratio],
         "device": str(device),
-        "hardware": records.hardware(),
+        # A notebook's kernel has fewer threads, and another notebook beside it: what was measured before stays.
+        "hardware": {name: own for name, own in records.hardware().items() if name != "threads"},
         "packages": profiling.packages(),
     }
 

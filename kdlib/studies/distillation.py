@@ -75,7 +75,7 @@ class Distilling(Study):
         points, loss = values["points"], values["loss"]
         if asked := call.get("loss"):
             own = [point.model_dump(exclude_unset=True) for point in self.points]
-            alike = ([point for point in some if point.get("loss", loss) == asked] for some in (points, own))
+            alike = ([point for point in some if (point.get("loss") or loss) == asked] for some in (points, own))
             warm = [point for point in points if point.get("T") is not None] or points
             anew = [{**point, "loss": asked, "layers": None} for point in warm]
             points = next(filter(None, alike), anew)
@@ -210,6 +210,6 @@ def _tapped(points: list[dict[str, Any]], loss: str, taps: list[str]) -> list[di
     from kdlib.losses import METHODS
 
     looking = [name for name, method in METHODS.items() if method.needs_features]
-    if not any(point.get("loss", loss) in looking for point in points):
+    if not any((point.get("loss") or loss) in looking for point in points):
         raise UserError("parameter taps does nothing: no loss here looks at features; say loss=sp, at or another")
-    return [{**point, "layers": taps} if point.get("loss", loss) in looking else point for point in points]
+    return [{**point, "layers": taps} if (point.get("loss") or loss) in looking else point for point in points]

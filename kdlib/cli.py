@@ -162,24 +162,16 @@ def _list(arguments: argparse.Namespace) -> int:
     if arguments.study:
         study = schema.load(arguments.study)
         print(f"{study.name}: {study.title['en']}\n{study.source['en']}\n")
-        if study.transfer:
-            print(f"model     {study.transfer.model}\nopen      {', '.join(study.transfer.variants)}")
-        elif study.pruning:
-            spec = study.pruning
-            print(f"model     {spec.model}\npruning   {spec.scope}, ratio {spec.ratio:g}")
-            print(f"criteria  {', '.join(spec.criteria)}")
-        else:
-            losses = dict.fromkeys(point.loss or study.loss for point in study.points)
-            print(f"teacher   {study.teacher}\nstudents  {', '.join(study.students)}\nloss      {', '.join(losses)}")
+        for label, said in study.summary().items():
+            print(f"{label:10s}{said}")
         print(f"columns   {', '.join(study.recipes)}\n")
-        for name, profile in study.profiles.items():
-            recipe = json.dumps(profile.recipe) if profile.recipe else "recipes as reported"
-            begin = ""
-            if study.transfer or study.starts or study.pruning:
-                begin = (
-                    f"weights from {profile.source.data.name}, " if profile.source else f"{profile.weights} weights, "
-                )
-            print(f"{name:8s}  {profile.data.name}, {begin}seeds {profile.seeds}, {recipe}")
+        for name in study.profiles:
+            own = study.with_(name)
+            recipe = json.dumps(own.recipe) if own.recipe else "recipes as reported"
+            begin = f"{own.weights} weights, " if own.weights else ""
+            if own.weights == "source":
+                begin = f"weights from {own.source_task.data.name}, "
+            print(f"{name:8s}  {own.data.name}, {begin}seeds {own.seeds}, {recipe}")
         return 0
     for name in schema.names():
         study = schema.load(name)
@@ -282,12 +274,12 @@ def _execute_notebooks(experiments: list, force: bool) -> bool:
         if force or not experiment.up_to_date():
             due.append(experiment)
         else:
-            print(f"{experiment.settings.study.name}: up to date")
+            print(f"{experiment.study.name}: up to date")
     for experiment, end in zip(due, notebook.execute_all(due), strict=True):
         if failure := isinstance(end, notebook.NotebookFailed):
             print(f"kdlib: {end}", file=sys.stderr)
         else:
-            print(f"{experiment.settings.study.name}: notebook executed in {end:.0f} s", flush=True)
+            print(f"{experiment.study.name}: notebook executed in {end:.0f} s", flush=True)
         failed |= failure
     return not failed
 
@@ -312,7 +304,7 @@ def _show_results(finished: list) -> None:
     print("\nResults:")
     for experiment in finished:
         folder = experiment.folder
-        print(f"  {experiment.settings.study.name}")
+        print(f"  {experiment.study.name}")
         print(f"    notebook  {folder / f'notebook.{experiment.parameters.lang}.html'} (and .ipynb)")
         print(f"    tables    {folder / 'tables'}")
         print(f"    figures   {folder / 'figures'}")

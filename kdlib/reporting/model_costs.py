@@ -1,15 +1,14 @@
 """The report's table of what its models cost, and how four counters differ on them.
 
-Reads ``costs.json`` of the study's folder (see ``kdlib.studies.model_costs``) and the study's ``costs``.
+Reads ``costs.json`` of the study's folder (see ``kdlib.studies.architectures``) and the study's ``costs``.
 """
 
 from __future__ import annotations
 
-import json
-
 from kdlib.reporting.core.i18n import N_, translations
 from kdlib.reporting.core.results import Results
 from kdlib.reporting.core.table import Cell, Row, Table
+from kdlib.studies import artifacts
 from kdlib.studies.schema import CostRow, Costs
 
 _MEGA, _GIGA = 1e6, 1e9
@@ -33,9 +32,9 @@ def sheets(results: Results) -> list[Table]:
     """
     spec = getattr(results.study, "costs", None)
     folder = getattr(results, "folder", None)
-    if spec is None or folder is None or not (folder / "costs.json").is_file():
+    found = artifacts.read(folder / artifacts.COSTS) if spec and folder else None
+    if found is None:
         return []
-    found = json.loads((folder / "costs.json").read_text(encoding="utf-8"))
     name = getattr(results.study, "name", "study")
     return [_costs(spec, found, name), _counters(spec, found, name)]
 

@@ -43,7 +43,7 @@ def execute_all(experiments: Sequence["Experiment"]) -> Iterator[float | Noteboo
     def one(experiment: "Experiment") -> float | NotebookFailed:
         start = time.perf_counter()
         try:
-            execute(experiment.settings.study.notebook, experiment.parameters.flat(), experiment.folder)
+            execute(experiment.study.notebook, experiment.parameters.flat(), experiment.folder)
         except NotebookFailed as failure:
             return failure
         experiment.mark_finished()

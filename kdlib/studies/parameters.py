@@ -11,6 +11,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from kdlib.errors import UserError, did_you_mean
 from kdlib.progress import note
 from kdlib.studies import schema
+from kdlib.studies.study import Study
 
 _NOISE = re.compile(r"[\[\](){}\"'“”‘’`]")
 _COMMA = re.compile(r"[+-]?\d+,\d+")
@@ -151,6 +152,11 @@ class Parameters(BaseModel):
             folder = Path.cwd().parent / folder
         return folder / self.profile
 
+    def asked(self) -> dict[str, Any]:
+        """Return what was asked of the study: not which one, and not where things are."""
+        where = {"study", "profile", "lang", "data_root", "source_root", "device", "output_dir", "download"}
+        return self.model_dump(exclude_none=True, exclude=where)
+
     def flat(self) -> dict[str, Any]:
         """Return what was set, as papermill parameters: plain values, lists as ``0,1,2``."""
         values = self.model_dump(exclude_defaults=True) | {"study": self.study, "lang": self.lang}
@@ -174,6 +180,13 @@ def parse(values: dict[str, Any]) -> Parameters:
     _say_commas(found, values)
     schema.load(found.study)
     return found
+
+
+def settle(parameters: Parameters) -> Study:
+    """Return the study with its profile and the parameters applied; raises ``UserError`` for what does not fit."""
+    study = schema.load(parameters.study).with_(parameters.profile, parameters.asked())
+    study.check()
+    return study
 
 
 def _how(name: str, value: Any) -> str:

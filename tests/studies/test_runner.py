@@ -280,9 +280,8 @@ def test_a_student_alone_of_its_teachers_architecture_is_a_run_of_its_own(tiny):
 
 
 def test_columns_that_differ_in_batch_size_are_groups_of_their_own(tiny):
-    from kdlib.studies.parameters import parse
+    from kdlib.studies.parameters import parse, settle
     from kdlib.studies.plan import plan
-    from kdlib.studies.settings import settle
 
     # paper: three columns of two recipes with batches of 128, one with 64; each has its own teacher
     found = plan(settle(parse({"study": "tr_kd", "profile": "paper"})), tiny)

@@ -186,7 +186,7 @@ class Results:
             found |= {key: True for key in asked if key in done and not _agrees(done[key], asked[key])}
             if condition.role == "source":  # trained on data of its own
                 continue
-            if paper and record.run.get("dataset", {}).get("name", paper.data.name) != paper.data.name:
+            if paper and record.run.get("dataset", {}).get("name", paper["data"]["name"]) != paper["data"]["name"]:
                 found["data"] = True
         return list(found)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from functools import cached_property
 
@@ -13,7 +12,7 @@ from kdlib.reporting.core.choice import best_by_validation
 from kdlib.reporting.core.evidence import Difference, changes, compare, over_images, over_seeds
 from kdlib.reporting.core.i18n import N_, say
 from kdlib.reporting.core.results import Cell, Estimate, Results, estimate, same
-from kdlib.studies import schema
+from kdlib.studies import artifacts, schema
 
 RANDOM = "random"
 SETTINGS = ("report", "protected", "macs", "macs_protected")
@@ -93,8 +92,8 @@ class PruningStudy:
     @cached_property
     def measured(self) -> dict | None:
         """``pruned.json`` of the study's folder; None where there is none."""
-        file = self.results.folder / "pruned.json" if self.results.folder else None
-        return json.loads(file.read_text(encoding="utf-8")) if file and file.is_file() else None
+        folder = self.results.folder
+        return artifacts.read(folder / artifacts.PRUNED) if folder else None
 
     def models(self, setting: str | None = None) -> dict[str, dict]:
         """Measured models by criterion at a setting, in the study's order; ``original`` alone without one."""

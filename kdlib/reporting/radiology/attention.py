@@ -11,17 +11,14 @@ from kdlib.reporting.core import canvas, names, numbers
 from kdlib.reporting.core.i18n import say
 from kdlib.reporting.radiology.models import gather
 from kdlib.reporting.radiology.text import BOOK as ROLES
-
-FILE = "attention.npz"
+from kdlib.studies import artifacts
 
 
 def attention(results, lang: str, filters: dict):
     """Yield (stem, parts) of one figure, drawn from the study's `attention.npz`; nothing where there is none."""
-    path = Path(results.folder) / FILE if results.folder else None
-    if path is None or not path.is_file():
+    found = artifacts.read(Path(results.folder) / artifacts.ATTENTION) if results.folder else None
+    if found is None:
         return
-    with np.load(path) as file:
-        found = {key: file[key] for key in file.files}
     if not set(found["ids"].tolist()) <= {condition.id for condition in results.conditions}:
         return  # of other runs: the study has been run anew since
     figure = _figure(results, found, lang)

@@ -100,7 +100,7 @@ def draw(results: Results, lang: str) -> dict[str, Drawing]:
 def _draw(results: Results, lang: str) -> dict[str, Drawing]:
     from kdlib.reporting import curves, forest
     from kdlib.reporting.core import canvas
-    from kdlib.reporting.distillation import heatmap, methods_figure, temperature
+    from kdlib.reporting.distillation import heatmap, temperature
     from kdlib.reporting.pruning import figures as pruning_figures
     from kdlib.reporting.pruning import structure_figures
     from kdlib.reporting.radiology import attention
@@ -121,7 +121,7 @@ def _draw(results: Results, lang: str) -> dict[str, Drawing]:
         "pareto": pruning_figures.pareto,
         "sweep": pruning_figures.sweep,
         "channels": structure_figures.channels,
-        "methods": methods_figure.methods,
+        "methods": forest.methods,
     }
     out: dict[str, Drawing] = {}
     guessing = only_guesses(results)

@@ -12,7 +12,7 @@ from functools import cache, lru_cache
 from pathlib import Path
 
 from kdlib.progress import note
-from kdlib.reporting.core import numbers
+from kdlib.reporting.core import names, numbers
 
 STYLE_FILE = Path(__file__).with_name("style.mplstyle")
 FURTHER_FONTS = (
@@ -89,6 +89,13 @@ def titled(figure, title: str, footer: str, handles=()) -> None:
     figure.suptitle("\n".join(textwrap.wrap(title, max(24, int(room / 0.095)))), x=0.01, ha="left")
     lines = textwrap.wrap(footer, max(40, int(width * 18.5)))
     figure.supxlabel("\n".join(lines), x=0.01, ha="left", fontsize=7, color=GREY, linespacing=1.4)
+
+
+def finished(results, figure, title: str, caption: str, lang: str, notes: str = "", handles=()) -> dict:
+    """What a `Drawing` is made of, the figure `titled`: below it, and after its caption, ``notes`` and where from."""
+    footer = (f"{notes}. " if notes else "") + names.provenance(results, lang)
+    titled(figure, title, footer, handles)
+    return {"figure": figure, "title": title, "caption": f"{caption} {footer}"}
 
 
 def ticks(axis, lang: str, most: int = 4) -> None:

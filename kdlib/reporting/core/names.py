@@ -136,6 +136,21 @@ def each_recipe(results, filters: dict[str, str]) -> list[str]:
     return [recipe for recipe in recipes(results) if wanted in (None, recipe)]
 
 
+def trained(results, filters: dict[str, str]) -> list[dict[str, str]]:
+    """The (model, recipe) pairs of students among the filtered runs, in the study's order."""
+    return [
+        {"model": model, "recipe": recipe}
+        for recipe in each_recipe(results, filters)
+        for model in students(results, {**filters, "recipe": recipe})
+    ]
+
+
+def network(results, here: dict, lang: str) -> str:
+    """A model, and its recipe where the study has several."""
+    several = len(recipes(results)) > 1
+    return ", ".join(label(results.study, here[key], lang) for key in ("model", "recipe")[: 1 + several])
+
+
 def stem(results, kind: str, filters: dict[str, str], **extra: str) -> str:
     """A file stem: the kind, the model and recipe the study names, and those it has several of."""
     parts = [kind]

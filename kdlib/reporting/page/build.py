@@ -147,7 +147,7 @@ def _forest(results: Results, lang: str) -> dict:
         "name": results.study.name,
         "title": text(results.study.title, lang),
         "network": _network(results, lang),
-        "rows": [(one, _bar(one, span), _number(one, lang)) for one in found],
+        "rows": [(one, _bar(one, span), one.cell.ours(lang)) for one in found],
         "zero": _place(0.0, span),
         "ticks": [(_place(value, span), numbers.short(100 * value, lang)) for value in _ticks(span)],
     }
@@ -159,10 +159,6 @@ def _network(results: Results, lang: str) -> str:
     if report is None or report.model == results.study.pruning.model:
         return ""
     return say("Here: {model}", lang, model=names.label(results.study, results.study.pruning.model, lang))
-
-
-def _number(one: Verdict, lang: str) -> str:
-    return difference_cell(one.found, *((1, 3) if one.metric == "auroc" else (100, 2))).ours(lang)
 
 
 def _span(found: list[Verdict]) -> tuple[float, float]:
@@ -244,11 +240,15 @@ def _answer(results: Results, lang: str) -> list[dict]:
         ends = sorted({id(end): end for end in (choose(asked, key=_mean) for choose in (min, max))}.values(), key=_mean)
         sides = say("{up} of {count} above zero, {down} below", lang, **counted(asked))
         shown = [
-            {"number": _number(one, lang), "mark": one.mark, "runs": one.found.runs, "setting": text(one.setting, lang)}
+            {
+                "number": one.cell.ours(lang),
+                "mark": one.mark,
+                "runs": one.found.runs,
+                "setting": text(one.setting, lang),
+            }
             for one in ends
         ]
-        question = names.capital(text(asked[0].question, lang), lang)
-        out.append({"question": question, "ends": shown, "sides": sides if len(asked) > 1 else ""})
+        out.append({"question": asked[0].asks(lang), "ends": shown, "sides": sides if len(asked) > 1 else ""})
     return out
 
 

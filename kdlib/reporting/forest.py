@@ -15,7 +15,7 @@ _FILL = {"●": "full", "◐": "left", "○": "none", "–": "none"}
 _LEGEND = {
     "●": N_("leaves zero out over seeds"),
     "◐": N_("leaves zero out over test images"),
-    "○": N_("not told apart from zero"),
+    "○": N_("not told apart from zero (asked at several settings, after Holm's correction)"),
     "–": N_("no interval"),
 }
 
@@ -58,7 +58,7 @@ def _drawing(results, lang: str, found: list[Verdict], title: str, caption: str)
             heads[one.question] = len(labels)
             labels.append(one.asks(lang))
         _row(ax, len(labels), one, lang)
-        labels.append("\n".join(textwrap.wrap(text(one.setting, lang), _WIDE)))
+        labels.append("\n".join(textwrap.wrap(text(one.setting, lang).replace(" = ", "\u00a0=\u00a0"), _WIDE)))
     ax.axvline(0, color=canvas.BLACK, linewidth=1.2, zorder=2)
     ax.set_yticks(range(len(labels)), labels)
     for head in heads.values():

@@ -79,6 +79,21 @@ def sequence(n: int) -> list:
     return [*seaborn.color_palette("viridis", n + 1)][:n]
 
 
+def cycle(keys, *looks) -> dict:
+    """Each key with what stands at its place in each of ``looks`` (colours, markers, dashes), which begin again."""
+    return {key: tuple(look[k % len(look)] for look in looks) for k, key in enumerate(dict.fromkeys(keys))}
+
+
+def labelled(axes, skip: str = "") -> dict:
+    """Label -> handle of all axes, each label once; the same label looks the same in each."""
+    found = {}
+    for ax in axes:
+        for handle, label in zip(*ax.get_legend_handles_labels(), strict=True):
+            if label != skip:
+                found.setdefault(label, handle)
+    return found
+
+
 def titled(figure, title: str, footer: str, handles=()) -> None:
     """Title on top left, a one-line legend of `handles` top right, and below, grey, where the numbers come from."""
     width = figure.get_figwidth()

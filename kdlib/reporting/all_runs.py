@@ -80,8 +80,7 @@ def _labels(results: Results, where: dict, kept: list[str]) -> list:
         value = where[key]
         return "" if value is None else {lang: numbers.short(value, lang) for lang in LANGUAGES}
 
-    named = getattr(results.study, "labels", None) or {}
-    own = where["recipe"] in ("teacher", "source", "original") and where["recipe"] not in named
+    own = where["recipe"] in ("teacher", "source", "original") and where["recipe"] not in results.study.labels
     out = {key: number(key) for key in ("T", "alpha", "lam", "ratio", "macs")}
     out["criterion"] = both("criterion") if where["criterion"] else ""
     out["protect_se"] = _BOTTLENECKS[where["protect_se"]]

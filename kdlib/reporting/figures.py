@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass
 from functools import cached_property
 from html import escape
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from kdlib.errors import UserError
 from kdlib.reporting.core.guessing import only_guesses
@@ -125,18 +125,14 @@ def _draw(results: Results, lang: str) -> dict[str, Drawing]:
     }
     out: dict[str, Drawing] = {}
     guessing = only_guesses(results)
-    for spec in getattr(results.study, "figures", None) or []:
+    for spec in results.study.figures:
         if spec.kind not in makers:
             raise UserError(f"unknown figure {spec.kind!r}; known: {', '.join(makers)}")
         if guessing and spec.kind != "curves":
             continue
+        filters = {key: value for key in ("model", "recipe") if (value := getattr(spec, key))}
         with canvas.style():
-            for stem, parts in makers[spec.kind](results, lang, _filters(spec)):
+            for stem, parts in makers[spec.kind](results, lang, filters):
                 alt = say("{title}; its numbers stand in the tables of the study.", lang, title=parts["title"])
                 out[stem] = Drawing(kind=spec.kind, lang=lang, alt=alt, **parts)
     return out
-
-
-def _filters(spec: Any) -> dict[str, str]:
-    found = {key: getattr(spec, key, None) for key in ("model", "recipe")}
-    return {key: value for key, value in found.items() if value is not None}

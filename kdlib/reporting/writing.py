@@ -53,7 +53,7 @@ def _figure(drawing: Drawing, folder: Path, stem: str) -> list[Path]:
 def _findings(results: Results, lang: str) -> str:
     study = results.study
     lines = ["# " + say("Findings: {study}", lang, study=text(study.title, lang)), ""]
-    if source := text(getattr(study, "source", None), lang):
+    if source := text(study.source, lang):
         lines += [say("Source: {source}", lang, source=source), ""]
     return "\n".join([*lines, *(f"- {line}" for line in findings(results, lang))]) + "\n"
 

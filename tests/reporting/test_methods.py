@@ -212,7 +212,9 @@ def test_the_figure_has_a_row_for_each_method_with_its_seeds(tmp_path):
     drawing = draw(methods_results(tmp_path, ALONE, DISTILLED, figures=figures("methods")), "tr")["methods"]
     (ax,) = drawing.figure.axes
     labels = [label.get_text() for label in ax.get_yticklabels()]
-    assert [label.split(";")[0] for label in labels[1:]] == [f"Ağ: {names.method(None, m, 'tr')}" for m in DISTILLED]
+    assert [label.split(";")[0] for label in labels[1:]] == [
+        f"Ağ: {names.method(study_of(), m, 'tr')}" for m in DISTILLED
+    ]
     assert ax.yaxis.get_inverted()  # the study's order from the top
     assert "+1,37 [+0,33; +2,40]" in [text.get_text() for text in ax.texts]
     assert sorted(ax.collections[0].get_offsets()[:, 0]) == pytest.approx([0.9, 1.5, 1.7])
@@ -241,7 +243,7 @@ def test_many_methods_are_lines_of_their_own_and_no_colour_bar(tmp_path):
     drawing = draw(methods_results(tmp_path, ALONE, many, figures=figures("curves")), "en")["curves"]
     assert len(drawing.figure.axes) == 2  # one row: loss and accuracy
     labels = drawing.figure.axes[1].get_legend_handles_labels()[1]
-    assert labels == ["alone", *(names.method(None, method, "en") for method in many)]
+    assert labels == ["alone", *(names.method(study_of(), method, "en") for method in many)]
 
 
 def test_a_grid_of_one_method_is_a_map_of_its_own(tmp_path):

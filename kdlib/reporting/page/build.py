@@ -209,8 +209,7 @@ def _oddities(found: Sequence[Results], lang: str) -> list[tuple[str, str]]:
     out = []
     for results in found:
         notes = [note for table in results.study.tables if (note := text(table.note, lang))]
-        costs = getattr(results.study, "costs", None)
-        notes += [text(note, lang) for note in costs.notes] if costs else []
+        notes += [text(note, lang) for note in results.study.costs.notes] if results.study.costs else []
         out += [(results.study.name, note) for note in dict.fromkeys(notes)]
     return out
 
@@ -222,7 +221,7 @@ def _block(results: Results, lang: str) -> dict:
         "name": study.name,
         "title": text(study.title, lang),
         "network": _network(results, lang),
-        "source": text(getattr(study, "source", None), lang),
+        "source": text(study.source, lang),
         "answer": _answer(results, lang),
         "findings": findings(results, lang),
         "tables": made,

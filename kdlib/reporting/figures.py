@@ -93,11 +93,12 @@ def draw(results: Results, lang: str) -> dict[str, Drawing]:
     an unknown kind.
     """
     if lang not in results.drawings:
-        results.drawings[lang] = _draw(results, lang)
+        results.drawings[lang] = drawn(results, lang, results.study.figures)
     return results.drawings[lang]
 
 
-def _draw(results: Results, lang: str) -> dict[str, Drawing]:
+def drawn(results: Results, lang: str, specs) -> dict[str, Drawing]:
+    """Some of a study's figures, as `draw` has them all."""
     from kdlib.reporting import curves, forest
     from kdlib.reporting.core import canvas
     from kdlib.reporting.distillation import heatmap, temperature
@@ -125,7 +126,7 @@ def _draw(results: Results, lang: str) -> dict[str, Drawing]:
     }
     out: dict[str, Drawing] = {}
     guessing = only_guesses(results)
-    for spec in results.study.figures:
+    for spec in specs:
         if spec.kind not in makers:
             raise UserError(f"unknown figure {spec.kind!r}; known: {', '.join(makers)}")
         if guessing and spec.kind != "curves":

@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass
 from functools import cached_property
 from html import escape
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from kdlib.errors import UserError
 from kdlib.reporting.core.guessing import only_guesses
@@ -93,14 +93,15 @@ def draw(results: Results, lang: str) -> dict[str, Drawing]:
     an unknown kind.
     """
     if lang not in results.drawings:
-        results.drawings[lang] = _draw(results, lang)
+        results.drawings[lang] = drawn(results, lang, results.study.figures)
     return results.drawings[lang]
 
 
-def _draw(results: Results, lang: str) -> dict[str, Drawing]:
+def drawn(results: Results, lang: str, specs) -> dict[str, Drawing]:
+    """Some of a study's figures, as `draw` has them all."""
     from kdlib.reporting import curves, forest
     from kdlib.reporting.core import canvas
-    from kdlib.reporting.distillation import heatmap, methods_figure, temperature
+    from kdlib.reporting.distillation import heatmap, temperature
     from kdlib.reporting.pruning import figures as pruning_figures
     from kdlib.reporting.radiology import attention
     from kdlib.reporting.radiology import curves as comparison
@@ -120,22 +121,18 @@ def _draw(results: Results, lang: str) -> dict[str, Drawing]:
         "pareto": pruning_figures.pareto,
         "sweep": pruning_figures.sweep,
         "channels": pruning_figures.channels,
-        "methods": methods_figure.methods,
+        "methods": forest.methods,
     }
     out: dict[str, Drawing] = {}
     guessing = only_guesses(results)
-    for spec in getattr(results.study, "figures", None) or []:
+    for spec in specs:
         if spec.kind not in makers:
             raise UserError(f"unknown figure {spec.kind!r}; known: {', '.join(makers)}")
         if guessing and spec.kind != "curves":
             continue
+        filters = {key: value for key in ("model", "recipe") if (value := getattr(spec, key))}
         with canvas.style():
-            for stem, parts in makers[spec.kind](results, lang, _filters(spec)):
+            for stem, parts in makers[spec.kind](results, lang, filters):
                 alt = say("{title}; its numbers stand in the tables of the study.", lang, title=parts["title"])
                 out[stem] = Drawing(kind=spec.kind, lang=lang, alt=alt, **parts)
     return out
-
-
-def _filters(spec: Any) -> dict[str, str]:
-    found = {key: getattr(spec, key, None) for key in ("model", "recipe")}
-    return {key: value for key, value in found.items() if value is not None}

@@ -30,29 +30,17 @@ def sheets(results: Results) -> list[Table]:
 
     Nothing where the study names no costs, or its folder holds no ``costs.json``.
     """
-    spec = getattr(results.study, "costs", None)
-    folder = getattr(results, "folder", None)
+    spec, folder = results.study.costs, results.folder
     found = artifacts.read(folder / artifacts.COSTS) if spec and folder else None
-    if found is None:
-        return []
-    name = getattr(results.study, "name", "study")
-    return [_costs(spec, found, name), _counters(spec, found, name)]
+    return [_costs(spec, found, results.study.name), _counters(spec, found, results.study.name)] if found else []
 
 
 def _costs(spec: Costs, found: dict, study: str) -> Table:
     rows = [Row([row.label], _cells(spec, row, found["counts"]), row.group) for row in spec.rows]
     columns = [entry.label for entry in spec.models]
     notes = [*spec.notes, _counted_with(found)]
-    return Table(
-        spec.id,
-        spec.title,
-        [spec.head],
-        columns,
-        rows,
-        N_("One image. MB are 10⁶ bytes, as torchinfo gives them"),
-        notes,
-        study,
-    )
+    legend = N_("One image. MB are 10⁶ bytes, as torchinfo gives them")
+    return Table(spec.id, spec.title, [spec.head], columns, rows, legend, notes, study)
 
 
 def _cells(spec: Costs, row: CostRow, counts: list[dict]) -> list[Cell]:

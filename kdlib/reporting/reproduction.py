@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from kdlib.reporting import model_costs
 from kdlib.reporting.core import names, numbers
 from kdlib.reporting.core.evidence import Difference, compare, ids
-from kdlib.reporting.core.i18n import LANGS, N_, Message
+from kdlib.reporting.core.i18n import LANGS, N_, Message, both
 from kdlib.reporting.core.reported import alone, given, joined, localised
 from kdlib.reporting.core.results import Results
 from kdlib.reporting.core.table import Table, Text
@@ -115,7 +115,7 @@ def _clinical(results: Results) -> Iterable[Reproduced]:
     for role, number in (results.study.clinical.reported if clinic else {}).items():
         for case in clinical_models.cases(results, {}):
             if role in case.wheres:
-                label = {lang: clinical_models.role(case.wheres[role], lang) for lang in LANGS}
+                label = both(clinical_models.role, case.wheres[role])
                 yield _accuracy(results, label, case.wheres[role], {}, number, None, 100.0)
 
 

@@ -6,6 +6,7 @@ number or a name: vowel harmony would depend on how each is read aloud.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,11 @@ def say(message: str, lang: str, /, **values: Any) -> str:
 def translations(message: str, /, **values: Any) -> dict[str, str]:
     """``message`` in every language; a value that depends on the language is a function of it."""
     return {lang: say(message, lang, **{k: v(lang) if callable(v) else v for k, v in values.items()}) for lang in LANGS}
+
+
+def both(said: Callable[..., str], /, *about: Any) -> dict[str, str]:
+    """What a function says of ``about`` in every language; it takes the language last."""
+    return {lang: said(*about, lang) for lang in LANGS}
 
 
 def text(value: Any, lang: str) -> str:

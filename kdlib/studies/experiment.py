@@ -144,7 +144,7 @@ def model_table(names: str | None = None, num_classes: int = 10, size: int = 32)
         for name in (names.split(",") if names else models.names())
     ]
     table = pd.DataFrame(rows) if names else pd.DataFrame(rows).sort_values(["parameters", "model"])
-    return table.set_index("model").map("{:,}".format)
+    return table.set_index("model")
 
 
 def variant_table(study: str, num_classes: int = 10, size: int = 32):
@@ -159,7 +159,7 @@ def variant_table(study: str, num_classes: int = 10, size: int = 32):
     for name, variant in transfer.variants.items():
         found = counts.kept(_opened, transfer.model, num_classes, 3, size, variant.open)
         starts = {"starts from": "source weights" if variant.weights else "random weights"}
-        rows.append({"open layers": name, **starts, **{key: f"{value:,}" for key, value in found.items()}})
+        rows.append({"open layers": name, **starts, **found})
     return pd.DataFrame(rows).set_index("open layers")
 
 

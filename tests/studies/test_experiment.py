@@ -189,6 +189,6 @@ def test_studies_share_a_folder_of_records(small, tiny, tmp_path):
 
 def test_model_table():
     frame = model_table()
-    assert frame.loc["resnet18_kd", "parameters"] == "11,335,114"
-    assert frame.loc["resnet18_kd", "MACs"] == "140,346,624"
-    assert frame.loc["cnn2", "MACs"] == "397,312"
+    assert frame.loc["resnet18_kd", "parameters"] == 11_335_114
+    assert frame.loc["resnet18_kd", "MACs"] == 140_346_624
+    assert frame.loc["cnn2", "MACs"] == 397_312

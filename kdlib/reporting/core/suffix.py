@@ -21,7 +21,7 @@ _CASES = {
 
 
 def suffixed(word: str, case: str) -> str:
-    """``word`` with an apostrophe and its ending, before an aside in parentheses; a mark that is not read stays bare."""
+    """``word`` with an apostrophe and its ending, before what is in parentheses; a bare dash gets none."""
     word, space, aside = word.partition(" (")
     spoken = _spoken(word)
     if not spoken:

@@ -29,7 +29,7 @@ def effects(results, lang: str, filters: dict):
 def _drawing(results, found: list[Verdict], lang: str) -> dict:
     questions = dict.fromkeys(str(one.question) for one in found)
     each = 0.24 if all(len(text(one.setting, lang)) <= _WIDE for one in found) else 0.34  # inches a row
-    figure, ((ax,),) = canvas.panels(1, 1, (7.1, 1.5 + each * (len(found) + len(questions))))
+    figure, ((ax,),) = canvas.panels(1, 1, (canvas.PAGE, 1.5 + each * (len(found) + len(questions))))
     labels: list[str] = []
     for question in questions:
         asked = [one for one in found if str(one.question) == question]

@@ -151,6 +151,16 @@ def test_a_drawing_shows_itself_with_its_alt_text(results):
     assert "data:image/png;base64," in html
 
 
+def test_figures_fit_a_paper(results):
+    from matplotlib.text import Text
+
+    from kdlib.reporting.core import canvas
+
+    for drawing in reporting.draw(results, "tr").values():
+        assert drawing.figure.get_figwidth() in (canvas.COLUMN, canvas.PAGE)
+        assert min(text.get_fontsize() for text in drawing.figure.findobj(Text) if text.get_text()) >= 7
+
+
 def test_turkish_csv_opens_in_a_turkish_spreadsheet(written):
     folder, _ = written
     file = folder / "tables" / "grid.tr.csv"

@@ -21,7 +21,7 @@ def methods(results, lang: str, filters: dict):
 
 
 def _drawing(results, lang: str, here: dict, alone: Cell, shown: list[Way]) -> dict:
-    figure, ((ax,),) = canvas.panels(1, 1, (8.4, 1.7 + 0.42 * len(shown)))
+    figure, ((ax,),) = canvas.panels(1, 1, (canvas.PAGE, 1.7 + 0.42 * len(shown)))
     shared, labels = names.compact(results, [way.where for way in shown], lang)
     reach = _reach(shown, alone)
     for y, way in enumerate(shown):

@@ -56,7 +56,7 @@ def pareto(results, lang: str, filters: dict):
     if spec(results, filters) is None or not (points := _points(results, lang)):
         return
     every = ([original] if (original := _original(results, points, lang)) else []) + points
-    figure, axes = canvas.panels(1, 2, (10.0, 5.0), sharey=True)
+    figure, axes = canvas.panels(1, 2, (canvas.PAGE, 4.6), sharey=True)
     for ax, cost in zip(axes[0], ("macs", "size"), strict=True):
         _costs(results, ax, points, every, original, cost)
         ax.set_xlabel(say(BOOK[f"{cost}_axis"], lang))
@@ -186,7 +186,7 @@ def sweep(results, lang: str, filters: dict):
     panels = {role: lines for role in ("pruned", "finetuned") if (lines := _ratios(results, role))}
     if not any(len(line) > 1 for lines in panels.values() for line in lines.values()):
         return
-    figure, axes = canvas.panels(1, len(panels), (4.2 * len(panels) + 1.4, 4.3))
+    figure, axes = canvas.panels(1, len(panels), (canvas.PAGE, 4.0))
     original, chance = results.cell({"role": "original"}).mean, _chance(results)
     heads = {"pruned": say("Right after pruning", lang), "finetuned": say("After fine-tuning", lang)}
     for ax, (role, lines) in zip(axes[0], panels.items(), strict=True):

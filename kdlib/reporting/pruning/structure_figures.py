@@ -28,7 +28,7 @@ def channels(results, lang: str, filters: dict):
     if spec(results, filters) is None or not (rows := _left(results)):
         return
     layers = list(next(iter(rows.values()))["before"])
-    figure, axes = canvas.panels(len(rows), 1, (10.0, 1.5 + 1.12 * len(rows)), sharex=True, sharey=True)
+    figure, axes = canvas.panels(len(rows), 1, (canvas.PAGE, 1.5 + 1.12 * len(rows)), sharex=True, sharey=True)
     protected = _protected(results)
     for ax, (name, row) in zip(axes[:, 0], rows.items(), strict=True):
         _channel_panel(results, ax, name, row, layers, protected, lang)

@@ -151,7 +151,7 @@ def _by_alpha(results, settings: list[dict], alone: list[Line], title: str, temp
 
 def _figure(results, lang: str, rows: list[Panel], temperatures: list[float]):
     height = 1.0 + (1.75 if len(rows) < 4 else 1.5) * len(rows)
-    figure, axes = canvas.panels(len(rows), 2, (9.0, height))
+    figure, axes = canvas.panels(len(rows), 2, (canvas.PAGE, height))
     diverged = False
     for row, (left, right) in zip(rows, axes, strict=True):
         for ax, what, scale in ((left, "loss", 1.0), (right, "accuracy", 100.0)):

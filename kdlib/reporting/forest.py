@@ -50,7 +50,9 @@ def methods(results, lang: str, filters: dict):
 
 def _drawing(results, lang: str, found: list[Verdict], title: str, caption: str) -> dict:
     each = 0.24 if all(len(text(one.setting, lang)) <= _WIDE for one in found) else 0.34  # inches a row
-    figure, ((ax,),) = canvas.panels(1, 1, (7.1, 1.5 + each * (len(found) + len({one.question for one in found}))))
+    figure, ((ax,),) = canvas.panels(
+        1, 1, (canvas.PAGE, 1.5 + each * (len(found) + len({one.question for one in found})))
+    )
     labels: list[str] = []
     heads: dict[str, int] = {}  # where each question stands
     for one in found:

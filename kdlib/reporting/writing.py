@@ -16,9 +16,9 @@ from kdlib.reporting.tables import tables
 def write(results: Results, out_dir: Path, lang: str) -> list[Path]:
     """Write tables and findings of a study in all languages, figures in ``lang``; return the paths written.
 
-    ``tables/<id>.<lang>.{html,md,tex,csv}``, ``figures/<stem>.<lang>.{svg,png}``, ``figures/figures.<lang>.json`` (alt
-    text and caption of each figure), ``findings.<lang>.md``. Raises UserError, before anything is written, for a table
-    whose cells mix settings.
+    ``tables/<id>.<lang>.{html,md,tex,csv}``, ``figures/<stem>.<lang>.{pdf,svg,png}``, ``figures/figures.<lang>.json``
+    (alt text and caption of each figure), ``findings.<lang>.md``. Raises UserError, before anything is written, for a
+    table whose cells mix settings.
     """
     out_dir, made, listed = Path(out_dir), tables(results), []
     paths: list[Path] = []
@@ -46,8 +46,8 @@ def _table(table, folder: Path, lang: str) -> list[Path]:
 
 
 def _figure(drawing: Drawing, folder: Path, stem: str) -> list[Path]:
-    name = f"{stem}.{drawing.lang}"
-    return [put(folder / f"{name}.svg", drawing.svg()), put(folder / f"{name}.png", drawing.png())]
+    made = {"pdf": drawing.pdf(), "svg": drawing.svg(), "png": drawing.png()}
+    return [put(folder / f"{stem}.{drawing.lang}.{kind}", content) for kind, content in made.items()]
 
 
 def _findings(results: Results, lang: str) -> str:

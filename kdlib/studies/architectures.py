@@ -58,7 +58,7 @@ def model_table(names: str | None = None, num_classes: int = 10, size: int = 32)
         for name in (names.split(",") if names else models.names())
     ]
     table = pd.DataFrame(rows) if names else pd.DataFrame(rows).sort_values(["parameters", "model"])
-    return table.set_index("model").map("{:,}".format)
+    return table.set_index("model")
 
 
 def variant_table(study: str, num_classes: int = 10, size: int = 32):
@@ -73,7 +73,7 @@ def variant_table(study: str, num_classes: int = 10, size: int = 32):
     for name, variant in transfer.variants.items():
         found = counts.kept(_opened, transfer.model, num_classes, 3, size, variant.open)
         starts = {"starts from": "source weights" if variant.weights else "random weights"}
-        rows.append({"open layers": name, **starts, **{key: f"{value:,}" for key, value in found.items()}})
+        rows.append({"open layers": name, **starts, **found})
     return pd.DataFrame(rows).set_index("open layers")
 
 
@@ -99,7 +99,8 @@ def reference(name: str, num_classes: int, in_channels: int, size: int, ratio: f
 def reference_table(names: str = "resnet50,efficientnet_b4", num_classes: int = 101, size: int = 380):
     """Return `reference` of several architectures as a pandas DataFrame; the same on every machine.
 
-    SE: squeeze-excite bottlenecks; GMACs: thop's count of one RGB image of ``size``.
+    ``ratio``: of layer-wise pruning, None for the whole network; SE: squeeze-excite bottlenecks, of networks that have
+    them; GMACs: thop's count of one RGB image of ``size``.
     """
     import pandas as pd
 
@@ -107,16 +108,15 @@ def reference_table(names: str = "resnet50,efficientnet_b4", num_classes: int = 
     for name in names.split(","):
         found = counts.kept(reference, name, num_classes, 3, size, 0.1)
         for row in found:
-            cut = "" if row["scope"] is None else f", layer-wise {row['ratio']:g}"
-            if len(found) > 2:
-                cut += {None: "", False: ", SE open", True: ", SE spared"}[row["protect_se"]]
             rows.append(
                 {
-                    "network": name + cut,
-                    "parameters": f"{row['params']:,}",
-                    "MiB": f"{row['size_mib']:.2f}",
-                    "change": f"{100 * (row['size_mib'] / found[0]['size_mib'] - 1):+.2f}%",
-                    "GMACs": f"{row['macs_thop'] / 1e9:.2f}",
+                    "network": name,
+                    "ratio": row["ratio"],
+                    "SE protected": None if len(found) == 2 else {False: "no", True: "yes"}.get(row["protect_se"]),
+                    "parameters": row["params"],
+                    "MiB": row["size_mib"],
+                    "size change (%)": 100 * (row["size_mib"] / found[0]["size_mib"] - 1),
+                    "GMACs": row["macs_thop"] / 1e9,
                 }
             )
     return pd.DataFrame(rows).set_index("network")

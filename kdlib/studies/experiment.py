@@ -67,8 +67,8 @@ class Experiment:
         """Return the runs as a pandas DataFrame: what they are, whether they are on record, what they cost."""
         import pandas as pd
 
-        rows = [cost.row() for cost in self.costs()]
-        return pd.DataFrame(rows).set_index("run")
+        rows = pd.DataFrame([cost.row() for cost in self.costs()]).set_index("run")
+        return rows.loc[:, (rows != "").any()]  # what no run of the study has is no column
 
     def missing(self) -> list:
         """Return the runs that are still to do."""

@@ -143,13 +143,10 @@ class Parameters(BaseModel):
     def root(self) -> Path:
         """``output_dir/profile``: the runs and the studies' folders lie below it."""
         folder = Path(self.output_dir).expanduser()
-        # JupyterLab starts a kernel in the notebook's folder; outputs/ lies beside it.
-        if (
-            not folder.is_absolute()
-            and Path.cwd().name == "notebooks"
-            and (Path.cwd().parent / "pyproject.toml").exists()
-        ):
-            folder = Path.cwd().parent / folder
+        # JupyterLab starts a kernel in the notebook's folder, notebooks/ or one below it; outputs/ lies beside it.
+        for place in (Path.cwd(), Path.cwd().parent) if not folder.is_absolute() else ():
+            if place.name == "notebooks" and (place.parent / "pyproject.toml").exists():
+                folder = place.parent / folder
         return folder / self.profile
 
     def asked(self) -> dict[str, Any]:

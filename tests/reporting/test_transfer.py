@@ -188,4 +188,4 @@ def test_names_of_open_layers():
     assert layers("2-3-4", "en") == "layers 2, 3, 4"
     assert layers("mine", "en") == "mine"
     assert layers(None, "en") == ""
-    assert layers("head", "tr", schema.load("tr_transfer")) == "yalnız başlık"
+    assert layers("head", "tr", schema.load("tr_transfer")) == "yalnızca sınıflandırıcı"

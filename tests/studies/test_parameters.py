@@ -171,6 +171,9 @@ def test_root_beside_the_notebooks(tmp_path, monkeypatch):
     (tmp_path / "pyproject.toml").touch()
     assert parse({}).root == tmp_path / "outputs" / "quick"
     assert parse({"output_dir": str(tmp_path / "x")}).root == tmp_path / "x" / "quick"
+    (tmp_path / "notebooks" / "tr").mkdir()
+    monkeypatch.chdir(tmp_path / "notebooks" / "tr")
+    assert parse({}).root == tmp_path / "outputs" / "quick"
 
 
 # What a user gets wrong

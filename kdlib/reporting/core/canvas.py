@@ -20,6 +20,7 @@ FURTHER_FONTS = (
     *("Source Han Sans", "WenQuanYi Zen Hei", "WenQuanYi Micro Hei", "Droid Sans Fallback", "IPAGothic"),
     *("PingFang SC", "Hiragino Sans", "Microsoft YaHei", "Yu Gothic", "Malgun Gothic", "Arial Unicode MS"),
 )
+COLUMN, PAGE = 3.5, 7.1  # inches: the width of a column of a paper, and of both
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 DASHES = ("-", (0, (5, 1.5)), (0, (1, 1)), (0, (5, 1.5, 1, 1.5)), (0, (8, 2)), (0, (3, 1, 1, 1, 1, 1)))
 BLACK, GREY = "#111111", "#6f6f6f"
@@ -56,7 +57,7 @@ def style():
 
 
 def panels(rows: int, columns: int, size: tuple[float, float], **options):
-    """A figure of `size` inches with a rows × columns array of axes (always 2-D)."""
+    """A figure of `size` inches (as wide as a COLUMN or the PAGE) with a rows × columns array of axes (always 2-D)."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=size, layout="constrained")

@@ -36,7 +36,7 @@ def _drawing(results, lang: str, here: dict, grid, alphas, temperatures) -> dict
     best = best_by_validation(results, settings)
     theirs, their_alone = _reported(results, grid)
     panels = 1 if theirs is None else 2
-    size = (max(5.2, 1.6 + 0.62 * len(temperatures)), 1.6 + panels * (0.6 + 0.44 * len(alphas)))
+    size = (canvas.PAGE, 1.6 + panels * (0.6 + 0.44 * len(alphas)))
     figure, axes = canvas.panels(panels, 1, size, sharex=True)
     ours = _labels(accuracy, alone, _marks(results, grid, base), lang)
     shown = [accuracy if alone is None else accuracy - alone]

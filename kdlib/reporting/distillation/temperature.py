@@ -21,7 +21,7 @@ def temperature(results, lang: str, filters: dict):
     models = [m for m in models if _warm(results, {**filters, "model": m})]
     if not models or not recipes:
         return
-    size = (max(5.6, min(10.0, 3.6 * len(recipes))) + 1.6, 1.1 + 2.5 * len(models))
+    size = (canvas.PAGE, 1.1 + 2.5 * len(models))
     figure, axes = canvas.panels(len(models), len(recipes), size, sharey="row", sharex=True)
     temperatures = sorted({w["T"] for w in _warm(results, filters)})
     looks, bands = _looks(results, filters), set()

@@ -88,7 +88,7 @@ def pareto(results: Results, lang: str, filters: dict):
     if not (study := _study(results, filters)) or not (points := _points(study)):
         return
     every = [*_original(study), *points]
-    figure, axes = canvas.panels(1, 2, (10.0, 5.0), sharey=True)
+    figure, axes = canvas.panels(1, 2, (canvas.PAGE, 4.6), sharey=True)
     labels = {"macs": say("MACs kept (% of the original)", lang)}
     labels["size"] = say("Size of parameters and buffers (MiB)", lang)
     for ax, (cost, label) in zip(axes[0], labels.items(), strict=True):
@@ -209,7 +209,7 @@ def sweep(results: Results, lang: str, filters: dict):
     panels = {heads[role]: lines for role in heads if (lines := _ratios(study, role))}
     if not any(len(line) > 1 for lines in panels.values() for line in lines.values()):
         return
-    figure, axes = canvas.panels(1, len(panels), (4.2 * len(panels) + 1.4, 4.3))
+    figure, axes = canvas.panels(1, len(panels), (canvas.PAGE, 4.0))
     original = study.original.mean
     chance = 1 / len(results.select(role="original")[0][1].run["dataset"]["classes"])
     labels = {"xlabel": say("Pruning ratio (% of channels)", lang), "ylabel": say("Test accuracy (%)", lang)}
@@ -297,7 +297,7 @@ def channels(results: Results, lang: str, filters: dict):
     if not rows or all(layer in protected for row in rows.values() for layer in row):
         return
     layers = list(next(iter(rows.values())))
-    figure, axes = canvas.panels(len(rows), 1, (10.0, 1.5 + 1.12 * len(rows)), sharex=True, sharey=True)
+    figure, axes = canvas.panels(len(rows), 1, (canvas.PAGE, 1.5 + 1.12 * len(rows)), sharex=True, sharey=True)
     for ax, (name, row) in zip(axes[:, 0], rows.items(), strict=True):
         _channel_panel(study, ax, name, row, protected, lang)
     _stages(axes[:, 0], layers)

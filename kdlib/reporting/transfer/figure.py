@@ -54,8 +54,8 @@ def transfer(results, lang: str, filters: dict):
     panels = [(here, points) for here, points in panels if len(points) > 1]
     if not panels:
         return
-    size = (9.0, 1.3 + 2.7 * len(panels))
-    figure, axes = canvas.panels(len(panels), 2, size, sharex="col", gridspec_kw={"width_ratios": [2.5, 1.0]})
+    size = (canvas.PAGE, 1.3 + 2.7 * len(panels))
+    figure, axes = canvas.panels(len(panels), 2, size, sharex="col", gridspec_kw={"width_ratios": [1.5, 1.0]})
     title = say("Test accuracy against trainable parameters", lang)
     for (ax, aside), (here, points) in zip(axes, panels, strict=True):
         panel = ", ".join(names.label(results.study, here[key], lang) for key in ("model", "recipe"))

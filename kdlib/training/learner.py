@@ -1,6 +1,5 @@
 """One model in training: its optimiser, its loss, its running sums."""
 
-import copy
 import time
 from typing import Any
 
@@ -10,6 +9,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.dropout import _DropoutNd
 
+from kdlib.copies import on_cpu
 from kdlib.losses import Response, tapped
 from kdlib.training.check import Handling, seed_draws
 from kdlib.training.evaluation import NOT_FINITE, scores
@@ -231,11 +231,3 @@ def frozen_modules(model: nn.Module) -> list[nn.Module]:
         if weights and not any(p.requires_grad for p in weights):
             found.append(module)
     return found
-
-
-def on_cpu(model: nn.Module) -> dict[str, torch.Tensor]:
-    """Return a copy of a model's state dict, contiguous, on the CPU, with the versions of its modules."""
-    state = copy.copy(model.state_dict())  # keeps _metadata, which a new dict would not
-    for name, tensor in state.items():
-        state[name] = tensor.detach().to("cpu", copy=True).contiguous()
-    return state

@@ -417,7 +417,7 @@ def _profile(arguments: argparse.Namespace) -> int:
         for name in ("num_classes", "input_size", "in_channels", "batch_size", "repeats")
     )
     from kdlib import models, profiling
-    from kdlib.training.loop import resolve_device
+    from kdlib.training import resolve_device
 
     device = resolve_device(arguments.device)
     model = models.build(arguments.model, classes, channels)

@@ -23,7 +23,7 @@ def lines() -> Iterator[str]:
     """One line for each thing that matters; what is missing says what to do."""
     import torch
 
-    from kdlib.training.precision import has_bf16, processor
+    from kdlib.training.device import has_bf16, processor
 
     yield f"kdlib {version('kdlib')}, Python {platform.python_version()} ({sys.executable})"
     yield f"torch {torch.__version__}, torchvision {version('torchvision')}, timm {version('timm')}"

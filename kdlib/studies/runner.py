@@ -16,7 +16,7 @@ from kdlib.studies.plan import Plan
 from kdlib.studies.run import Run, Weights
 from kdlib.training import Checkpoints, Job, Outcome, Stop, TeacherStore, check_model, derive, resolve_device, train
 from kdlib.training.checkpoint import EVERY
-from kdlib.training.precision import choose
+from kdlib.training.device import choose
 
 
 @dataclass(frozen=True)

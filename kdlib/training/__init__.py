@@ -2,11 +2,10 @@
 
 from kdlib.training.check import check_model
 from kdlib.training.checkpoint import Checkpoints, Stop, Stopped
+from kdlib.training.device import PRECISIONS, resolve_device
 from kdlib.training.evaluation import evaluate
-from kdlib.training.job import Job, Outcome, derive
-from kdlib.training.loop import distill, fit, resolve_device, train
-from kdlib.training.precision import PRECISIONS
-from kdlib.training.recipe import Recipe
+from kdlib.training.job import Job, Outcome, Recipe, derive
+from kdlib.training.loop import distill, fit, train
 from kdlib.training.teacher import TeacherStore
 
 __all__ = [

@@ -14,7 +14,7 @@ from kdlib.copies import check_not_lazy
 from kdlib.data import Dataset
 from kdlib.errors import UserError, first_line
 from kdlib.progress import note
-from kdlib.training.precision import autocast
+from kdlib.training.device import autocast
 
 
 @dataclass(frozen=True)
@@ -79,28 +79,12 @@ def check_model(
     precision: str = "fp32",
     *,
     trains: bool = True,
-) -> None:
-    """Raise ``UserError`` unless the model trains on the dataset's images and gives one logit a class.
-
-    With batches of one image batch norm cannot train. The model is left in the modes and with the buffers it came in.
-    A model that only answers need not train.
-    """
-    handling(model, dataset, name, batch_size=batch_size, precision=precision, trains=trains)
-
-
-def handling(
-    model: nn.Module,
-    dataset: Dataset,
-    name: str,
-    *,
-    batch_size: int = 2,
-    precision: str = "fp32",
-    trains: bool = True,
 ) -> Handling:
     """Try the model as it will run, in eval mode and (if it ``trains``) a training step, and say how to handle it.
 
     channels_last memory where the model takes it, else contiguous; its weights are brought into that format. Modes and
-    buffers are left as they were. Raises ``UserError`` as `check_model` does.
+    buffers are left as they were. Raises ``UserError`` unless the model takes the data set's images, gives one logit a
+    class, and trains: with batches of one image batch norm cannot.
     """
     check_not_lazy(model)
     weight = next(model.parameters(), None)

@@ -10,11 +10,11 @@ from kdlib.data import Dataset, Split, augment, draws, normalise
 from kdlib.progress import Progress, note
 from kdlib.training.check import seed_draws
 from kdlib.training.checkpoint import Checkpoints, Stop, Stopped
+from kdlib.training.device import Workers
 from kdlib.training.evaluation import blown_up, eval_batches, scores
 from kdlib.training.job import Outcome, derive
 from kdlib.training.learner import Learner
 from kdlib.training.teacher import Teacher, TeacherOutput
-from kdlib.training.workers import Workers
 
 
 def batches(n: int, batch_size: int) -> int:
@@ -41,10 +41,9 @@ class Group:
     It can be left between any two batches: ``epoch`` and ``batch`` say which comes next, and seeds all the rest.
     """
 
-    def __init__(
-        self, learners: list[Learner], course: Course, workers: Workers, weight: float, state: dict[str, Any] | None
-    ):
-        self.learners, self.course, self.workers, self.weight = learners, course, workers, weight
+    def __init__(self, learners: list[Learner], course: Course, weight: float, state: dict[str, Any] | None):
+        self.learners, self.course, self.weight = learners, course, weight
+        self.workers = Workers(learners, course.device)
         self.recipe = learners[0].job.recipe
         self.epoch, self.batch, self.seconds, self.epoch_seconds = 0, 0, 0.0, 0.0
         self.batches = batches(len(course.dataset.train), self.recipe.batch_size)
@@ -56,6 +55,8 @@ class Group:
         self.layers = sorted({name for learner in learners if learner.features for name in learner.features.teacher})
         ids = [learner.job.id for learner in learners]
         self.ids = ids if course.checkpoints and all(ids) else None
+        for learner in learners:
+            learner.begin()
         if state is not None:
             self.epoch, self.batch = state["epoch"], state["batch"]
             self.seconds, self.epoch_seconds = state["seconds"], state["epoch_seconds"]
@@ -73,12 +74,13 @@ class Group:
 
     def run(self) -> list[Outcome]:
         """Train to the end and return the outcomes."""
-        while self.epoch < self.recipe.epochs and self.running:
-            if self.batch < self.batches:
-                self._train_epoch()
-            self._validate()
-        self._advance((self.recipe.epochs - self.epoch) * self.batches)
-        return self._finish()
+        with self.workers:
+            while self.epoch < self.recipe.epochs and self.running:
+                if self.batch < self.batches:
+                    self._train_epoch()
+                self._validate()
+            self._advance((self.recipe.epochs - self.epoch) * self.batches)
+            return self._finish()
 
     def forget(self) -> None:
         """Remove the group's checkpoint."""
@@ -87,7 +89,8 @@ class Group:
 
     def _train_epoch(self) -> None:
         dataset, seed = self.course.dataset, self.course.order_seed
-        order = torch.randperm(len(self.labels), generator=_generator(seed, "order", self.epoch)).to(self.course.device)
+        shuffle = torch.Generator().manual_seed(derive(seed, "order", self.epoch))
+        order = torch.randperm(len(self.labels), generator=shuffle).to(self.course.device)
         numbers = draws(len(self.labels), derive(seed, "augment", self.epoch))
         logits = self._teacher_logits()
         learners = self.running
@@ -194,7 +197,3 @@ class Group:
 
     def _advance(self, batches: int) -> None:
         self.course.bar.advance(self.weight * batches / self.recipe.epochs / self.batches)
-
-
-def _generator(seed: int, *words: str | int) -> torch.Generator:
-    return torch.Generator().manual_seed(derive(seed, *words))

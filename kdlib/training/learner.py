@@ -12,9 +12,9 @@ from torch.nn.modules.dropout import _DropoutNd
 from kdlib.copies import on_cpu
 from kdlib.losses import Response, tapped
 from kdlib.training.check import Handling, seed_draws
-from kdlib.training.evaluation import NOT_FINITE, scores
+from kdlib.training.device import autocast
+from kdlib.training.evaluation import NOT_FINITE, parameter_counts, scores
 from kdlib.training.job import Job, Outcome, derive
-from kdlib.training.precision import autocast
 from kdlib.training.teacher import FeaturePairs, TeacherOutput
 
 _RANDOM = (_DropoutNd, nn.RReLU, nn.FractionalMaxPool2d, nn.FractionalMaxPool3d, nn.MultiheadAttention, nn.RNNBase)
@@ -24,10 +24,12 @@ SMALL = 5_000_000
 
 
 class Learner:
-    """Steps one model on batches it is handed; knows nothing of the other models of its group.
+    """Steps one model on batches it is handed, from `begin` on; knows nothing of the other models of its group.
 
     ``small``: it steps on one thread, alone or in a group, so that its bits do not depend on the group.
     """
+
+    optimiser: torch.optim.Optimizer
 
     def __init__(
         self,
@@ -44,11 +46,7 @@ class Learner:
         self.job, self.device, self.precision, self.steps = job, device, precision, steps
         self.class_weights, self.features, self.handling, self.small = class_weights, features, handling, small
         self.name = job.name or type(model).__name__
-        self.model = model.to(device)
-        self.adapter = None if features is None or features.adapter is None else features.adapter.to(device)
-        own = [] if self.adapter is None else [*self.adapter.parameters()]
-        self.frozen = frozen_modules(model)
-        self.optimiser = job.recipe.optimiser([*self.model.parameters(), *own])
+        self.model, self.frozen = model, frozen_modules(model)
         self.history: list[dict[str, float]] = []
         self.diverged: dict | None = None
         self.best: tuple[tuple[float, float], int, dict[str, torch.Tensor]] | None = None
@@ -56,6 +54,18 @@ class Learner:
         self._step = 0
         self._sums = torch.zeros(3, dtype=torch.float64, device=device)
         self._seen = 0
+
+    def begin(self) -> None:
+        """Go to the device and make the optimiser: from here on the learner takes memory there."""
+        parts = [self.model] if self.adapter is None else [self.model, self.adapter]
+        for part in parts:
+            part.to(self.device)
+        self.optimiser = self.job.recipe.optimiser(p for part in parts for p in part.parameters())
+
+    @property
+    def adapter(self) -> nn.Module | None:
+        """The module between the feature maps that its loss compares."""
+        return None if self.features is None else self.features.adapter
 
     @property
     def independent(self) -> bool:
@@ -163,8 +173,7 @@ class Learner:
         kept = ("val_accuracy", "val_balanced_accuracy", "val_loss", "train_accuracy", "train_loss")
         metrics = {
             "epoch": epoch,
-            "params": sum(p.numel() for p in self.model.parameters()),
-            "trainable_params": sum(p.numel() for p in self.model.parameters() if p.requires_grad),
+            **parameter_counts(self.model),
             **{f"test_{key}": value for key, value in scores(logits, labels).items()},
             **{key: row[key] for key in kept},
         }

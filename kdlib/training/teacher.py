@@ -18,10 +18,10 @@ from kdlib.copies import copied
 from kdlib.data import Augmentation, Dataset, augment, draws, normalise
 from kdlib.files import make_room, whole
 from kdlib.losses import Response, Stage, stages, tapped
-from kdlib.training.check import handling, seed_draws
+from kdlib.training.check import check_model, seed_draws
+from kdlib.training.device import autocast, choose
 from kdlib.training.evaluation import batch_of
 from kdlib.training.job import Job, derive
-from kdlib.training.precision import autocast, choose
 
 _MANY = 1000  # training images from which on fusing pays
 
@@ -44,16 +44,12 @@ class FeaturePairs:
         return tuple(theirs for _, theirs in self.pairs)
 
 
-def feature_pairs(
-    job: Job, student: nn.Module, theirs: list[Stage], shape: tuple[int, int, int]
-) -> FeaturePairs | None:
-    """Return what the job's loss compares on images of ``shape`` (C, H, W); None for a loss on logits.
+def feature_pairs(job: Job, student: nn.Module, theirs: list[Stage], shape: tuple[int, int, int]) -> FeaturePairs:
+    """Return what the job's loss, one on feature maps, compares on images of ``shape`` (C, H, W).
 
     ``theirs``: the teacher's stages. The adapter's weights draw from the job's seed, whatever was drawn before. Raises
     ``UserError`` for layers that the models have not.
     """
-    if job.loss is None or not job.loss.needs_features:
-        return None
     ours = stages(student, shape)
     pairs = job.loss.pair(ours, theirs)
     first, second = ({stage.name: stage.shape for stage in of} for of in (ours, theirs))
@@ -135,7 +131,7 @@ class Teacher:
     ):
         self.precision = choose(model, device, precision)
         self.model = copied(model).to(device)
-        self.handling = handling(self.model, dataset, "the teacher", precision=self.precision, trains=False)
+        self.handling = check_model(self.model, dataset, "the teacher", precision=self.precision, trains=False)
         self.model.eval().requires_grad_(False)
         self.dataset, self.device, self.store = dataset, device, store
         self.begun: dict[str, list] | None = None  # an epoch's answers so far; a checkpoint keeps them

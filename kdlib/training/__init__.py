@@ -1,5 +1,6 @@
 """Train one model, or many students of one teacher in lockstep."""
 
+from kdlib.training.callbacks import TensorBoard, TrainingState
 from kdlib.training.check import check_model
 from kdlib.training.checkpoint import Checkpoints, Stop, Stopped
 from kdlib.training.device import PRECISIONS, resolve_device
@@ -17,6 +18,8 @@ __all__ = [
     "Stop",
     "Stopped",
     "TeacherStore",
+    "TensorBoard",
+    "TrainingState",
     "check_model",
     "derive",
     "distill",

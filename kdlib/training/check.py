@@ -101,7 +101,8 @@ def check_model(
             batches = [torch.zeros((count, *dataset.shape), device=weight.device) for count in (1, min(batch_size, 2))]
             single, batch = (images.contiguous(memory_format=memory_format) for images in batches)
             versions = single._version, batch._version
-            with _untouched(model), autocast(weight.device, precision), torch.no_grad():
+            with untouched(model), autocast(weight.device, precision), torch.no_grad():
+                model.zero_grad(set_to_none=True)  # the caller's gradients are not added to
                 answered = [model.eval()(single)]
                 auxiliary = False
                 if trains:
@@ -144,26 +145,26 @@ def _check_logits(logits: object, count: int, dataset: Dataset, what: str) -> No
 
 
 @contextmanager
-def _untouched(model: nn.Module) -> Iterator[None]:
+def untouched(model: nn.Module | None) -> Iterator[None]:
     """Put modes, buffers, gradients and random states back as they were."""
-    modes = [(module, module.training) for module in model.modules()]
+    modules = [] if model is None else [*model.modules()]
+    modes = [(module, module.training) for module in modules]
     # By name and by value: a model may write into a buffer, or put another in its place.
     buffers = [
         (module, name, buffer, None if buffer is None else buffer.clone())
-        for module in model.modules()
+        for module in modules
         for name, buffer in module._buffers.items()
     ]
-    gradients = [(p, p.grad) for p in model.parameters()]
-    for p, _ in gradients:
-        p.grad = None
+    parameters = [(p, p.grad, p.requires_grad) for module in modules for p in module.parameters(recurse=False)]
     with random_states():
         try:
             yield
         finally:
             for module, mode in modes:
                 module.training = mode
-            for p, gradient in gradients:
+            for p, gradient, trained in parameters:
                 p.grad = gradient
+                p.requires_grad_(trained)
             with torch.no_grad():
                 for module, name, buffer, value in buffers:
                     module._buffers[name] = buffer

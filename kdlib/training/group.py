@@ -8,6 +8,7 @@ import torch
 
 from kdlib.data import Dataset, Split, augment, draws, normalise
 from kdlib.progress import Progress, note
+from kdlib.training.callbacks import Callbacks, TrainingState
 from kdlib.training.check import seed_draws
 from kdlib.training.checkpoint import Checkpoints, Stop, Stopped
 from kdlib.training.device import Workers
@@ -33,6 +34,7 @@ class Course:
     checkpoints: Checkpoints | None
     stop: Stop
     bar: Progress
+    callbacks: Callbacks
 
 
 class Group:
@@ -100,6 +102,7 @@ class Group:
             x, y = normalise(batch, dataset.mean, dataset.std), self.labels[index]
             output = self._teacher_output(x, None if logits is None else logits[index])
             self.workers.each(learners, lambda learner, x=x, y=y, output=output: learner.step(x, y, output))
+            self._show("on_step", learners)
             self.batch += 1
             self._advance(1)
 
@@ -126,12 +129,35 @@ class Group:
         for learner, logits in zip(learners, self._split_logits(learners, "val"), strict=True):
             weights = None if learner.class_weights is None else learner.class_weights.cpu()
             learner.close_epoch(scores(logits, val.labels, weights), self._elapsed())
+        self._show("on_epoch", learners)
         best = max(learner.history[-1]["val_accuracy"] for learner in learners)
         count = f"best of {len(learners)} " if len(learners) > 1 else ""
         self.epoch, self.batch, self.epoch_seconds = self.epoch + 1, 0, 0.0
         self.course.bar.say(f"epoch {self.epoch}/{self.recipe.epochs}, {count}val accuracy {best:.3f}")
         if self.ids and self.course.checkpoints.every == 0:
             self._save()
+
+    def _show(self, event: str, learners: list[Learner]) -> None:
+        """Let the callbacks look at each run; their time is not the training's."""
+        if not self.course.callbacks.of[event]:
+            return
+        self._elapsed()
+        for one in learners:
+            state = TrainingState(
+                job=one.job,
+                index=one.index,
+                name=one.name,
+                model=one.model,
+                teacher=self.course.teacher and self.course.teacher.model,
+                epoch=self.epoch + 1,
+                epochs=self.recipe.epochs,
+                step=one.steps_taken,
+                steps=one.steps,
+                losses=one.losses,
+                metrics=dict(one.history[-1]) if event == "on_epoch" else {},
+            )
+            self.course.callbacks.call(event, state)
+        self._clock = time.perf_counter()
 
     def _split_logits(self, learners: list[Learner], part: str, precision: str | None = None) -> list[torch.Tensor]:
         split: Split = getattr(self.course.dataset, part)

@@ -42,16 +42,18 @@ class Learner:
         class_weights: torch.Tensor | None = None,
         features: FeaturePairs | None = None,
         small: bool = False,
+        index: int = 0,
     ):
         self.job, self.device, self.precision, self.steps = job, device, precision, steps
         self.class_weights, self.features, self.handling, self.small = class_weights, features, handling, small
-        self.name = job.name or type(model).__name__
+        self.name, self.index = job.name or type(model).__name__, index
         self.model, self.frozen = model, frozen_modules(model)
         self.history: list[dict[str, float]] = []
         self.diverged: dict | None = None
         self.best: tuple[tuple[float, float], int, dict[str, torch.Tensor]] | None = None
         self.seconds = 0.0
-        self._step = 0
+        self.losses: dict[str, torch.Tensor] = {}  # of the last batch
+        self.steps_taken = 0  # steps
         self._sums = torch.zeros(3, dtype=torch.float64, device=device)
         self._seen = 0
 
@@ -85,8 +87,8 @@ class Learner:
     def step(self, images: torch.Tensor, labels: torch.Tensor, teacher_output: TeacherOutput | None) -> None:
         """Take one optimiser step on normalised images (B, C, H, W), labels (B,), and the teacher's answer to them."""
         start = time.perf_counter()
-        self._seed("step", self._step)
-        lr = self.job.recipe.lr_at(self._step, self.steps)
+        self._seed("step", self.steps_taken)
+        lr = self.job.recipe.lr_at(self.steps_taken, self.steps)
         for group in self.optimiser.param_groups:
             group["lr"] = lr
         self.model.train()
@@ -96,18 +98,20 @@ class Learner:
         logits = response.logits
         smoothing = self.job.recipe.label_smoothing
         if self.job.loss is None:
-            hard = loss = F.cross_entropy(logits.float(), labels, self.class_weights, label_smoothing=smoothing)
+            soft, hard = None, F.cross_entropy(logits.float(), labels, self.class_weights, label_smoothing=smoothing)
         else:
             target = teacher_output.response(self.features)
             soft, hard = self.job.loss.terms(response, target, labels, self.class_weights, self.adapter, smoothing)
-            loss = self.job.loss.combine(soft, hard)
+        loss = hard if soft is None else self.job.loss.combine(soft, hard)
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
         self.optimiser.step()
         hits = (logits.detach().argmax(dim=1) == labels).sum()
+        terms = {"objective": loss, "cross_entropy": hard} | ({} if soft is None else {"soft": soft})
+        self.losses = {name: term.detach() for name, term in terms.items()}
         self._sums += torch.stack([loss.detach(), hard.detach(), hits / len(labels)]).double() * len(labels)
         self._seen += len(labels)
-        self._step += 1
+        self.steps_taken += 1
         self.seconds += time.perf_counter() - start
 
     def _seed(self, *purpose: str | int) -> None:
@@ -129,7 +133,7 @@ class Learner:
         Where ``precision`` is given, in that one.
         """
         start = time.perf_counter()
-        self._seed("evaluate", part, self._step, batch)
+        self._seed("evaluate", part, self.steps_taken, batch)
         self.model.eval()
         with autocast(self.device, precision or self.precision):
             logits = self.handling.run(self.model, images, self.name).float()
@@ -205,7 +209,7 @@ class Learner:
             "diverged": self.diverged,
             "best": self.best,
             "seconds": self.seconds,
-            "step": self._step,
+            "step": self.steps_taken,
             "sums": self._sums,
             "seen": self._seen,
         }
@@ -221,7 +225,7 @@ class Learner:
         self.optimiser.load_state_dict(state["optimiser"])
         self.precision, self.history, self.diverged = state["precision"], state["history"], state["diverged"]
         self.best, self.seconds = state["best"], state["seconds"]
-        self._step, self._seen = state["step"], state["seen"]
+        self.steps_taken, self._seen = state["step"], state["seen"]
         self._sums.copy_(state["sums"])
 
 

@@ -13,6 +13,7 @@ from kdlib.errors import UserError
 from kdlib.losses import stages
 from kdlib.profiling import forward_macs
 from kdlib.progress import Progress
+from kdlib.training.callbacks import Callbacks, TrainingState
 from kdlib.training.check import check_model, random_states, seed_draws
 from kdlib.training.checkpoint import Checkpoints, Stop
 from kdlib.training.device import PRECISIONS, available, choose, groups_that_fit, resolve_device
@@ -50,6 +51,7 @@ def train(
     teacher_store: TeacherStore | None = None,
     checkpoints: Checkpoints | None = None,
     stop: Stop | None = None,
+    callbacks: Sequence[Callable[[TrainingState], None] | object] = (),
     finished: Callable[[int, Outcome], None] = lambda index, outcome: None,
 ) -> list[Outcome]:
     """Train every job over the same batches and return the outcomes in order.
@@ -65,16 +67,20 @@ def train(
     saved and ``Stopped`` raised. ``finished`` is handed index and outcome of each job as soon as its group is done; the
     group's checkpoint goes after that.
 
+    ``callbacks`` look inside: functions of a `TrainingState`, called for every run at the end of each epoch, and
+    objects with methods ``on_epoch`` or ``on_step``. They change no number. What an interrupted training does again
+    after its last checkpoint they are shown again.
+
     Raises ``UserError`` for input no training can use, before any training.
     """
-    place = resolve_device(device)
+    place, looking = resolve_device(device), Callbacks(callbacks)
     _check(jobs, dataset, teacher, precision)
     with _frame(place), contextlib.nullcontext(progress) if progress else Progress(weight, "training") as bar:
-        learners = [_built(job, dataset, place, precision) for job in jobs]
+        learners = [_built(job, i, dataset, place, precision) for i, job in enumerate(jobs)]
         _check_distinct(learners, teacher)
         guide = None if teacher is None else Teacher(teacher, dataset, place, precision, teacher_store)
         _pair_features(learners, dataset, guide)
-        course = Course(dataset, guide, order_seed, place, checkpoints, stop or Stop(), bar)
+        course = Course(dataset, guide, order_seed, place, checkpoints, stop or Stop(), bar, looking)
         limit = available(place) if memory_limit is None else memory_limit
         saved, rest = _resumable(jobs, checkpoints)
         fresh = groups_that_fit([learners[i] for i in rest], dataset.shape, limit, place)
@@ -113,7 +119,7 @@ def _check(jobs: Sequence[Job], dataset: Dataset, teacher: nn.Module | None, pre
     check_batch(dataset, jobs[0].recipe.batch_size)
 
 
-def _built(job: Job, dataset: Dataset, device: torch.device, precision: str) -> Learner:
+def _built(job: Job, index: int, dataset: Dataset, device: torch.device, precision: str) -> Learner:
     """The model as it begins, the precision it trains in, and how it is handled."""
     seed_draws(derive(job.seed, job.role, "init"), device)
     model, recipe = job.build(), job.recipe
@@ -124,7 +130,8 @@ def _built(job: Job, dataset: Dataset, device: torch.device, precision: str) -> 
         counts = torch.bincount(dataset.train.labels, minlength=dataset.num_classes)
         weights = (len(dataset.train) / (dataset.num_classes * counts)).float().to(device)
     steps = recipe.epochs * batches(len(dataset.train), recipe.batch_size)
-    return Learner(job, model, device, precision, steps, handling, weights, small=_small(model, dataset))
+    small = _small(model, dataset)
+    return Learner(job, model, device, precision, steps, handling, weights, small=small, index=index)
 
 
 def _small(model: nn.Module, dataset: Dataset) -> bool:

@@ -30,7 +30,7 @@ def seen(monkeypatch):
     steps, plain = [], learner.Learner.step
 
     def step(self, *batch):
-        steps.append((self.job.build, self._step, threading.current_thread().name, torch.get_num_threads()))
+        steps.append((self.job.build, self.steps_taken, threading.current_thread().name, torch.get_num_threads()))
         plain(self, *batch)
 
     monkeypatch.setattr(learner.Learner, "step", step)

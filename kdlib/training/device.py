@@ -19,6 +19,7 @@ from torch.nn.modules.conv import _ConvNd
 
 from kdlib.errors import UserError
 from kdlib.files import cache_folder, whole
+from kdlib.training.world import local_rank, several
 
 if TYPE_CHECKING:
     from kdlib.training.job import Job
@@ -33,9 +34,12 @@ _HEADROOM = 0.6
 
 
 def resolve_device(name: str) -> torch.device:
-    """Return the device of a name; ``auto`` is CUDA where there is one. Raises ``UserError`` for one not here."""
+    """Return the device of a name; ``auto`` is CUDA where there is one, and CUDA each process's own where several train
+    one model. Raises ``UserError`` for one not here."""
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cuda" and several():
+        name = f"cuda:{local_rank()}"
     try:
         device = torch.device(name)
     except RuntimeError:

@@ -11,6 +11,7 @@ from torch import nn
 from kdlib.data import Dataset, Split, normalise
 from kdlib.training.check import check_model, random_states, seed_draws
 from kdlib.training.job import Outcome, derive
+from kdlib.training.world import ALONE, World
 
 # Images at a time, and fewer of large ones. A CPU answers fastest while a layer's maps stay in its caches.
 _BATCH = {"cpu": 128, "cuda": 500}
@@ -26,10 +27,16 @@ def batch_of(dataset: Dataset, device: torch.device) -> int:
     return max(1, min(_BATCH.get(device.type, 128), _PIXELS // (height * width)))
 
 
-def eval_batches(split: Split, dataset: Dataset, device: torch.device) -> Iterator[torch.Tensor]:
-    """Yield normalised images of a split in its order, on the device, in batches that fit."""
-    for images in split.images.split(batch_of(dataset, device)):
-        yield normalise(images.to(device), dataset.mean, dataset.std)
+def eval_batches(
+    split: Split, dataset: Dataset, device: torch.device, world: World = ALONE
+) -> Iterator[tuple[int, torch.Tensor | None]]:
+    """Yield number and normalised images, on the device, of this process's batches of a split, which fit.
+
+    None for images where the others still have a batch.
+    """
+    batches = split.images.split(batch_of(dataset, device))
+    for i in world.turns(range(len(batches))):
+        yield i, None if i is None else normalise(batches[i].to(device), dataset.mean, dataset.std)
 
 
 def scores(logits: torch.Tensor, labels: torch.Tensor, weights: torch.Tensor | None = None) -> dict[str, float]:
@@ -94,7 +101,7 @@ def evaluate(model: nn.Module, dataset: Dataset, device: torch.device, name: str
         handled = check_model(model, dataset, name, trains=False)
         for part in ("val", "test"):
             rows = []
-            for i, images in enumerate(eval_batches(getattr(dataset, part), dataset, device)):
+            for i, images in eval_batches(getattr(dataset, part), dataset, device):
                 seed_draws(derive(0, "evaluate", part, i), device)
                 rows.append(handled.run(model.eval(), images, name).float().cpu())
             found[part] = torch.cat(rows)

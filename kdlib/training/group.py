@@ -16,6 +16,7 @@ from kdlib.training.evaluation import blown_up, eval_batches, scores
 from kdlib.training.job import Outcome, derive
 from kdlib.training.learner import Learner
 from kdlib.training.teacher import Teacher, TeacherOutput
+from kdlib.training.world import ALONE, World
 
 
 def batches(n: int, batch_size: int) -> int:
@@ -35,6 +36,7 @@ class Course:
     stop: Stop
     bar: Progress
     callbacks: Callbacks
+    world: World = ALONE
 
 
 class Group:
@@ -56,7 +58,7 @@ class Group:
         self.needs_logits = any(loss.needs_logits for loss in losses)
         self.layers = sorted({name for learner in learners if learner.features for name in learner.features.teacher})
         ids = [learner.job.id for learner in learners]
-        self.ids = ids if course.checkpoints and all(ids) else None
+        self.ids = ids if course.checkpoints and all(ids) and course.world.rank == 0 else None
         for learner in learners:
             learner.begin()
         if state is not None:
@@ -98,9 +100,10 @@ class Group:
         learners = self.running
         for index in order.split(self.recipe.batch_size)[self.batch : self.batches]:
             self._pause()
-            batch = augment(self.images[index], self.recipe.augmentation, numbers[index.cpu()])
+            own = self.course.world.share(index)
+            batch = augment(self.images[own], self.recipe.augmentation, numbers[own.cpu()])
             x, y = normalise(batch, dataset.mean, dataset.std), self.labels[index]
-            output = self._teacher_output(x, None if logits is None else logits[index])
+            output = self._teacher_output(x, len(y), None if logits is None else logits[index])
             self.workers.each(learners, lambda learner, x=x, y=y, output=output: learner.step(x, y, output))
             self._show("on_step", learners)
             self.batch += 1
@@ -115,17 +118,20 @@ class Group:
             self.recipe.augmentation, self.course.order_seed, self.epoch, between=self._pause
         )
 
-    def _teacher_output(self, images: torch.Tensor, logits: torch.Tensor | None) -> TeacherOutput | None:
+    def _teacher_output(self, images: torch.Tensor, batch: int, logits: torch.Tensor | None) -> TeacherOutput | None:
         if not self.guided:
             return None
         if not self.layers:
             return TeacherOutput(logits, {})
         seed_draws(derive(self.course.order_seed, "maps", self.epoch, self.batch), self.course.device)
-        live = self.course.teacher.answer(images, self.layers)
-        return live if logits is None else TeacherOutput(logits, live.maps)
+        live, world = self.course.teacher.answer(images, self.layers), self.course.world
+        maps = {name: world.gather(found, batch) for name, found in live.maps.items()}
+        return TeacherOutput(world.gather(live.logits, batch) if logits is None else logits, maps)
 
     def _validate(self) -> None:
         learners, val = self.running, self.course.dataset.val
+        for learner in learners:
+            learner.average_statistics()
         for learner, logits in zip(learners, self._split_logits(learners, "val"), strict=True):
             weights = None if learner.class_weights is None else learner.class_weights.cpu()
             learner.close_epoch(scores(logits, val.labels, weights), self._elapsed())
@@ -162,12 +168,14 @@ class Group:
     def _split_logits(self, learners: list[Learner], part: str, precision: str | None = None) -> list[torch.Tensor]:
         split: Split = getattr(self.course.dataset, part)
         rows: list[list[torch.Tensor]] = [[] for _ in learners]
-        for i, x in enumerate(eval_batches(split, self.course.dataset, self.course.device)):
+        for i, x in eval_batches(split, self.course.dataset, self.course.device, self.course.world):
             self._pause()
+            if x is None:
+                continue
             found = self.workers.each(learners, lambda learner, x=x, i=i: learner.logits(x, part, i, precision))
             for row, logits in zip(rows, found, strict=True):
                 row.append(logits.cpu())
-        return [torch.cat(row) for row in rows]
+        return [torch.cat(self.course.world.merge(row)) for row in rows]
 
     def _finish(self) -> list[Outcome]:
         self._elapsed()
@@ -188,7 +196,7 @@ class Group:
 
     def _pause(self) -> None:
         """Between two batches: save what is due, and stop if that is asked for."""
-        stopping = self.course.stop.requested
+        stopping = self.course.world.any(self.course.stop.requested)
         if self.ids:
             every = self.course.checkpoints.every
             if stopping or (every and time.perf_counter() - self._saved >= every):

@@ -1,6 +1,7 @@
 """One model in training: its optimiser, its loss, its running sums."""
 
 import time
+import warnings
 from typing import Any
 
 import torch
@@ -8,6 +9,7 @@ import torch.nn.functional as F
 from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.dropout import _DropoutNd
+from torch.nn.parallel import DistributedDataParallel
 
 from kdlib.copies import on_cpu
 from kdlib.losses import Response, tapped
@@ -16,6 +18,7 @@ from kdlib.training.device import autocast
 from kdlib.training.evaluation import NOT_FINITE, parameter_counts, scores
 from kdlib.training.job import Job, Outcome, derive
 from kdlib.training.teacher import FeaturePairs, TeacherOutput
+from kdlib.training.world import ALONE, World
 
 _RANDOM = (_DropoutNd, nn.RReLU, nn.FractionalMaxPool2d, nn.FractionalMaxPool3d, nn.MultiheadAttention, nn.RNNBase)
 _KNOWN = ("torch.nn.modules.", "kdlib.models.")
@@ -30,6 +33,8 @@ class Learner:
     """
 
     optimiser: torch.optim.Optimizer
+    frozen: list[nn.Module]
+    trained: nn.Module  # the model, or where several processes train it, what keeps theirs alike
 
     def __init__(
         self,
@@ -43,11 +48,12 @@ class Learner:
         features: FeaturePairs | None = None,
         small: bool = False,
         index: int = 0,
+        world: World = ALONE,
     ):
         self.job, self.device, self.precision, self.steps = job, device, precision, steps
         self.class_weights, self.features, self.handling, self.small = class_weights, features, handling, small
         self.name, self.index = job.name or type(model).__name__, index
-        self.model, self.frozen = model, frozen_modules(model)
+        self.model, self.world = model, world
         self.history: list[dict[str, float]] = []
         self.diverged: dict | None = None
         self.best: tuple[tuple[float, float], int, dict[str, torch.Tensor]] | None = None
@@ -58,11 +64,23 @@ class Learner:
         self._seen = 0
 
     def begin(self) -> None:
-        """Go to the device and make the optimiser: from here on the learner takes memory there."""
+        """Go to the device and make the optimiser: from here on the learner takes memory there.
+
+        Of several processes each holds the whole model; on GPUs batch norm has the statistics of the whole batch.
+        """
+        if self.world.size > 1 and self.device.type == "cuda":
+            self.model = nn.SyncBatchNorm.convert_sync_batchnorm(self.model)
+        self.frozen = frozen_modules(self.model)
         parts = [self.model] if self.adapter is None else [self.model, self.adapter]
         for part in parts:
             part.to(self.device)
         self.optimiser = self.job.recipe.optimiser(p for part in parts for p in part.parameters())
+        self.trained = self.model
+        if self.world.size > 1:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", FutureWarning)  # newer versions call it forward_sync_buffers
+                options = {"broadcast_buffers": False, "find_unused_parameters": self.handling.unused}
+                self.trained = DistributedDataParallel(self.model, **options)
 
     @property
     def adapter(self) -> nn.Module | None:
@@ -85,7 +103,10 @@ class Learner:
         )
 
     def step(self, images: torch.Tensor, labels: torch.Tensor, teacher_output: TeacherOutput | None) -> None:
-        """Take one optimiser step on normalised images (B, C, H, W), labels (B,), and the teacher's answer to them."""
+        """Take one optimiser step on normalised images (B, C, H, W), labels (B,), and the teacher's answer to them.
+
+        Of several processes each is handed its share of the images, and all labels and answers.
+        """
         start = time.perf_counter()
         self._seed("step", self.steps_taken)
         lr = self.job.recipe.lr_at(self.steps_taken, self.steps)
@@ -94,7 +115,7 @@ class Learner:
         self.model.train()
         for module in self.frozen:
             module.eval()
-        response = self._respond(images)
+        response = self._respond(images, len(labels))
         logits = response.logits
         smoothing = self.job.recipe.label_smoothing
         if self.job.loss is None:
@@ -105,6 +126,8 @@ class Learner:
         loss = hard if soft is None else self.job.loss.combine(soft, hard)
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
+        if self.adapter is not None:
+            self.world.average(p.grad for p in self.adapter.parameters() if p.grad is not None)
         self.optimiser.step()
         hits = (logits.detach().argmax(dim=1) == labels).sum()
         terms = {"objective": loss, "cross_entropy": hard} | ({} if soft is None else {"soft": soft})
@@ -117,14 +140,22 @@ class Learner:
     def _seed(self, *purpose: str | int) -> None:
         """Seed what the model draws from for this purpose alone, so that it does not depend on the group."""
         if not self.independent:
-            seed_draws(derive(self.job.seed, self.job.role, *purpose), self.device)
+            others = [f"rank {self.world.rank}"] if self.world.rank and purpose[0] == "step" else []
+            seed_draws(derive(self.job.seed, self.job.role, *purpose, *others), self.device)
 
-    def _respond(self, images: torch.Tensor) -> Response:
-        """The student's logits and, where the loss compares them, its feature maps."""
+    def _respond(self, images: torch.Tensor, batch: int) -> Response:
+        """The student's logits of the whole batch and, where the loss compares them, its feature maps."""
         names = () if self.features is None else self.features.student
         with autocast(self.device, self.precision), tapped(self.model, names) as maps:
-            logits = self.handling.run(self.model, images, self.name)
-        return Response(logits, tuple(maps[name] for name in names))
+            logits = self.handling.run(self.trained, images, self.name)
+        return Response(self.world.gather(logits, batch), tuple(self.world.gather(maps[name], batch) for name in names))
+
+    def average_statistics(self) -> None:
+        """Have one batch norm where each process kept the statistics of its own shares, as on CPUs."""
+        for module in self.model.modules():
+            kept = isinstance(module, _NormBase) and not isinstance(module, nn.SyncBatchNorm)
+            if kept and module.running_mean is not None and module not in self.frozen:
+                self.world.average([module.running_mean, module.running_var])
 
     @torch.no_grad()
     def logits(self, images: torch.Tensor, part: str, batch: int, precision: str | None = None) -> torch.Tensor:
@@ -142,7 +173,7 @@ class Learner:
 
     def close_epoch(self, val: dict[str, float], seconds: float) -> None:
         """Write the epoch's row, given the validation scores; a loss that is no number ends the run as diverged."""
-        objective, hard, accuracy = (self._sums / max(1, self._seen)).tolist()
+        objective, hard, accuracy = self.world.agree(lambda: (self._sums / max(1, self._seen)).tolist())
         epoch = len(self.history) + 1
         self.history.append(
             {

@@ -21,6 +21,7 @@ from kdlib.training.group import Course, Group, batches
 from kdlib.training.job import Job, Outcome, derive
 from kdlib.training.learner import SMALL, Learner
 from kdlib.training.teacher import Teacher, TeacherStore, feature_pairs
+from kdlib.training.world import World, joined
 
 
 def fit(job: Job, dataset: Dataset, **options) -> Outcome:
@@ -71,18 +72,24 @@ def train(
     objects with methods ``on_epoch`` or ``on_step``. They change no number. What an interrupted training does again
     after its last checkpoint they are shown again.
 
+    In several processes that have a ``torch.distributed`` process group (``torchrun``) one job is trained by all: each
+    learns its share of every batch and returns the same outcome; the first alone shows progress, writes checkpoints and
+    logits, and calls ``callbacks`` and ``finished``. See docs/scaling.md for what stays as in one process.
+
     Raises ``UserError`` for input no training can use, before any training.
     """
     place, looking = resolve_device(device), Callbacks(callbacks)
     _check(jobs, dataset, teacher, precision)
-    with _frame(place), contextlib.nullcontext(progress) if progress else Progress(weight, "training") as bar:
-        learners = [_built(job, i, dataset, place, precision) for i, job in enumerate(jobs)]
+    with _frame(place), _world(jobs, dataset) as world, _bar(progress, weight, world) as bar:
+        if world.rank:
+            looking, finished = Callbacks(()), lambda index, outcome: None
+        learners = [_built(job, i, dataset, place, precision, world) for i, job in enumerate(jobs)]
         _check_distinct(learners, teacher)
-        guide = None if teacher is None else Teacher(teacher, dataset, place, precision, teacher_store)
+        guide = None if teacher is None else Teacher(teacher, dataset, place, precision, teacher_store, world)
         _pair_features(learners, dataset, guide)
-        course = Course(dataset, guide, order_seed, place, checkpoints, stop or Stop(), bar, looking)
+        course = Course(dataset, guide, order_seed, place, checkpoints, stop or Stop(), bar, looking, world)
         limit = available(place) if memory_limit is None else memory_limit
-        saved, rest = _resumable(jobs, checkpoints)
+        saved, rest = world.agree(lambda: _resumable(jobs, checkpoints))
         fresh = groups_that_fit([learners[i] for i in rest], dataset.shape, limit, place)
         outcomes: dict[int, Outcome] = {}
         for state, chunk in [*saved, *((None, [rest[i] for i in part]) for part in fresh)]:
@@ -119,11 +126,34 @@ def _check(jobs: Sequence[Job], dataset: Dataset, teacher: nn.Module | None, pre
     check_batch(dataset, jobs[0].recipe.batch_size)
 
 
-def _built(job: Job, index: int, dataset: Dataset, device: torch.device, precision: str) -> Learner:
+@contextlib.contextmanager
+def _world(jobs: Sequence[Job], dataset: Dataset) -> Iterator[World]:
+    """The processes that train together; raises ``UserError`` for what several cannot."""
+    with joined() as world:
+        if world.size > 1:
+            if len(jobs) > 1:
+                raise UserError(
+                    f"{world.size} processes train one model at a time, not {len(jobs)}; ask for one by one"
+                )
+            n, batch_size = len(dataset.train), jobs[0].recipe.batch_size
+            smallest = min(batch_size, n if n % batch_size < 2 else n % batch_size)
+            if smallest < 2 * world.size:  # of one image batch norm has no statistics
+                raise UserError(
+                    f"a batch of {smallest} images is too small for {world.size} processes, which need two each; take "
+                    f"another batch_size than {batch_size} for {n} training images"
+                )
+        yield world
+
+
+def _bar(progress: Progress | None, weight: float, world: World) -> contextlib.AbstractContextManager[Progress]:
+    return contextlib.nullcontext(progress) if progress else Progress(weight, "training", shown=world.rank == 0)
+
+
+def _built(job: Job, index: int, dataset: Dataset, device: torch.device, precision: str, world: World) -> Learner:
     """The model as it begins, the precision it trains in, and how it is handled."""
     seed_draws(derive(job.seed, job.role, "init"), device)
     model, recipe = job.build(), job.recipe
-    precision = choose(model, device, precision)
+    precision = world.agree(lambda: choose(model, device, precision))
     handling = check_model(model, dataset, job.name or type(model).__name__, recipe.batch_size, precision)
     weights = None
     if recipe.class_weights == "balanced":
@@ -131,7 +161,7 @@ def _built(job: Job, index: int, dataset: Dataset, device: torch.device, precisi
         weights = (len(dataset.train) / (dataset.num_classes * counts)).float().to(device)
     steps = recipe.epochs * batches(len(dataset.train), recipe.batch_size)
     small = _small(model, dataset)
-    return Learner(job, model, device, precision, steps, handling, weights, small=small, index=index)
+    return Learner(job, model, device, precision, steps, handling, weights, small=small, index=index, world=world)
 
 
 def _small(model: nn.Module, dataset: Dataset) -> bool:
@@ -187,6 +217,7 @@ def _frame(device: torch.device) -> Iterator[None]:
     gpus = device.type == "cuda" or torch.cuda.is_initialized()
     devices = range(torch.cuda.device_count()) if gpus else []
     with (
+        torch.cuda.device(device) if device.type == "cuda" else contextlib.nullcontext(),
         random_states(devices),
         cudnn.flags(enabled=True, benchmark=False, deterministic=True),
     ):

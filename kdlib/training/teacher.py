@@ -22,6 +22,7 @@ from kdlib.training.check import check_model, seed_draws
 from kdlib.training.device import autocast, choose
 from kdlib.training.evaluation import batch_of
 from kdlib.training.job import Job, derive
+from kdlib.training.world import ALONE, World
 
 _MANY = 1000  # training images from which on fusing pays
 
@@ -128,8 +129,9 @@ class Teacher:
         device: torch.device,
         precision: str,
         store: TeacherStore | None = None,
+        world: World = ALONE,
     ):
-        self.precision = choose(model, device, precision)
+        self.precision, self.world = world.agree(lambda: choose(model, device, precision)), world
         self.model = copied(model).to(device)
         self.handling = check_model(self.model, dataset, "the teacher", precision=self.precision, trains=False)
         self.model.eval().requires_grad_(False)
@@ -174,20 +176,27 @@ class Teacher:
             "batch": batch_of(self.dataset, self.device),
         }
         path = self.store.path(key, epoch)
-        found = self.store.read(path, (len(self.dataset.train), self.dataset.num_classes))
+        shape = (len(self.dataset.train), self.dataset.num_classes)
+        found = self.world.agree(lambda: self.store.read(path, shape))
         if found is None:
             found = self._computed(augmentation, seed, epoch, between)
-            self.store.write(path, found)
+            if self.world.rank == 0:
+                self.store.write(path, found)
         return found.to(self.device)
 
     def _computed(self, augmentation: Augmentation, seed: int, epoch: int | None, between) -> torch.Tensor:
         images, size, fast = self.dataset.train.images, batch_of(self.dataset, self.device), self._fused
         numbers = draws(len(images), derive(seed, "augment", epoch)) if augmentation.active else None
-        if self.begun is None or self.begun["asked"] != [seed, epoch, size]:
-            self.begun = {"asked": [seed, epoch, size], "rows": []}
-        rows = self.begun["rows"]
-        for start in range(size * len(rows), len(images), size):
+        begun = self.begun
+        if begun is None or begun["asked"] != [seed, epoch, size]:
+            begun = {"asked": [seed, epoch, size], "rows": []}
+        if self.world.size == 1:  # what several have begun lies with each of them
+            self.begun = begun
+        rows = begun["rows"]
+        for start in self.world.turns(range(size * len(rows), len(images), size)):
             between()
+            if start is None:
+                continue
             seed_draws(derive(seed, "teacher", epoch, start), self.device)
             batch = images[start : start + size].to(self.device)
             if numbers is not None:
@@ -196,7 +205,7 @@ class Teacher:
             with torch.no_grad():
                 rows.append(fast(x.contiguous()) if fast else self.answer(x).logits.cpu())
         self.begun = None
-        return torch.cat(rows)
+        return torch.cat(self.world.merge(rows))
 
     @cached_property
     def _checksum(self) -> int:

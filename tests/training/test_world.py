@@ -9,8 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from processes import DATA, RECIPE
+from small import mlp
 
 from kdlib.losses import METHODS
+from kdlib.training import Checkpoints, Job, fit
 from kdlib.training.world import ALONE
 
 SCRIPT = Path(__file__).with_name("processes.py")
@@ -93,9 +96,17 @@ def test_the_teachers_logits_are_one_processs_to_the_bit(one, two):
     assert len(names[0]) == 16
 
 
-def test_a_signal_to_one_stops_all_and_all_go_on(two):
-    assert [told(two, rank)["stopped"] for rank in (0, 1)] == ["stopped in epoch 1 of 4"] * 2
-    assert not list((two / "stopped").glob("*.pt"))  # done: what was resumed is checked with the rest
+def test_a_request_to_one_stops_all_at_the_same_batch(two):
+    assert [told(two, rank)["stopped"] for rank in (0, 1)] == ["stopped in epoch 2 of 4"] * 2
+
+
+def test_one_process_goes_on_from_what_two_began(one, two):
+    (left,) = (two / "stopped").glob("*.pt")  # what was resumed has none any more
+    assert torch.load(left)["epoch"] == 1
+    checkpoints = Checkpoints(two / "stopped")
+    outcome = fit(Job(mlp, RECIPE, id="left"), DATA, device="cpu", precision="fp32", checkpoints=checkpoints)
+    assert_close(state(one, "labels"), (outcome.state, outcome.logits))
+    assert [row["train_loss"] for row in outcome.history[:1]] == [told(two)["labels"]["history"][0]["train_loss"]]
 
 
 def test_what_several_processes_cannot_is_said_before_training(two):

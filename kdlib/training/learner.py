@@ -59,7 +59,7 @@ class Learner:
         self.best: tuple[tuple[float, float], int, dict[str, torch.Tensor]] | None = None
         self.seconds = 0.0
         self.losses: dict[str, torch.Tensor] = {}  # of the last batch
-        self.steps_taken = 0  # steps
+        self.steps_taken = 0
         self._sums = torch.zeros(3, dtype=torch.float64, device=device)
         self._seen = 0
 

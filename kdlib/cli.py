@@ -105,6 +105,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--stop-after", metavar="TIME", help="such as 150m: end at a checkpoint then, with exit code 75")
     run.add_argument("--checkpoint-every", metavar="TIME", default="5m", help="default 5m; 0: after every epoch")
     run.add_argument("--teacher-store", metavar="SIZE", default="2GB", help="of teachers' logits; 0: none are kept")
+    run.add_argument("--log", choices=("tensorboard",), help="event files of every epoch below the output folder")
     run.set_defaults(command=_run)
 
     report = commands.add_parser("report", help="write all studies of a profile on one page, in English and in Turkish")
@@ -248,7 +249,7 @@ def _long_run(arguments: argparse.Namespace) -> tuple:
     from kdlib.studies.runner import Options
     from kdlib.training import Stop
 
-    return Options(checkpoint_every=every, teacher_store=int(size)), Stop(after)
+    return Options(checkpoint_every=every, teacher_store=int(size), log=arguments.log), Stop(after)
 
 
 _TIMES = {"s": 1, "m": 60, "h": 3600}
@@ -409,7 +410,7 @@ def _profile(arguments: argparse.Namespace) -> int:
         for name in ("num_classes", "input_size", "in_channels", "batch_size", "repeats")
     )
     from kdlib import models, profiling
-    from kdlib.training.loop import resolve_device
+    from kdlib.training import resolve_device
 
     device = resolve_device(arguments.device)
     model = models.build(arguments.model, classes, channels)

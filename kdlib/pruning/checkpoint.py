@@ -1,6 +1,5 @@
 """Take a pruned model away and bring it back: tensors and history in one file that is never unpickled."""
 
-import copy
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,10 +8,10 @@ import torch
 from torch import nn
 
 from kdlib import models
-from kdlib.copies import check_not_lazy
+from kdlib.copies import check_not_lazy, on_cpu
 from kdlib.errors import UserError, first_line
 from kdlib.files import whole
-from kdlib.pruning.cutting import History, replay
+from kdlib.pruning.structure import History, replay
 
 _FORMAT = "kdlib pruned model 1"
 
@@ -32,11 +31,8 @@ def save(path: str | Path, model: nn.Module, history: History, build: dict[str, 
             raise UserError(f"{type(model).__name__} keeps {name} in its state; only tensors can be stored")
     path.parent.mkdir(parents=True, exist_ok=True)
     steps = [[[layer, side, list(index)] for layer, side, index in step] for step in history]
-    state = copy.copy(model.state_dict())  # keeps the versions of its modules
-    for name, tensor in state.items():
-        state[name] = tensor.detach().cpu().clone()
     with whole(path) as aside:
-        torch.save({"format": _FORMAT, "build": build, "history": steps, "state_dict": state}, aside)
+        torch.save({"format": _FORMAT, "build": build, "history": steps, "state_dict": on_cpu(model)}, aside)
     return path
 
 

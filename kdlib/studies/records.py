@@ -243,7 +243,7 @@ def hardware() -> dict:
     """Return what the runs ran on: processor, cores, threads, memory, GPU."""
     import torch
 
-    from kdlib.training.precision import processor
+    from kdlib.training.device import processor
 
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return {

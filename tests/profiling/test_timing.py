@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from kdlib.profiling import measuring
+from kdlib.profiling import timing
 
 
 def model() -> nn.Module:
@@ -17,11 +17,11 @@ BATCH = torch.zeros(8, 10, 10, 10)
 
 def test_inference_peak_is_weights_input_and_what_lives_at_once():
     # Without gradients nothing is freed before the second linear layer has its output.
-    assert measuring.inference_peak(model(), BATCH) * 1e6 == STATE + 4 * 8 * (1000 + 500 + 200)
+    assert timing.inference_peak(model(), BATCH) * 1e6 == STATE + 4 * 8 * (1000 + 500 + 200)
 
 
 def test_a_training_step_holds_the_gradients_as_well():
-    peak = measuring.training_peak(model(), BATCH) * 1e6
+    peak = timing.training_peak(model(), BATCH) * 1e6
     assert 2 * STATE < peak < 2.1 * STATE + BATCH.nbytes
 
 
@@ -29,13 +29,13 @@ def test_frozen_layers_need_no_gradient_memory():
     frozen = model()
     frozen[1].requires_grad_(False)
     gradients = 4 * (1000 * 500 + 500)
-    saved = (measuring.training_peak(model(), BATCH) - measuring.training_peak(frozen, BATCH)) * 1e6
+    saved = (timing.training_peak(model(), BATCH) - timing.training_peak(frozen, BATCH)) * 1e6
     # not all of it: the highest point of the frozen one lies elsewhere, among small temporaries
     assert 0.9 * gradients < saved <= gradients
 
 
 def test_peaks_grow_with_the_batch_by_the_activations():
-    peaks = [measuring.inference_peak(model(), torch.zeros(n, 10, 10, 10)) * 1e6 for n in (1, 3)]
+    peaks = [timing.inference_peak(model(), torch.zeros(n, 10, 10, 10)) * 1e6 for n in (1, 3)]
     assert peaks[1] - peaks[0] == 2 * 4 * (1000 + 500 + 200)
 
 
@@ -48,7 +48,7 @@ def test_peaks_grow_with_the_batch_by_the_activations():
     ids=["one value a channel", "frozen"],
 )
 def test_a_model_that_cannot_train_on_the_batch_has_no_training_peak(subject):
-    assert measuring.training_peak(subject, torch.zeros(1, 10, 10, 10)) is None
+    assert timing.training_peak(subject, torch.zeros(1, 10, 10, 10)) is None
 
 
 def test_profiler_setting_in_the_environment_comes_back(monkeypatch):
@@ -56,8 +56,8 @@ def test_profiler_setting_in_the_environment_comes_back(monkeypatch):
         monkeypatch.delenv("KINETO_LOG_LEVEL", raising=False)
         if value:
             monkeypatch.setenv("KINETO_LOG_LEVEL", value)
-        measuring.inference_peak(model(), BATCH)
-        assert measuring.os.environ.get("KINETO_LOG_LEVEL") == value
+        timing.inference_peak(model(), BATCH)
+        assert timing.os.environ.get("KINETO_LOG_LEVEL") == value
 
 
 @pytest.fixture
@@ -66,14 +66,14 @@ def clock(monkeypatch):
 
     def use(*spans: float) -> None:
         ticks = [t for span in spans for t in (0.0, span / 1e3)]
-        monkeypatch.setattr(measuring.time, "perf_counter", lambda: ticks.pop(0))
+        monkeypatch.setattr(timing.time, "perf_counter", lambda: ticks.pop(0))
 
     return use
 
 
 def test_latency_is_the_median_without_the_warm_up(clock):
     clock(900, 900, 4, 1, 3, 2, 10)
-    found = measuring.latency(model(), BATCH, repeats=5, warm_up=2)
+    found = timing.latency(model(), BATCH, repeats=5, warm_up=2)
     # sorted 1 2 3 4 10: median 3, quartiles 2 and 4
     assert found["latency_ms"] == pytest.approx(3)
     assert found["latency_iqr_ms"] == pytest.approx(2)
@@ -82,14 +82,14 @@ def test_latency_is_the_median_without_the_warm_up(clock):
 
 def test_one_run_has_no_spread(clock):
     clock(5)
-    assert measuring.latency(model(), BATCH, repeats=1, warm_up=0)["latency_iqr_ms"] == 0
+    assert timing.latency(model(), BATCH, repeats=1, warm_up=0)["latency_iqr_ms"] == 0
 
 
 def test_cuda_is_waited_for_around_every_run(clock, monkeypatch):
     waits = []
-    monkeypatch.setattr(measuring, "_wait", lambda device: waits.append(device.type))
+    monkeypatch.setattr(timing, "_wait", lambda device: waits.append(device.type))
     clock(1, 1, 1)
-    measuring.latency(model(), BATCH, repeats=2, warm_up=1)
+    timing.latency(model(), BATCH, repeats=2, warm_up=1)
     assert len(waits) == 2 * 3
 
 
@@ -97,7 +97,7 @@ def test_cuda_is_waited_for_around_every_run(clock, monkeypatch):
 def test_cuda_peak_holds_weights_and_input_and_leaves_the_device_as_it_was():
     batch = BATCH.cuda()
     before = torch.cuda.memory_allocated()
-    assert measuring.inference_peak(model(), batch) * 1e6 >= STATE + batch.nbytes
+    assert timing.inference_peak(model(), batch) * 1e6 >= STATE + batch.nbytes
     assert torch.cuda.memory_allocated() - before <= 2**24  # the workspace of the matrix library stays
 
 
@@ -121,7 +121,7 @@ class Counting(nn.Module):
 def test_models_are_timed_in_turns():
     Counting.calls.clear()
     subjects = [Counting(name).train() for name in "abc"]
-    found = measuring.latencies(subjects, torch.zeros(2, 3, 4, 4), repeats=7)
+    found = timing.latencies(subjects, torch.zeros(2, 3, 4, 4), repeats=7)
     # two untimed runs and five timed ones a turn, then two and two, beginning with the next model
     assert "".join(Counting.calls) == "a" * 7 + "b" * 7 + "c" * 7 + "b" * 4 + "c" * 4 + "a" * 4
     for times in found:
@@ -129,5 +129,5 @@ def test_models_are_timed_in_turns():
 
 
 def test_one_turn_has_no_spread():
-    (times,) = measuring.latencies([nn.Flatten()], torch.zeros(1, 3, 4, 4), repeats=1)
+    (times,) = timing.latencies([nn.Flatten()], torch.zeros(1, 3, 4, 4), repeats=1)
     assert times["q1_ms"] == times["median_ms"] == times["q3_ms"]

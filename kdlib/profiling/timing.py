@@ -5,6 +5,7 @@ import os
 import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
+from itertools import accumulate
 
 import torch
 from torch import nn
@@ -12,7 +13,6 @@ from torch.nn import functional
 
 from kdlib.copies import copied
 
-MEGA = 1e6
 WARM_UP = 5
 TURN, UNTIMED = 5, 2
 
@@ -23,23 +23,8 @@ def latency(model: nn.Module, batch: torch.Tensor, repeats: int, warm_up: int = 
     Returns ``latency_ms`` (median of ``repeats`` runs after ``warm_up`` runs), ``latency_iqr_ms`` (quartile 3 minus
     quartile 1; 0 for one run) and ``throughput`` (images/s at the median). CUDA is waited for around each run.
     """
-    subject = copied(model).to(batch.device).eval()
-    times = []
-    with torch.inference_mode():
-        for run in range(-warm_up, repeats):
-            _wait(batch.device)
-            start = time.perf_counter()
-            subject(batch)
-            _wait(batch.device)
-            if run >= 0:
-                times.append(time.perf_counter() - start)
-    median = statistics.median(times)
-    low, _, high = statistics.quantiles(times, n=4, method="inclusive") if repeats > 1 else (median,) * 3
-    return {
-        "latency_ms": 1e3 * median,
-        "latency_iqr_ms": 1e3 * (high - low),
-        "throughput": len(batch) / median,
-    }
+    low, median, high = _quartiles(_timed(copied(model).to(batch.device).eval(), batch, warm_up, repeats))
+    return {"latency_ms": median, "latency_iqr_ms": high - low, "throughput": 1e3 * len(batch) / median}
 
 
 def latencies(models: Sequence[nn.Module], batch: torch.Tensor, repeats: int) -> list[dict[str, float]]:
@@ -52,25 +37,28 @@ def latencies(models: Sequence[nn.Module], batch: torch.Tensor, repeats: int) ->
     """
     subjects = [copied(model).to(batch.device).eval() for model in models]
     times: list[list[float]] = [[] for _ in subjects]
-    with torch.inference_mode():
-        for begin in range(0, repeats, TURN):
-            for i in range(len(subjects)):
-                which = (i + begin // TURN) % len(subjects)
-                for run in range(-UNTIMED, min(TURN, repeats - begin)):
-                    _wait(batch.device)
-                    start = time.perf_counter()
-                    subjects[which](batch)
-                    _wait(batch.device)
-                    if run >= 0:
-                        times[which].append(1e3 * (time.perf_counter() - start))
-    return [_quartiles(own) for own in times]
+    for begin in range(0, repeats, TURN):
+        for i in range(len(subjects)):
+            which = (i + begin // TURN) % len(subjects)
+            times[which] += _timed(subjects[which], batch, UNTIMED, min(TURN, repeats - begin))
+    return [dict(zip(("q1_ms", "median_ms", "q3_ms"), _quartiles(own), strict=True)) for own in times]
 
 
-def _quartiles(times: list[float]) -> dict[str, float]:
-    if len(times) < 2:
-        return dict.fromkeys(("q1_ms", "median_ms", "q3_ms"), times[0])
-    found = statistics.quantiles(times, n=4, method="inclusive")
-    return dict(zip(("q1_ms", "median_ms", "q3_ms"), found, strict=True))
+@torch.inference_mode()
+def _timed(model: nn.Module, batch: torch.Tensor, warm_up: int, repeats: int) -> list[float]:
+    """Milliseconds of each of ``repeats`` forward passes in a row, after ``warm_up`` that are not timed."""
+    times = []
+    for _ in range(warm_up + repeats):
+        _wait(batch.device)
+        start = time.perf_counter()
+        model(batch)
+        _wait(batch.device)
+        times.append(1e3 * (time.perf_counter() - start))
+    return times[warm_up:]
+
+
+def _quartiles(times: list[float]) -> list[float]:
+    return statistics.quantiles(times, n=4, method="inclusive") if len(times) > 1 else times * 3
 
 
 def inference_peak(model: nn.Module, batch: torch.Tensor) -> float:
@@ -109,24 +97,31 @@ def training_peak(model: nn.Module, batch: torch.Tensor) -> float | None:
 
 
 def _peak(model: nn.Module, batch: torch.Tensor, run: Callable, train: bool) -> float:
-    measure = _cuda_peak if batch.device.type == "cuda" else _cpu_peak
-    with torch.random.fork_rng(devices=[batch.device] if batch.device.type == "cuda" else []):  # dropout draws
-        return measure(model, batch, run, train) / MEGA
+    device = batch.device
+    cuda = [device] if device.type == "cuda" else []
+    # What others hold on a GPU is taken off; the batch is there already and is added.
+    before = torch.cuda.memory_allocated(device) if cuda else 0
+    subject = copied(model).to(device).train(train)
+    with torch.random.fork_rng(devices=cuda):  # dropout draws
+        run(subject, batch)  # what is set up once, such as packed weights, is no part of the peak
+        subject.zero_grad(set_to_none=True)
+        if not cuda:
+            return (_cpu_peak(lambda: run(subject, batch)) + state_bytes(subject) + batch.nbytes) / 1e6
+        _wait(device)
+        torch.cuda.reset_peak_memory_stats(device)
+        run(subject, batch)
+        _wait(device)
+        return (torch.cuda.max_memory_allocated(device) - before + batch.nbytes) / 1e6
 
 
-def _cpu_peak(model: nn.Module, batch: torch.Tensor, run: Callable, train: bool) -> int:
-    subject = copied(model).to("cpu").train(train)
-    run(subject, batch)  # what is set up once, such as packed weights, is no part of the peak
-    subject.zero_grad(set_to_none=True)
+def _cpu_peak(run: Callable[[], None]) -> int:
+    """The highest sum of bytes that torch's CPU allocator holds of what it allocates during ``run()``."""
     # The plain profiler, not torch.profiler, which imports torch's compiler.
     with _quiet_kineto(), torch.autograd.profiler.profile(profile_memory=True) as profiler:
-        run(subject, batch)
+        run()
     events = [event for event in profiler.kineto_results.events() if event.name() == "[memory]"]
-    live = highest = 0
-    for event in sorted(events, key=lambda event: event.start_ns()):
-        live += event.nbytes()
-        highest = max(highest, live)
-    return highest + state_bytes(subject) + batch.nbytes
+    live = (event.nbytes() for event in sorted(events, key=lambda event: event.start_ns()))
+    return max(accumulate(live, initial=0))
 
 
 @contextlib.contextmanager
@@ -141,20 +136,6 @@ def _quiet_kineto() -> Iterator[None]:
             del os.environ["KINETO_LOG_LEVEL"]
         else:
             os.environ["KINETO_LOG_LEVEL"] = before
-
-
-def _cuda_peak(model: nn.Module, batch: torch.Tensor, run: Callable, train: bool) -> int:
-    device = batch.device
-    # What others hold on the device is taken off; the batch itself is there already and is added.
-    before = torch.cuda.memory_allocated(device)
-    subject = copied(model).to(device).train(train)
-    run(subject, batch)
-    subject.zero_grad(set_to_none=True)
-    _wait(device)
-    torch.cuda.reset_peak_memory_stats(device)
-    run(subject, batch)
-    _wait(device)
-    return torch.cuda.max_memory_allocated(device) - before + batch.nbytes
 
 
 def state_bytes(model: nn.Module) -> int:

@@ -1,12 +1,13 @@
 """Many models in lockstep over one pass of the data, each ending exactly as it would alone."""
 
 import time
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
-from kdlib.data import Dataset, Split, augment, draws, normalise
+from kdlib.data import Dataset, Split, augment, draws, normalise, read_ahead
 from kdlib.progress import Progress, note
 from kdlib.training.check import seed_draws
 from kdlib.training.checkpoint import Checkpoints, Stop, Stopped
@@ -49,7 +50,8 @@ class Group:
         self.epoch, self.batch, self.seconds, self.epoch_seconds = 0, 0, 0.0, 0.0
         self.batches = batches(len(course.dataset.train), self.recipe.batch_size)
         self.labels = course.dataset.train.labels.to(course.device)
-        self.images = course.dataset.train.images.to(course.device)
+        images = course.dataset.train.images
+        self.images = images if course.dataset.storage == "disk" else images.to(course.device)
         losses = [learner.job.loss for learner in learners if learner.job.loss]
         self.guided = bool(losses)
         self.needs_logits = any(loss.needs_logits for loss in losses)
@@ -87,18 +89,26 @@ class Group:
 
     def _train_epoch(self) -> None:
         dataset, seed = self.course.dataset, self.course.order_seed
-        order = torch.randperm(len(self.labels), generator=_generator(seed, "order", self.epoch)).to(self.course.device)
+        order = torch.randperm(len(self.labels), generator=_generator(seed, "order", self.epoch))
+        indices = order.split(self.recipe.batch_size)[self.batch : self.batches]
         numbers = draws(len(self.labels), derive(seed, "augment", self.epoch))
         logits = self._teacher_logits()
         learners = self.running
-        for index in order.split(self.recipe.batch_size)[self.batch : self.batches]:
+        for index, images in zip(indices, self._images(indices), strict=True):
             self._pause()
-            batch = augment(self.images[index], self.recipe.augmentation, numbers[index.cpu()])
+            batch = augment(images, self.recipe.augmentation, numbers[index])
+            index = index.to(self.course.device)
             x, y = normalise(batch, dataset.mean, dataset.std), self.labels[index]
             output = self._teacher_output(x, None if logits is None else logits[index])
             self.workers.each(learners, lambda learner, x=x, y=y, output=output: learner.step(x, y, output))
             self.batch += 1
             self._advance(1)
+
+    def _images(self, indices: Sequence[torch.Tensor]) -> Iterator[torch.Tensor]:
+        """The images of each batch, on the device."""
+        if self.course.dataset.storage == "disk":
+            return (images.to(self.course.device) for images in read_ahead(self.images, indices))
+        return (self.images[index.to(self.course.device)] for index in indices)
 
     def _teacher_logits(self) -> torch.Tensor | None:
         """The teacher's logits of all images of this epoch, if a loss looks at them."""

@@ -1,11 +1,11 @@
 """How much memory a group of models takes in training, and groups that fit."""
 
-import os
 from collections.abc import Sequence
 
 import torch
 from torch import nn
 
+from kdlib.data import available_memory
 from kdlib.training.job import Job
 
 # What the estimate leaves out: kernels' workspaces, autocast's copies of weights, fragmentation.
@@ -60,9 +60,4 @@ def available(device: torch.device) -> int:
     """Return bytes that a group may take on the device now."""
     if device.type == "cuda":
         return int(_HEADROOM * torch.cuda.mem_get_info(device)[0])
-    try:
-        with open("/proc/meminfo", encoding="ascii") as lines:
-            free = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
-    except (OSError, StopIteration):
-        free = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
-    return int(_HEADROOM * free)
+    return int(_HEADROOM * available_memory())

@@ -150,23 +150,34 @@ def load(
         raise UserError(f"groups does nothing for data set '{name}': it belongs to dataset=folder and chest_xray")
     chosen = _choose(parts, name, train_size, test_size, val_fraction, split_seed, classes)
     splits = {}
-    images, storage = _read({part: _some(source.images, i) for part, (source, i) in chosen.items()}, decoding, storage)
+    wanted = {part: _some(source.images, indices) for part, (source, indices) in chosen.items()}
+    images, storage = _read(wanted, decoding, storage)
     for part, (source, indices) in chosen.items():
         groups = None if source.groups is None else source.groups[indices]
         splits[part] = Split(images[part], source.labels[indices], groups)
     _check_shapes(splits)
-    notes = (*parts.notes, *(_twins(splits) if name in _OWN else ()))
+    names = tuple(parts.classes[:classes])
+
+    def about() -> dict:
+        twins = list(_twins(splits)) if name in _OWN else []
+        mean, std = _statistics(splits["train"].images)
+        return {"fingerprint": fingerprint(names, splits), "mean": mean, "std": std, "notes": twins}
+
+    if storage == "disk":  # to look through all of them again takes minutes
+        labels = [split.labels.tolist() for split in splits.values()]
+        found = store.remembered(json.dumps([name, names, labels]), list(wanted.values()), about)
+    else:
+        found = about()
+    notes = (*parts.notes, *found["notes"])
     for line in notes:
         note(line)
-    names = tuple(parts.classes[:classes])
-    mean, std = _statistics(splits["train"].images)
     return Dataset(
         name,
         names,
         **splits,
-        fingerprint=fingerprint(names, splits),
-        mean=mean,
-        std=std,
+        fingerprint=found["fingerprint"],
+        mean=tuple(found["mean"]),
+        std=tuple(found["std"]),
         notes=notes,
         decoding=decoding,
         storage=storage,
@@ -184,17 +195,18 @@ def _read(
     storage = storage or os.environ.get(store.STORAGE) or "auto"
     if storage not in ("auto", "memory", "disk"):
         raise UserError(f"storage must be auto, memory or disk, not {storage!r}")
-    files = {part: images for part, images in splits.items() if isinstance(images, Files)}
-    needed = {part: math.prod(images.shape) for part, images in files.items()}
-    if storage == "auto" and sum(needed.values()) > store.SHARE * store.available_memory():
-        storage = "disk"
-    images = {part: conform(images, decoding) for part, images in splits.items() if part not in files}
-    if storage != "disk" or not files:
-        return images | {part: store.in_memory(own) for part, own in files.items()}, "memory"
-    for part, own in files.items():
-        images[part] = store.on_disk(own, sum(needed.values()))
-        needed.pop(part)
-    return images, "disk"
+    if storage != "memory" and all(isinstance(images, Files) for images in splits.values()):
+        left = sum(math.prod(files.shape) for files in splits.values())
+        if storage == "disk" or left > store.SHARE * store.available_memory():
+            images = {}
+            for part, files in splits.items():
+                images[part] = store.on_disk(files, left)
+                left -= images[part].numel()
+            return images, "disk"
+    return {
+        part: store.in_memory(images) if isinstance(images, Files) else conform(images, decoding)
+        for part, images in splits.items()
+    }, "memory"
 
 
 def _twins(splits: dict[str, Split]) -> Iterator[str]:

@@ -1,5 +1,6 @@
 """Image files and arrays into uint8 tensors of one size and one number of channels."""
 
+import hashlib
 import math
 import os
 import struct
@@ -147,6 +148,18 @@ class Files:
             height, width = _decode(self.paths[0], self.decoding, self.depth).shape[:2]
         return len(self.paths), 1 if self.decoding.grayscale else 3, height, width
 
+    @cached_property
+    def key(self) -> str:
+        """What the images are known by: paths, sizes and times of the files, and what is made of them."""
+        digest = hashlib.sha256(f"{RULES} {self.decoding}".encode())
+        for path in self.paths:
+            try:
+                about = os.stat(path)
+            except OSError as error:
+                raise _unreadable(path, error) from None
+            digest.update(f"\n{os.path.abspath(path)} {about.st_size} {about.st_mtime_ns}".encode())
+        return digest.hexdigest()[:24]
+
     def read(self) -> torch.Tensor:
         """The images in memory, uint8 (N, C, H, W). Raises UserError as `decode` does."""
         images = np.empty(self.shape, np.uint8)
@@ -248,11 +261,10 @@ def _decode(path: Path, decoding: Decoding, depth: Depth) -> np.ndarray | None:
                 upright = Image.fromarray(depth.scale(np.asarray(upright)))
             return _array(upright, decoding)
     except _WRONG as error:
-        raise unreadable(path, error) from None
+        raise _unreadable(path, error) from None
 
 
-def unreadable(path: Path, error: Exception) -> UserError:
-    """The error to raise for an image file that cannot be read."""
+def _unreadable(path: Path, error: Exception) -> UserError:
     reason = "no such file" if isinstance(error, FileNotFoundError) else " ".join(str(error).split())
     return UserError(f"cannot read image {path} ({reason}): replace or remove it")
 

@@ -1,12 +1,14 @@
 """Decoded images in the user's cache folder: a collection is decoded once, and then mapped into memory."""
 
+import contextlib
 import hashlib
+import json
 import math
 import os
 import shutil
 import warnings
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
@@ -14,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from kdlib.data.images import RULES, Files, unreadable
+from kdlib.data.images import Files
 from kdlib.errors import UserError
 from kdlib.files import cache_folder, make_room, whole
 from kdlib.progress import note
@@ -73,16 +75,25 @@ def on_disk(files: Files, needed: int) -> torch.Tensor:
         raise UserError(f"the images cannot be written to {path.parent}: {error.strerror or error}") from None
 
 
+def remembered(key: str, splits: Sequence[Files], found: Callable[[], dict]) -> dict:
+    """What `found` returns, JSON-able; where all images are kept on disk, it is asked once and kept beside them.
+
+    key: what it depends on beside the images.
+    """
+    digest = hashlib.sha256(" ".join([key, *(files.key for files in splits)]).encode()).hexdigest()[:24]
+    path = cache_folder() / "streamed" / f"{digest}.json"
+    if not all(_path(files, "streamed").exists() for files in splits if len(files)):
+        return found()
+    with contextlib.suppress(OSError, ValueError):
+        return json.loads(path.read_text(encoding="utf-8"))
+    about = found()
+    with contextlib.suppress(OSError), whole(path) as aside:
+        aside.write_text(json.dumps(about), encoding="utf-8")
+    return about
+
+
 def _path(files: Files, folder: str) -> Path:
-    """Where a collection lies: it is known by its files' paths, sizes and times, and by what is made of them."""
-    digest = hashlib.sha256(f"{RULES} {files.decoding}".encode())
-    for path in files.paths:
-        try:
-            about = os.stat(path)
-        except OSError as error:
-            raise unreadable(path, error) from None
-        digest.update(f"\n{os.path.abspath(path)} {about.st_size} {about.st_mtime_ns}".encode())
-    return cache_folder() / folder / f"{digest.hexdigest()[:24]}.npy"
+    return cache_folder() / folder / f"{files.key}.npy"
 
 
 def _mapped(path: Path, files: Files, mode: str) -> torch.Tensor | None:

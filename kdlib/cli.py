@@ -102,6 +102,8 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--dry-run", action="store_true", help="show what would be done and what it would cost")
     run.add_argument("--force", action="store_true", help="execute the notebook again even if it is up to date")
     run.add_argument("--no-store", action="store_true", help="decode image files anew, and keep nothing of them")
+    storage = "images in memory or streamed from disk; default: disk if they take over half of the free memory"
+    run.add_argument("--storage", choices=("auto", "memory", "disk"), help=storage)
     run.add_argument("--stop-after", metavar="TIME", help="such as 150m: end at a checkpoint then, with exit code 75")
     run.add_argument("--checkpoint-every", metavar="TIME", default="5m", help="default 5m; 0: after every epoch")
     run.add_argument("--teacher-store", metavar="SIZE", default="2GB", help="of teachers' logits; 0: none are kept")
@@ -187,6 +189,8 @@ def _run(arguments: argparse.Namespace) -> int:
     options, stop = _long_run(arguments)
     if arguments.no_store:
         os.environ["KDLIB_NO_STORE"] = "1"  # the notebook's kernel inherits it
+    if arguments.storage:
+        os.environ["KDLIB_STORAGE"] = arguments.storage
     experiments = []
     for i, parameters in enumerate(asked, 1):
         print(f"[{i}/{len(asked)}] {parameters.study}, {parameters.profile}", flush=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import platform
 import time
 from collections.abc import Callable, Sequence
@@ -17,6 +16,7 @@ import torch.nn.functional as F
 from torch import nn
 from torch.nn.modules.conv import _ConvNd
 
+from kdlib.data import available_memory
 from kdlib.errors import UserError
 from kdlib.files import cache_folder, whole
 from kdlib.training.world import local_rank, several
@@ -172,12 +172,7 @@ def available(device: torch.device) -> int:
     """Return bytes that a group may take on the device now."""
     if device.type == "cuda":
         return int(_HEADROOM * torch.cuda.mem_get_info(device)[0])
-    try:
-        with open("/proc/meminfo", encoding="ascii") as lines:
-            free = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
-    except (OSError, StopIteration):
-        free = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
-    return int(_HEADROOM * free)
+    return int(_HEADROOM * available_memory())
 
 
 def at_once(learners: Sequence[Learner], device: torch.device) -> int:

@@ -1,12 +1,13 @@
 """Many models in lockstep over one pass of the data, each ending exactly as it would alone."""
 
 import time
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
-from kdlib.data import Dataset, Split, augment, draws, normalise
+from kdlib.data import Dataset, Split, augment, draws, normalise, read_ahead
 from kdlib.progress import Progress, note
 from kdlib.training.callbacks import Callbacks, TrainingState
 from kdlib.training.check import seed_draws
@@ -52,7 +53,8 @@ class Group:
         self.epoch, self.batch, self.seconds, self.epoch_seconds = 0, 0, 0.0, 0.0
         self.batches = batches(len(course.dataset.train), self.recipe.batch_size)
         self.labels = course.dataset.train.labels.to(course.device)
-        self.images = course.dataset.train.images.to(course.device)
+        images = course.dataset.train.images
+        self.images = images if course.dataset.storage == "disk" else images.to(course.device)
         losses = [learner.job.loss for learner in learners if learner.job.loss]
         self.guided = bool(losses)
         self.needs_logits = any(loss.needs_logits for loss in losses)
@@ -94,20 +96,27 @@ class Group:
     def _train_epoch(self) -> None:
         dataset, seed = self.course.dataset, self.course.order_seed
         shuffle = torch.Generator().manual_seed(derive(seed, "order", self.epoch))
-        order = torch.randperm(len(self.labels), generator=shuffle).to(self.course.device)
+        order = torch.randperm(len(self.labels), generator=shuffle)
+        indices = order.split(self.recipe.batch_size)[self.batch : self.batches]
         numbers = draws(len(self.labels), derive(seed, "augment", self.epoch))
         logits = self._teacher_logits()
         learners = self.running
-        for index in order.split(self.recipe.batch_size)[self.batch : self.batches]:
+        for index, images in zip(indices, self._images(map(self.course.world.share, indices)), strict=True):
             self._pause()
-            own = self.course.world.share(index)
-            batch = augment(self.images[own], self.recipe.augmentation, numbers[own.cpu()])
+            batch = augment(images, self.recipe.augmentation, numbers[self.course.world.share(index)])
+            index = index.to(self.course.device)
             x, y = normalise(batch, dataset.mean, dataset.std), self.labels[index]
             output = self._teacher_output(x, len(y), None if logits is None else logits[index])
             self.workers.each(learners, lambda learner, x=x, y=y, output=output: learner.step(x, y, output))
             self._show("on_step", learners)
             self.batch += 1
             self._advance(1)
+
+    def _images(self, indices: Iterable[torch.Tensor]) -> Iterator[torch.Tensor]:
+        """The images of each batch, on the device."""
+        if self.course.dataset.storage == "disk":
+            return (images.to(self.course.device) for images in read_ahead(self.images, indices))
+        return (self.images[index.to(self.course.device)] for index in indices)
 
     def _teacher_logits(self) -> torch.Tensor | None:
         """The teacher's logits of all images of this epoch, if a loss looks at them."""

@@ -103,7 +103,10 @@ class Experiment(Call):
         """Signatures of the executed notebooks by language, as far as they still lie in the folder."""
         if not (self.folder / "runs.json").is_file():
             return {}
-        found = records.read_conditions(self.folder)[1].get("finished", {})
+        try:
+            found = records.read_conditions(self.folder)[1].get("finished", {})
+        except UserError:  # damaged: it is written anew
+            return {}
         return {lang: sign for lang, sign in found.items() if (self.folder / f"notebook.{lang}.html").is_file()}
 
     def _write(self, finished: dict[str, str]) -> None:

@@ -1,7 +1,9 @@
 """Decoded images in the user's cache folder: a collection is decoded once, and then mapped into memory."""
 
+import contextlib
 import hashlib
 import os
+import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -34,29 +36,37 @@ def stored(
     if len(paths) < _WORTH or os.environ.get(OFF):
         return decode()
     try:
-        path = cache_folder() / "images" / f"{_key(paths, decoding)}.npy"
+        folder, key = cache_folder() / "images", _key(paths, decoding)
     except OSError:  # a file is missing: decoding says which
         return decode()
-    try:
-        found = np.load(path, mmap_mode="c", allow_pickle=False)
-        os.utime(path)
-        if found.dtype == np.uint8 and found.ndim == 4 and len(found) == len(paths):
-            return torch.from_numpy(found)
-    except (OSError, ValueError, EOFError):
-        pass
+    for path in folder.glob(f"{key}.*.npy"):
+        with contextlib.suppress(Exception):  # damaged, its header may raise anything
+            found = np.load(path, mmap_mode="c", allow_pickle=False)
+            right = found.dtype == np.uint8 and found.ndim == 4 and len(found) == len(paths)
+            if right and path.name == _named(key, found):
+                os.utime(path)
+                return torch.from_numpy(found)
     images = decode()
     if not keep():
         return images
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if make_room(path.parent, "*.npy", images.numel(), LIMIT):
-            with whole(path) as aside, open(aside, "wb") as file:
-                np.save(file, images.numpy())
+        folder.mkdir(parents=True, exist_ok=True)
+        for damaged in folder.glob(f"{key}.*.npy"):
+            damaged.unlink(missing_ok=True)
+        if make_room(folder, "*.npy", images.numel(), LIMIT):
+            array = images.numpy()
+            with whole(folder / _named(key, array)) as aside, open(aside, "wb") as file:
+                np.save(file, array)
             size = f"{images.numel() / 1e6:,.0f} MB"
-            note(f"decoded images kept in {path.parent} ({size}; --no-store: not)")
+            note(f"decoded images kept in {folder} ({size}; --no-store: not)")
     except OSError:
         pass
     return images
+
+
+def _named(key: str, images: np.ndarray) -> str:
+    """A file's name holds the checksum of its pixels: damaged ones are never taken for the images."""
+    return f"{key}.{zlib.crc32(np.ascontiguousarray(images)):08x}.npy"
 
 
 def _key(paths: Sequence[Path], decoding: Decoding) -> str:

@@ -338,6 +338,8 @@ def load(name: str) -> Study:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
         raise UserError(f"study {name}: {where}: {first['msg']}") from None
+    except (yaml.YAMLError, ValueError) as error:
+        raise UserError(f"study {name}: {name}.yaml is damaged ({' '.join(str(error).split())})") from None
 
 
 def _files() -> dict[str, Traversable]:

@@ -79,10 +79,11 @@ def _has_logits(record: records.Record) -> bool:
 
 
 def _stands(path: Path, ids: list[str]) -> bool:
-    if not path.is_file():
+    try:
+        with np.load(path) as file:  # all of it: each part has a checksum
+            return {name: file[name] for name in file.files}["asked"].tolist() == ids
+    except Exception:  # not there, or damaged
         return False
-    with np.load(path) as file:
-        return file["asked"].tolist() == ids
 
 
 def _content(call: Call, chosen: list[tuple[str, Run, records.Record]]) -> dict | None:

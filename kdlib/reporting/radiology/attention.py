@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from kdlib.errors import UserError, first_line
 from kdlib.reporting.core import canvas, names, numbers
 from kdlib.reporting.core.i18n import say
 from kdlib.reporting.radiology.models import gather
@@ -20,8 +21,11 @@ def attention(results, lang: str, filters: dict):
     path = Path(results.folder) / FILE if results.folder else None
     if path is None or not path.is_file():
         return
-    with np.load(path) as file:
-        found = {key: file[key] for key in file.files}
+    try:
+        with np.load(path) as file:
+            found = {key: file[key] for key in file.files}
+    except Exception as error:  # damaged, it may raise anything
+        raise UserError(f"{path} is damaged ({first_line(error)}); run the study again") from None
     if not set(found["ids"].tolist()) <= {condition.id for condition in results.conditions}:
         return  # of other runs: the study has been run anew since
     figure = _figure(results, found, lang)

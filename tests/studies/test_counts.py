@@ -1,6 +1,5 @@
 """Counts that are kept: the same answer, made once, and anew when kdlib or the model's code changes."""
 
-
 import pytest
 
 from kdlib import models

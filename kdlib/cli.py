@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from kdlib.errors import UserError
+from kdlib.errors import UserError, of_the_machine
 
 USER_ERROR = 2
 STOPPED = 75  # EX_TEMPFAIL: not done, and the same command goes on
@@ -28,7 +28,8 @@ class _Terminated(KeyboardInterrupt):
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command.
 
-    Return 0, 1 for a failed notebook, 2 for a mistake in what was asked, 75 when --stop-after ended it, 128 and the
+    Return 0, 1 for a failed notebook, 2 for a mistake in what was asked and for what the machine
+    refuses, 75 when --stop-after ended it, 128 and the
     signal's number when Ctrl-C or SIGTERM did.
     """
     arguments = _parser().parse_args(argv)
@@ -50,6 +51,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception as error:
         from kdlib.training import Stopped
 
+        if refusal := of_the_machine(error):
+            print(f"\nkdlib: {refusal}; what is finished is kept; {again}", file=sys.stderr)
+            return USER_ERROR
         if not isinstance(error, Stopped):
             raise
         print(f"\nkdlib: {error}; {again}", file=sys.stderr)

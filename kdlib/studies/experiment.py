@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +70,7 @@ class Experiment(Call):
         Interrupted (Ctrl-C, the kernel's stop button, SIGTERM, or ``stop``) it raises ``kdlib.training.Stopped`` at the
         next batch; the next call goes on from there.
         """
+        _check_writable(self.parameters.root, os.W_OK)
         runner.execute(self.plan, self.runs_folder, self.parameters.device, options, stop)
         self._write(self._finished())
         if self.settings.study.costs:
@@ -189,9 +191,11 @@ def _opened(name: str, num_classes: int, in_channels: int, size: int, open_: lis
     }
 
 
-def _check_writable(root: Path) -> None:
+def _check_writable(root: Path, mode: int = os.F_OK) -> None:
     for parent in (root, *root.parents):
         if parent.exists():
             if not parent.is_dir():
                 raise UserError(f"output_dir: {parent} is a file; name a folder")
+            if not os.access(parent, mode):
+                raise UserError(f"output_dir: {parent} cannot be written to; name another folder")
             return

@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from kdlib.errors import UserError, of_the_machine
 
@@ -43,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         with _sigterm():
             return arguments.command(arguments)
     except UserError as error:
-        print(f"kdlib: {error}", file=sys.stderr)
+        print(f"kdlib: {' '.join(str(error).splitlines())}", file=sys.stderr)
         return USER_ERROR
     except KeyboardInterrupt as interrupt:
         print(f"\nkdlib: interrupted; {again}", file=sys.stderr)
@@ -86,8 +86,16 @@ def _take_huge_pages() -> None:
         os.execv(sys.executable, [sys.executable, "-m", "kdlib.cli", *sys.argv[1:]])
 
 
+class _Parser(argparse.ArgumentParser):
+    """A mistake in the options is one line, as all others are."""
+
+    def error(self, message: str) -> NoReturn:
+        """Say it and end with 2."""
+        self.exit(USER_ERROR, f"kdlib: {' '.join(message.splitlines())}; '{self.prog} --help' lists what there is\n")
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="kdlib", description=__doc__.split(":")[0])
+    parser = _Parser(prog="kdlib", description=__doc__.split(":")[0])
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     listing = commands.add_parser("list", help="show the studies, or one study's profiles and parameters")

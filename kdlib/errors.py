@@ -30,12 +30,13 @@ def first_line(error: Exception) -> str:
 # A disk, a folder, a table of open files.
 _REFUSALS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.ENAMETOOLONG}
 _REFUSALS |= {errno.EMFILE, errno.ENFILE}
+_NO_MEMORY = r"out of memory|(?:not enough|can't allocate) memory|size calculation overflowed"
 
 
 def of_the_machine(error: Exception) -> str | None:
     """Return in one line what the machine refused, room on its disk or memory; None for any other error."""
     said = " ".join(str(error).split())
-    if isinstance(error, MemoryError) or re.search(r"out of memory|(?:not enough|can't allocate) memory", said):
+    if isinstance(error, MemoryError) or re.search(_NO_MEMORY, said):
         return f"out of memory ({said or 'MemoryError'}); smaller batches or images need less"
     named = re.search(r"\(os error (\d+)\)", said)  # as what is written in Rust says it
     number = error.errno if isinstance(error, OSError) else int(named[1]) if named else None

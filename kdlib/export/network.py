@@ -57,7 +57,7 @@ def find(run: str, runs: Path) -> records.Record:
     folder = Path(run)
     if (folder / "run.json").is_file():
         return _read(folder)
-    found = sorted(path.parent.name for path in runs.glob(f"{run}*/run.json")) if run else []
+    found = sorted(name for path in runs.glob("*/run.json") if run and (name := path.parent.name).startswith(run))
     if len(found) != 1:
         many = f"is how {len(found)} runs begin: {', '.join(found[:4])}" if found else f"is no run in {runs}"
         raise UserError(f"{run} {many}; 'kdlib run STUDY --dry-run' lists them")

@@ -1,4 +1,4 @@
-"""What a machine refuses (room on its disk, a folder to write to, memory) is one line, and costs nothing done before."""
+"""What a machine refuses (room on its disk, a folder to write to, memory) is one line and costs nothing done before."""
 
 import os
 import shutil

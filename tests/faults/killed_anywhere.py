@@ -22,7 +22,7 @@ from kdlib.cli import main
 from kdlib.studies import notebook, prepare
 from kdlib.training import Recipe
 
-VALUES = {"teacher": "conv3", "T": "1,10", "alpha": "0.1,0.9", "epochs": "4"}
+VALUES = {"teacher": "conv3", "T": "1,10", "alpha": "0.1", "epochs": "3"}
 SIGNALS = {"int-1": (signal.SIGINT, 1), "int-2": (signal.SIGINT, 2)}
 SIGNALS |= {"term-1": (signal.SIGTERM, 1), "term-2": (signal.SIGTERM, 2)}
 

@@ -60,11 +60,12 @@ def old_protocol(path: Path, content) -> Path:
     return path
 
 
+pytestmark = pytest.mark.filterwarnings("ignore:Detected pickle protocol")  # torch's, of what it then refuses
 WRITERS = pytest.mark.parametrize("write", [zipped, legacy, plain, old_protocol])
 
 
 @WRITERS
-@pytest.mark.parametrize("suffix", [".pt", ".pth", ".safetensors", ".ckpt"])
+@pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
 def test_weights_and_a_teacher_from_a_file(tmp_path, marker, one_line, write, suffix):
     state = models.build("cnn2", 10, 3).state_dict()
     for content in (Evil(marker), {"state_dict": {**state, "evil": Evil(marker)}}):
@@ -72,9 +73,8 @@ def test_weights_and_a_teacher_from_a_file(tmp_path, marker, one_line, write, su
         with pytest.raises(UserError, match="weights: "):
             models.checkpoint(path)
         asked = ["--dry-run", "--output-dir", str(tmp_path / "out"), "--set", f"weights={path}"]
-        for study in ("tr_kd", "ts6", "tr_transfer"):
-            assert main(["run", study, "--profile", "smoke", *asked]) == 2
-            assert str(path) in one_line()
+        assert main(["run", "tr_kd", "--profile", "smoke", *asked]) == 2
+        assert str(path) in one_line()
 
 
 @WRITERS

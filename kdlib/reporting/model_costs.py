@@ -5,11 +5,10 @@ Reads ``costs.json`` of the study's folder (see ``kdlib.studies.model_costs``) a
 
 from __future__ import annotations
 
-import json
-
 from kdlib.reporting.core.i18n import N_, translations
 from kdlib.reporting.core.results import Results
 from kdlib.reporting.core.table import Cell, Row, Table
+from kdlib.studies import records
 from kdlib.studies.schema import CostRow, Costs
 
 _MEGA, _GIGA = 1e6, 1e9
@@ -35,7 +34,7 @@ def sheets(results: Results) -> list[Table]:
     folder = getattr(results, "folder", None)
     if spec is None or folder is None or not (folder / "costs.json").is_file():
         return []
-    found = json.loads((folder / "costs.json").read_text(encoding="utf-8"))
+    found = records.read_sealed(folder / "costs.json")
     name = getattr(results.study, "name", "study")
     return [_costs(spec, found, name), _counters(spec, found, name)]
 

@@ -1,6 +1,5 @@
 """What pruning saved, measured: sizes, MACs and latency of a study's models, taken in turns on one machine."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +7,7 @@ import torch
 from torch import nn
 
 from kdlib import models, profiling, pruning
+from kdlib.errors import UserError
 from kdlib.studies import counts, records, runner
 from kdlib.studies.call import Call
 from kdlib.studies.pruning_schema import Pruning
@@ -52,7 +52,7 @@ def write(call: Call) -> Path | None:
         "models": _models(call, spec, conditions, device),
         "reference": counts.kept(reference, counted, spec.num_classes, 3, spec.image_size, report.ratio),
     }
-    records.write_text(path, json.dumps(found, indent=1) + "\n")
+    records.write_text(path, records.sealed(found) + "\n")
     return path
 
 
@@ -148,6 +148,6 @@ def _counted(model: nn.Module, shape: tuple[int, int, int]) -> dict[str, Any]:
 
 def _current(path: Path, asked: dict[str, Any]) -> bool:
     try:
-        return json.loads(path.read_text(encoding="utf-8")).get("asked") == asked
-    except (OSError, ValueError):
+        return records.read_sealed(path).get("asked") == asked
+    except (OSError, UserError):
         return False

@@ -1,10 +1,10 @@
 """What the models of a study's cost table cost: counted once, kept beside the study's runs."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 from kdlib import models, profiling
+from kdlib.errors import UserError
 from kdlib.studies import counts, records, schema
 
 FILE = "costs.json"
@@ -41,7 +41,7 @@ def write(study: schema.Study, folder: Path) -> Path:
         return path
     found = measure(study)
     folder.mkdir(parents=True, exist_ok=True)
-    records.write_text(path, json.dumps(found, indent=1) + "\n")
+    records.write_text(path, records.sealed(found) + "\n")
     return path
 
 
@@ -58,7 +58,7 @@ def _asked(costs: schema.Costs) -> dict[str, Any]:
 
 def _current(path: Path, costs: schema.Costs) -> bool:
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        found = records.read_sealed(path)
+    except (OSError, UserError):
         return False
     return found.get("asked") == _asked(costs) and found.get("packages") == profiling.packages()

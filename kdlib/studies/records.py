@@ -86,7 +86,7 @@ class Record:
             if not self._unchanged(name):
                 raise ValueError("its checksum does not hold")
             yield
-        except (UserError, MemoryError, PermissionError):
+        except (UserError, MemoryError, FileNotFoundError, PermissionError):
             raise
         except Exception as error:  # readers of damaged files raise anything
             reason = first_line(error)
@@ -259,6 +259,14 @@ def sealed(content: dict) -> str:
     return json.dumps({**content, "checksum": _checksum(content)}, indent=1, allow_nan=True)
 
 
+def read_sealed(path: Path) -> dict:
+    """Return what `sealed` wrote to a file; ``UserError`` where it is damaged."""
+    try:
+        return _unsealed(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UserError(f"{path} is damaged ({first_line(error)}); run the study again") from None
+
+
 def _unsealed(text: str) -> dict:
     """The content of such a text, ``ValueError`` where it is damaged; earlier texts say no checksum."""
     content = json.loads(text)
@@ -300,9 +308,9 @@ def read_conditions(folder: Path) -> tuple[list[Condition], dict]:
     if not path.is_file():
         raise UserError(f"{folder} holds no runs.json; run the study first")
     try:
-        about = _unsealed(path.read_text(encoding="utf-8"))
+        about = read_sealed(path)
         return [Condition(**condition) for condition in about.pop("arms")], about
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError) as error:
         raise UserError(f"{path} is damaged ({first_line(error)}); run the study again") from None
 
 

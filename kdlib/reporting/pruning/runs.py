@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from functools import cached_property
 
@@ -14,6 +13,7 @@ from kdlib.reporting.core.evidence import Difference, changes, compare, over_ima
 from kdlib.reporting.core.i18n import N_, say, text
 from kdlib.reporting.core.results import Cell, Estimate, Results, estimate, same
 from kdlib.reporting.pruning.text import BOOK
+from kdlib.studies import records
 
 RANDOM = "random"
 SETTINGS = ("report", "protected", "macs", "macs_protected")
@@ -97,7 +97,7 @@ class Pruning:
     def measured(self) -> dict | None:
         """``pruned.json`` of the study's folder; None where there is none."""
         file = self.results.folder / "pruned.json" if self.results.folder else None
-        return json.loads(file.read_text(encoding="utf-8")) if file and file.is_file() else None
+        return records.read_sealed(file) if file and file.is_file() else None
 
     def models(self, setting: str | None = None) -> dict[str, dict]:
         """Measured models by criterion at a setting, in the study's order; ``original`` alone without one."""

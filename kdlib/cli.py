@@ -13,9 +13,9 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
-from kdlib.errors import UserError
+from kdlib.errors import UserError, of_the_machine
 
 USER_ERROR = 2
 STOPPED = 75  # EX_TEMPFAIL: not done, and the same command goes on
@@ -28,7 +28,8 @@ class _Terminated(KeyboardInterrupt):
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command.
 
-    Return 0, 1 for a failed notebook, 2 for a mistake in what was asked, 75 when --stop-after ended it, 128 and the
+    Return 0, 1 for a failed notebook, 2 for a mistake in what was asked and for what the machine
+    refuses, 75 when --stop-after ended it, 128 and the
     signal's number when Ctrl-C or SIGTERM did.
     """
     arguments = _parser().parse_args(argv)
@@ -42,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         with _sigterm():
             return arguments.command(arguments)
     except UserError as error:
-        print(f"kdlib: {error}", file=sys.stderr)
+        print(f"kdlib: {' '.join(str(error).splitlines())}", file=sys.stderr)
         return USER_ERROR
     except KeyboardInterrupt as interrupt:
         print(f"\nkdlib: interrupted; {again}", file=sys.stderr)
@@ -50,6 +51,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception as error:
         from kdlib.training import Stopped
 
+        if refusal := of_the_machine(error):
+            print(f"\nkdlib: {refusal}; what is finished is kept; {again}", file=sys.stderr)
+            return USER_ERROR
         if not isinstance(error, Stopped):
             raise
         print(f"\nkdlib: {error}; {again}", file=sys.stderr)
@@ -82,8 +86,16 @@ def _take_huge_pages() -> None:
         os.execv(sys.executable, [sys.executable, "-m", "kdlib.cli", *sys.argv[1:]])
 
 
+class _Parser(argparse.ArgumentParser):
+    """A mistake in the options is one line, as all others are."""
+
+    def error(self, message: str) -> NoReturn:
+        """Say it and end with 2."""
+        self.exit(USER_ERROR, f"kdlib: {' '.join(message.splitlines())}; '{self.prog} --help' lists what there is\n")
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="kdlib", description=__doc__.split(":")[0])
+    parser = _Parser(prog="kdlib", description=__doc__.split(":")[0])
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     listing = commands.add_parser("list", help="show the studies, or one study's profiles and parameters")

@@ -143,7 +143,7 @@ def load(
     _check_whole(1, image_size=image_size, train_size=train_size, test_size=test_size)
     _check_whole(2, classes=classes)
     _check_whole(0, split_seed=split_seed, data_seed=data_seed)
-    root = Path(data_root).expanduser() if data_root is not None else None
+    root = Path(os.path.expanduser(data_root)) if data_root is not None else None
     decoding = Decoding(image_size, grayscale, resize, background)
     parts = SOURCES[name](Request(root, decoding, train_size, test_size, classes, data_seed, download, groups))
     if groups and parts.train.groups is None:

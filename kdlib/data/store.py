@@ -7,6 +7,7 @@ import math
 import os
 import shutil
 import warnings
+import zlib
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -41,13 +42,25 @@ def in_memory(files: Files) -> torch.Tensor:
     if len(files) < _WORTH or os.environ.get(OFF):
         return files.read()
     path = _path(files, "images")
-    if (found := _mapped(path, files, "c")) is None:
-        try:
-            if make_room(path.parent, "*.npy", math.prod(files.shape), LIMIT):
-                found = _written(path, files, "c")
-        except OSError:  # a full disk, or a folder that cannot be written to
-            pass
-    return files.read() if found is None else found
+    for kept in path.parent.glob(f"{files.key}.*.npy"):
+        found = _mapped(kept, files, "c")
+        if found is not None and kept.name == _checked(files, found):
+            return found
+        kept.unlink(missing_ok=True)
+    try:
+        if make_room(path.parent, "*.npy", math.prod(files.shape), LIMIT):
+            found = _written(path, files, "c")
+            if path.exists():
+                os.replace(path, path.with_name(_checked(files, found)))
+            return found
+    except OSError:  # a full disk, or a folder that cannot be written to
+        pass
+    return files.read()
+
+
+def _checked(files: Files, images: torch.Tensor) -> str:
+    """A file's name holds the checksum of its pixels: damaged ones are never taken for the images."""
+    return f"{files.key}.{zlib.crc32(np.ascontiguousarray(images.numpy())):08x}.npy"
 
 
 def on_disk(files: Files, needed: int) -> torch.Tensor:
@@ -101,7 +114,7 @@ def _mapped(path: Path, files: Files, mode: str) -> torch.Tensor | None:
     try:
         found = np.load(path, mmap_mode=mode, allow_pickle=False)
         os.utime(path)
-    except (OSError, ValueError, EOFError):
+    except Exception:  # not there, or damaged: its header may raise anything
         return None
     if found.dtype != np.uint8 or found.ndim != 4 or len(found) != len(files):
         return None

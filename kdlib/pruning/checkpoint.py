@@ -1,5 +1,6 @@
 """Take a pruned model away and bring it back: tensors and history in one file that is never unpickled."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ def save(path: str | Path, model: nn.Module, history: History, build: dict[str, 
     in_channels); without it `load` must be told how to build. Raises ``UserError`` for a model whose state is not of
     tensors alone, and for a file named .safetensors.
     """
-    path = Path(path).expanduser()
+    path = Path(os.path.expanduser(path))
     if path.suffix == ".safetensors":
         raise UserError(f"{path} holds a history beside the tensors, which safetensors cannot; call it {path.stem}.pt")
     for name, value in model.state_dict().items():
@@ -42,7 +43,7 @@ def load(path: str | Path, build: Callable[[], nn.Module] | None = None) -> nn.M
     ``build`` gives the unpruned architecture; without it the file's own entry does. Raises ``UserError`` for a file
     that is no pruned model, and for another architecture.
     """
-    path = Path(path).expanduser()
+    path = Path(os.path.expanduser(path))
     if not path.is_file():
         raise UserError(f"no such file: {path}")
     try:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -85,6 +86,7 @@ class Experiment:
         Interrupted (Ctrl-C, the kernel's stop button, SIGTERM, or ``stop``) it raises ``kdlib.training.Stopped`` at the
         next batch; the next call goes on from there.
         """
+        _check_writable(self.parameters.root, os.W_OK)
         runner.execute(self.plan, self.runs_folder, self.parameters.device, options, stop)
         self._write(self._finished())
         if self.study.costs:
@@ -119,7 +121,10 @@ class Experiment:
         """Signatures of the executed notebooks by language, as far as they still lie in the folder."""
         if not (self.folder / "runs.json").is_file():
             return {}
-        found = records.read_conditions(self.folder)[1].get("finished", {})
+        try:
+            found = records.read_conditions(self.folder)[1].get("finished", {})
+        except UserError:  # damaged: it is written anew
+            return {}
         return {lang: sign for lang, sign in found.items() if (self.folder / f"notebook.{lang}.html").is_file()}
 
     def _write(self, finished: dict[str, str]) -> None:
@@ -150,9 +155,11 @@ def prepare(parameters: Parameters | dict[str, Any]) -> Experiment:
     return Experiment(parameters, study, dataset, plan(study, dataset, source))
 
 
-def _check_writable(root: Path) -> None:
+def _check_writable(root: Path, mode: int = os.F_OK) -> None:
     for parent in (root, *root.parents):
         if parent.exists():
             if not parent.is_dir():
                 raise UserError(f"output_dir: {parent} is a file; name a folder")
+            if not os.access(parent, mode):
+                raise UserError(f"output_dir: {parent} cannot be written to; name another folder")
             return

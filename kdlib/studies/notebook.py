@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import kdlib
 from kdlib.errors import UserError
+from kdlib.files import remove_if_left
 from kdlib.studies.records import write_text
 
 if TYPE_CHECKING:
@@ -81,6 +82,8 @@ def execute(name: str, parameters: dict, folder: Path, title: str) -> Path:
     # papermill writes as it goes: a killed or failed run must not lie where a finished one would.
     aside = folder / f".{stem}.{os.getpid()}.half.ipynb"
     failed.unlink(missing_ok=True)
+    for half in folder.glob(".*.half.ipynb"):
+        remove_if_left(half)
     _execute(find(name, parameters["lang"]), aside, parameters, failed)
     write_text(target.with_suffix(".html"), html(aside, title, parameters["lang"]))
     os.replace(aside, target)

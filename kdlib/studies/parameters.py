@@ -1,6 +1,7 @@
 """The flat parameters of a study: papermill's, ``kdlib run --set``'s and the notebook's, all checked in one place."""
 
 import ast
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +16,7 @@ from kdlib.studies.study import Study
 
 _NOISE = re.compile(r"[\[\](){}\"'“”‘’`]")
 _COMMA = re.compile(r"[+-]?\d+,\d+")
+MOST_SEEDS = 1000
 _RANGE = re.compile(r"(\d+)[ \t]*(?:-|–|\.\.)[ \t]*(\d+)")
 
 
@@ -35,8 +37,17 @@ def _seeds(value: Any) -> Any:
         ends = _RANGE.fullmatch(part) if isinstance(part, str) else None
         if ends and int(ends[1]) > int(ends[2]):
             raise ValueError(f"the range {part} goes down; write {ends[2]}-{ends[1]}")
+        if ends and int(ends[2]) - int(ends[1]) >= MOST_SEEDS:
+            raise ValueError(f"the range {part} holds more than {MOST_SEEDS} seeds")
         found += range(int(ends[1]), int(ends[2]) + 1) if ends else [part]
     return found or None
+
+
+def _path(value: Any) -> Any:
+    """Refuse what no file can be called."""
+    if isinstance(value, str) and "\0" in value:
+        raise ValueError("a path holds no null character")
+    return value
 
 
 def _numbers(value: Any) -> Any:
@@ -74,6 +85,7 @@ def _unless_empty(read: Callable[[Any], Any]) -> BeforeValidator:
 
 Listed, Seeds, Numbers = _unless_empty(_listed), _unless_empty(_seeds), _unless_empty(_numbers)
 Blank = BeforeValidator(_empty_is_none)
+FilePath = _unless_empty(_path)
 Decimal = _unless_empty(_number)
 Seed = Annotated[int, Field(ge=0)]
 Positive = Annotated[float, Field(gt=0)]
@@ -93,10 +105,10 @@ class Parameters(BaseModel):
     profile: Literal["smoke", "quick", "reduced", "paper"] = "quick"
     lang: Literal["en", "tr"] = "en"
     seeds: Annotated[list[Seed] | None, Seeds] = None
-    data_root: Annotated[str | None, Blank] = None
-    source_root: Annotated[str | None, Blank] = None
+    data_root: Annotated[str | None, FilePath] = None
+    source_root: Annotated[str | None, FilePath] = None
     device: str = "auto"
-    output_dir: str = "outputs"
+    output_dir: Annotated[str, BeforeValidator(_path)] = "outputs"
 
     teacher: Annotated[str | None, Blank] = None
     students: Annotated[list[str] | None, Listed] = None
@@ -113,7 +125,7 @@ class Parameters(BaseModel):
     keep: Annotated[list[str] | None, Listed] = None
     normalise: Annotated[Literal["mean", "none"] | None, Blank] = None
     open_layers: Annotated[list[str] | None, Listed] = None
-    weights: Annotated[str | None, Blank] = None
+    weights: Annotated[str | None, FilePath] = None
     T: Annotated[list[Positive] | None, Numbers] = None
     alpha: Annotated[list[Weight] | None, Numbers] = None
     lam: Annotated[Weight | None, Decimal] = None
@@ -128,8 +140,8 @@ class Parameters(BaseModel):
     label_smoothing: Annotated[float | None, Decimal] = Field(None, ge=0, lt=1)
     precision: Annotated[Literal["auto", "bf16", "fp32"] | None, Blank] = None
     dataset: Annotated[str | None, Blank] = None
-    image_size: Annotated[int | None, Blank] = Field(None, ge=8)
-    input_size: Annotated[int | None, Blank] = Field(None, ge=8)
+    image_size: Annotated[int | None, Blank] = Field(None, ge=8, le=4096)
+    input_size: Annotated[int | None, Blank] = Field(None, ge=8, le=4096)
     train_size: Annotated[int | None, Blank] = Field(None, ge=2)
     test_size: Annotated[int | None, Blank] = Field(None, ge=1)
     grayscale: Annotated[bool | None, Blank] = None
@@ -142,7 +154,7 @@ class Parameters(BaseModel):
     @property
     def root(self) -> Path:
         """``output_dir/profile``: the runs and the studies' folders lie below it."""
-        folder = Path(self.output_dir).expanduser()
+        folder = Path(os.path.expanduser(self.output_dir))
         # JupyterLab starts a kernel in the notebook's folder, notebooks/ or one below it; outputs/ lies beside it.
         for place in (Path.cwd(), Path.cwd().parent) if not folder.is_absolute() else ():
             if place.name == "notebooks" and (place.parent / "pyproject.toml").exists():

@@ -10,7 +10,7 @@ from torch import nn
 
 from kdlib import models, pruning
 from kdlib.data import check_batch
-from kdlib.progress import Progress
+from kdlib.progress import Progress, note
 from kdlib.studies import records, trimming
 from kdlib.studies.plan import Plan
 from kdlib.studies.run import Run, Weights
@@ -72,8 +72,9 @@ class Group:
 
 
 def missing(plan: Plan, folder: Path) -> list[Run]:
-    """Return the runs whose records are not in ``folder``."""
-    return [run for run in plan.runs.values() if records.read(folder, run.id) is None]
+    """Return the runs whose records are not in ``folder``, or are damaged."""
+    found = {run.id: records.read(folder, run.id) for run in plan.runs.values()}
+    return [run for run in plan.runs.values() if found[run.id] is None or not found[run.id].intact]
 
 
 def groups(plan: Plan, todo: Sequence[Run]) -> list[Group]:
@@ -126,6 +127,8 @@ def execute(
         options.callbacks(folder)
         check(plan, device)
         records.sweep(folder)
+        for run in (run for run in todo if (folder / run.id).exists()):
+            note(f"record {folder / run.id} is damaged; it is done again")
         work = groups(plan, todo)
         with Progress(sum(group.flops() for group in work) / 1e12, "training") as bar, stop.on_signals():
             place = Place(folder, str(resolved), options, checkpoints, stop, bar)

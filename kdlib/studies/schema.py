@@ -30,8 +30,11 @@ def load(name: str) -> Study:
     files = _files()
     if name not in files:
         raise UserError(f"unknown study {name!r}; {did_you_mean(name, sorted(files))}")
-    values = yaml.safe_load(files[name].read_text(encoding="utf-8"))
-    kind = values.get("kind")
+    try:
+        values = yaml.safe_load(files[name].read_text(encoding="utf-8"))
+        kind = values.get("kind")
+    except (yaml.YAMLError, ValueError, AttributeError) as error:
+        raise UserError(f"study {name}: {name}.yaml is damaged ({' '.join(str(error).split())})") from None
     if kind not in KINDS:
         raise UserError(f"study {name}: unknown kind {kind!r}; {did_you_mean(str(kind), KINDS)}")
     study = validated(KINDS[kind], values)

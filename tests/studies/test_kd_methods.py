@@ -1,5 +1,7 @@
 """A study of methods, and any study with another loss: what is asked for, conditions, ids, where losses look."""
 
+import json
+
 import pytest
 import yaml
 
@@ -197,7 +199,9 @@ def test_conditions_of_earlier_studies_have_no_method(tmp_path):
     condition = records.Condition("student", "m", "r", 0, 2.0, 0.5, 0.5, "id")
     records.write_conditions(tmp_path, [condition], {})
     path = tmp_path / "runs.json"
-    path.write_text(path.read_text().replace(',\n   "method": null', ""))
+    about = json.loads(path.read_text())
+    del about["checksum"], about["arms"][0]["method"]
+    path.write_text(json.dumps(about))
     assert '"method"' not in path.read_text()
     assert records.read_conditions(tmp_path)[0] == [condition]
 

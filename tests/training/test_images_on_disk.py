@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from kdlib.pruning.pruner import calibration
+from kdlib.pruning.prune import calibration
 from PIL import Image
 from small import assert_same, batchnorm, linear, trained_statistics
 

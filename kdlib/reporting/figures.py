@@ -98,7 +98,7 @@ def draw(results: Results, lang: str) -> dict[str, Drawing]:
 
 
 def _draw(results: Results, lang: str) -> dict[str, Drawing]:
-    from kdlib.reporting import curves, forest
+    from kdlib.reporting import compression, curves, forest
     from kdlib.reporting.core import canvas
     from kdlib.reporting.distillation import heatmap, methods_figure, temperature
     from kdlib.reporting.pruning import figures as pruning_figures
@@ -122,6 +122,7 @@ def _draw(results: Results, lang: str) -> dict[str, Drawing]:
         "sweep": pruning_figures.sweep,
         "channels": structure_figures.channels,
         "methods": methods_figure.methods,
+        "compressed": compression.figure,
     }
     out: dict[str, Drawing] = {}
     guessing = only_guesses(results)

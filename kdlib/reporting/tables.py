@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from kdlib.errors import UserError
-from kdlib.reporting import all_runs, model_costs, verdicts
+from kdlib.reporting import all_runs, compression, model_costs, verdicts
 from kdlib.reporting.core import names, numbers
 from kdlib.reporting.core.evidence import compare
 from kdlib.reporting.core.guessing import only_guesses
@@ -39,7 +39,13 @@ def tables(results: Results) -> list[Table]:
     if only_guesses(results):
         return [*model_costs.sheets(results), everything]
     reported = [report_table(results, spec) for spec in getattr(results.study, "tables", None) or []]
-    found = [*verdicts.sheets(results), *clinical.sheets(results), *pruning_tables.sheets(results), *reported]
+    found = [
+        *compression.sheets(results),
+        *verdicts.sheets(results),
+        *clinical.sheets(results),
+        *pruning_tables.sheets(results),
+        *reported,
+    ]
     return [*found, *methods.sheets(results), *model_costs.sheets(results), everything]
 
 

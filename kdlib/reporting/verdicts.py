@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from itertools import groupby
 
+from kdlib.reporting import compression
 from kdlib.reporting.core import names, numbers
 from kdlib.reporting.core.choice import best_by_validation
 from kdlib.reporting.core.evidence import Difference, compare, holm, ids, same_images
@@ -70,7 +71,7 @@ def verdicts(results: Results) -> list[Verdict]:
 
 
 def _found(results: Results) -> list[Verdict]:
-    found = [*_pruning(results), *_transfer(results), *_distillation(results)]
+    found = [*_compression(results), *_pruning(results), *_transfer(results), *_distillation(results)]
     out: list[Verdict] = []
     for asked in by_question(found):
         well = holm([one.found for one in asked])
@@ -164,6 +165,16 @@ def _in_recipe(results: Results, here: dict, lang: str) -> str:
     if len(names.recipes(results)) > 1:
         parts.append(names.label(results.study, here["recipe"], lang))
     return ", ".join(parts)
+
+
+# Compression
+
+
+def _compression(results: Results) -> Iterable[Verdict]:
+    """The network to take against the teacher."""
+    if take := compression.chosen(results):
+        called = partial(names.described, results, take)
+        yield from _asked(N_("small network − teacher"), called, compression.lost(results))
 
 
 # Distillation

@@ -50,7 +50,8 @@ def write(call: Call) -> Path | None:
         **{"image_size": call.dataset.shape[1], "report_size": spec.image_size},
         **{"repeats": spec.latency_repeats, "warm_up": profiling.UNTIMED},
         "models": _models(call, spec, conditions, device),
-        "reference": counts.kept(reference, counted, spec.num_classes, 3, spec.image_size, report.ratio),
+        "reference": call.settings.study.report
+        and counts.kept(reference, counted, spec.num_classes, 3, spec.image_size, report.ratio),
     }
     records.write_text(path, json.dumps(found, indent=1) + "\n")
     return path
@@ -61,7 +62,8 @@ def _conditions(call: Call, spec: Pruning) -> list[Condition]:
     first = call.settings.seeds[0]
     original = next(condition for condition in conditions if condition.role == "original")
     shown = [condition for condition in conditions if condition.role == "pruned" and condition.seed == first]
-    return [original, *(one for one in shown if one.macs is not None or one.ratio == spec.ratio)]
+    teacher = [condition for condition in conditions if condition.role == "teacher" and condition.id != original.id][:1]
+    return [*teacher, original, *(one for one in shown if one.macs is not None or one.ratio == spec.ratio)]
 
 
 def _models(call: Call, spec: Pruning, conditions: list[Condition], device: torch.device) -> list[dict[str, Any]]:
@@ -70,6 +72,7 @@ def _models(call: Call, spec: Pruning, conditions: list[Condition], device: torc
     found = [
         {
             **{key: getattr(condition, key) for key in ("id", "role", "criterion", "ratio", "macs", "protect_se")},
+            "params": profiling.count_parameters(model),
             "size_mib": profiling.state_bytes(model) / 2**20,
             "macs_thop": profiling.macs_thop(model, (channels, height, width)),
             "macs_thop_report": profiling.macs_thop(model, (channels, spec.image_size, spec.image_size)),

@@ -1,7 +1,7 @@
 """From settings to the runs they take: what is compared, and what must be there first."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from kdlib import data, models, pruning
@@ -31,7 +31,12 @@ def plan(settings: Settings, dataset: data.Dataset, source: data.Dataset | None 
     conditions: list[Condition] = []
     runs: dict[str, Run] = {}
     study = settings.study
-    compare = _transfers if study.transfer else _prunings if study.pruning else _distillations
+    compare = {
+        "transfer": _transfers,
+        "pruning": _prunings,
+        "compression": _compressions,
+        "distillation": _distillations,
+    }[study.kind]
     for role, column, run, variant in compare(settings, dataset, source):
         told = (*_weights_of_loss(run), run.id, variant, *_pruning_of(run), run.method)
         condition = Condition(role, run.model, column, run.seed, *told)
@@ -79,7 +84,7 @@ def _prunings(settings: Settings, dataset: data.Dataset, source: data.Dataset | 
     common = {"precision": settings.precision, "dataset": dataset, "input_size": settings.input_size}
     (column, recipe_), *_ = settings.recipes.items()
     for i, seed in enumerate(settings.seeds):
-        original = _original(settings, seed, common)
+        original = _original(settings, seed, common, asked.model)
         yield "original", "original", original, None
         for cut, spec in _specs(asked, seed):
             if cut.seeds is not None and i >= cut.seeds:
@@ -94,15 +99,47 @@ def _prunings(settings: Settings, dataset: data.Dataset, source: data.Dataset | 
                     yield "distilled", column, Run(asked.model, recipe_, seed, **common, weights=pruned, **taught), None
 
 
-def _original(settings: Settings, seed: int, common: dict[str, Any]) -> Run:
+def _compressions(settings: Settings, dataset: data.Dataset, source: data.Dataset | None) -> Compared:
+    """A teacher; a student alone and taught by it, where there is one; the last of them pruned to shares of the
+    teacher's MACs, and each fine-tuned with the teacher.
+
+    A share that the student has already is left out.
+    """
+    common = {"precision": settings.precision, "dataset": dataset, "input_size": settings.input_size}
+    (column, recipe_), *_ = settings.recipes.items()
+    (loss,) = settings.losses_of(settings.points[0])
+    for seed in settings.seeds:
+        teacher = whole = _original(settings, seed, common, settings.teacher)
+        yield "teacher", "original", teacher, None
+        for student in settings.students:
+            begin = _begin(student) if settings.weights == "imagenet" else {}
+            alone = Run(student, settings.teacher_recipe, seed, **common, **begin)
+            yield "baseline", "original", alone, None
+            whole = replace(alone, loss=loss, teacher=teacher)
+            yield "student", "original", whole, None
+        yield "original", "original", whole, None
+        share = whole.macs() / teacher.macs()
+        for _, spec in _specs(settings.pruning, seed):
+            if spec.macs < share:
+                cut = replace(spec, macs=round(spec.macs / share, 4))
+                pruned = Run(whole.model, None, seed, **common, weights=whole, prune=cut)
+                yield "pruned", column, pruned, None
+                taught = {"weights": pruned, "loss": loss, "teacher": teacher}
+                yield "distilled", column, Run(whole.model, recipe_, seed, **common, **taught), None
+
+
+def _original(settings: Settings, seed: int, common: dict[str, Any], model: str) -> Run:
     """The model before pruning: trained here, or a checkpoint that is taken as it is."""
-    asked, seed = settings.pruning, seed if settings.teacher_seed is None else settings.teacher_seed
+    seed = seed if settings.teacher_seed is None else settings.teacher_seed
     if isinstance(settings.weights, Weights):
-        return Run(asked.model, None, seed, **common, weights=settings.weights, role="teacher")
-    begin = {}
-    if settings.weights == "imagenet":
-        begin = {"weights": Weights(models.imagenet_name(asked.model)), "head": asked.head}
-    return Run(asked.model, settings.teacher_recipe, seed, **common, **begin, role="teacher")
+        return Run(model, None, seed, **common, weights=settings.weights, role="teacher")
+    begin = _begin(model) if settings.weights == "imagenet" else {}
+    return Run(model, settings.teacher_recipe, seed, **common, **begin, role="teacher")
+
+
+def _begin(model: str) -> dict[str, Any]:
+    """ImageNet weights for all of a model but its head."""
+    return {"weights": Weights(models.imagenet_name(model)), "head": models.head_of(model)}
 
 
 def _specs(asked: Pruning, seed: int) -> Iterator[tuple[Cut, pruning.Spec]]:

@@ -9,7 +9,7 @@ from kdlib.studies.fields import Strict, Text
 
 PARAMETERS = (
     *("model", "criteria", "ratio", "macs", "protect_se", "steps", "round_to"),
-    *("calibration_batches", "threshold", "keep", "normalise"),
+    *("calibration_batches", "threshold", "keep", "normalise", "max_drop"),
 )
 """Parameters of a call that replace fields of `Pruning`."""
 
@@ -47,7 +47,8 @@ class Pruning(Strict):
 
     ``ratio``, ``macs`` and ``protect_se`` name the report's setting and the one of equal MACs among ``cuts``; ``head``
     is the module that starts fresh when the model starts from ImageNet weights. ``num_classes`` and ``image_size`` are
-    the report's; ``latency``: batch sizes and repeats. The rest are the fields of ``kdlib.pruning.Spec``.
+    the report's; ``latency``: batch sizes and repeats. Compression takes the smallest network that lost at most
+    ``max_drop`` points of the teacher's validation accuracy. The rest are the fields of ``kdlib.pruning.Spec``.
     """
 
     model: str
@@ -55,8 +56,9 @@ class Pruning(Strict):
     scope: Literal["global", "layerwise"]
     criteria: list[str]
     cuts: list[Cut]
-    ratio: float
+    ratio: float | None = None
     macs: float | None = None
+    max_drop: float | None = None
     protect_se: bool = True
     steps: int = 1
     round_to: int = 1

@@ -183,6 +183,7 @@ class Figure(Strict):
         "channels",
         "sweep",
         "methods",
+        "compressed",
     ]
     model: str | None = None
     recipe: str | None = None
@@ -264,7 +265,9 @@ class Study(Strict):
 
     Distillation has a ``teacher``, ``students``, ``points`` and a ``loss``; ``starts`` says which of its models start
     from weights. Transfer learning has ``transfer`` instead, pruning has ``pruning``, and ``loss`` and ``points`` for
-    fine-tuning that distils from the unpruned model. Without a ``report`` there is nothing for it to stand beside.
+    fine-tuning that distils from the unpruned model. Compression has a ``teacher`` and ``pruning``: the teacher, or a
+    student it has taught, is pruned and fine-tuned with the teacher. Without a ``report`` there is nothing for it to
+    stand beside.
     """
 
     name: str
@@ -288,14 +291,27 @@ class Study(Strict):
     tables: list[Table]
     figures: list[Figure]
 
+    @property
+    def kind(self) -> Literal["transfer", "pruning", "compression", "distillation"]:
+        """What is compared."""
+        if self.transfer:
+            return "transfer"
+        if self.pruning:
+            return "compression" if self.teacher else "pruning"
+        return "distillation"
+
     @model_validator(mode="after")
     def _comparison(self) -> "Study":
         fields = ("teacher", "students", "points", "loss")
-        kind = "transfer" if self.transfer else "pruning" if self.pruning else "distillation"
-        wanted = {"transfer": (), "pruning": ("points", "loss"), "distillation": fields}[kind]
+        wanted = {
+            "transfer": (),
+            "pruning": ("points", "loss"),
+            "compression": ("teacher", "points", "loss"),
+            "distillation": fields,
+        }[self.kind]
         for name in fields:
             if getattr(self, name) and name not in wanted:
-                raise ValueError(f"a {kind} study has no {name}")
+                raise ValueError(f"a {self.kind} study has no {name}")
             if name in wanted and not getattr(self, name):
                 raise ValueError(f"{name}: Field required")
         for name, profile in self.profiles.items():

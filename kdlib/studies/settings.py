@@ -83,16 +83,22 @@ def settle(parameters: Parameters) -> Settings:
         teacher_recipe = recipe({**profile.teacher_recipe, **labels, **teacher_asked})
     elif teacher_asked:
         raise UserError(f"profile {parameters.profile} trains the teacher by the columns' recipe; set epochs instead")
+    teacher = parameters.teacher or profile.teacher or study.teacher
+    students = parameters.students or profile.students or study.students
+    if study.kind == "compression" and len(students) > 1:
+        raise UserError(f"study {study.name} makes one small network; name one student, not {len(students)}")
     asked_pruning = None
     if study.pruning:
         asked_pruning = pruning_schema.applied(study.pruning, profile.pruning, parameters.model_dump())
+        if study.kind == "compression":  # what is pruned is what this call makes
+            asked_pruning = asked_pruning.model_copy(update={"model": students[0] if students else teacher})
         for criterion in asked_pruning.criteria:
-            pruning.Spec(criterion, ratio=asked_pruning.ratio)
+            pruning.Spec(criterion, ratio=asked_pruning.ratio, macs=None if asked_pruning.ratio else 0.5)
     settings = Settings(
         study=study,
         data=_data(profile.data, parameters),
-        teacher=parameters.teacher or profile.teacher or study.teacher,
-        students=parameters.students or profile.students or study.students,
+        teacher=teacher,
+        students=students,
         recipes={name: recipe({**study.recipes[name], **profile.recipe, **asked}) for name in columns},
         teacher_recipe=teacher_recipe,
         teacher_seed=profile.teacher_seed,
@@ -205,7 +211,12 @@ def idle_parameters(study: schema.Study) -> dict[str, str]:
     if not study.transfer:
         idle["open_layers"] = "which of its layers are open is fixed"
     if study.pruning:
-        idle |= {name: "say model, the network that is pruned" for name in ("teacher", "students")}
+        if study.kind == "compression":
+            idle["model"] = "say teacher, and students for another network than the teacher's"
+            idle |= {name: "it prunes to a share of the teacher's MACs; say macs" for name in ("ratio",)}
+        else:
+            idle |= {name: "say model, the network that is pruned" for name in ("teacher", "students")}
+            idle["max_drop"] = "its cuts are the report's"
         idle |= {name: "it has one column" for name in ("columns",)}
         return idle | {name: "it has no source task" for name in _SOURCE}
     idle |= {name: "it prunes nothing" for name in pruning_schema.PARAMETERS if name != "model" or not study.transfer}

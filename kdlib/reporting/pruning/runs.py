@@ -200,7 +200,11 @@ class Pruning:
 
 def read(results: Results) -> Pruning | None:
     """A study's pruning runs; None for a study of another kind, or one without an original that was run."""
-    if getattr(results.study, "pruning", None) is None or not results.select(role="original"):
+    if (
+        getattr(results.study, "pruning", None) is None
+        or getattr(results.study, "teacher", None)
+        or not results.select(role="original")
+    ):
         return None
     return Pruning(results)
 

@@ -265,7 +265,8 @@ def _compress(arguments: argparse.Namespace) -> int:
 
     results = reporting.read(Path(arguments.output_dir) / arguments.profile / "compress")
     (table,) = compression.sheets(results)
-    print(f"\n{table.frame(arguments.lang).to_string()}\n")
+    shown = table.frame(arguments.lang).iloc[:, list(compression.MAIN)]
+    print(f"\n{shown.rename_axis(columns=None).to_string()}\n")
     if run := compression.run(results):
         root = f" --data-root {shlex.quote(arguments.data_root)}" if arguments.data_root else ""
         output = "" if arguments.output_dir == "outputs" else f" --output-dir {shlex.quote(arguments.output_dir)}"

@@ -13,6 +13,7 @@ from kdlib.reporting.core.table import Cell, Row, Table, difference_cell
 
 TEACHER = {"role": "teacher"}
 MEGA = 1e6
+MAIN = (0, 1, 4, 6, 7)  # the columns a narrow place has room for: accuracy, difference, size, MACs, latency
 LOOKS = {  # marker and whether it is filled
     "teacher": ("*", True),
     "baseline": ("s", False),
@@ -139,13 +140,13 @@ def figure(results: Results, lang: str, filters: dict):
         return
     drawn, ((ax,),) = canvas.panels(1, 1, (7.1, 3.6))
     for where in found:
-        marker, filled = LOOKS[where["role"]]
+        marker, filled = LOOKS[role := where["role"]]
         x, (mean, low, high) = _macs(results, where) / MEGA, _interval(results, where)
         colour = canvas.BLACK if where["role"] == "teacher" else canvas.colours()[0]
         if low is not None:
             ax.plot([x, x], [low, high], color=colour, linewidth=1, zorder=2)
         look = {"color": colour, "markerfacecolor": colour if filled else "white", "linestyle": "none"}
-        label = say(CALLED[where["role"]], lang)
+        label = say(CALLED[role], lang)
         seen = ax.get_legend_handles_labels()[1]
         ax.plot(x, mean, marker=marker, **look, markersize=7, zorder=3, label="_" if label in seen else label)
         if where == take:

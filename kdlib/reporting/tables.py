@@ -32,12 +32,12 @@ _UNITS = {
 def tables(results: Results) -> list[Table]:
     """Every table the study's report has, with our numbers, what it should have had, and one of all that was run.
 
-    Where nothing is better than guessing, only the last, and what the models cost. Raises UserError for a cell that
+    Where nothing is better than guessing, only the last, and what the networks cost. Raises UserError for a cell that
     mixes settings.
     """
     everything = report_table(results, all_runs.spec(results))
     if only_guesses(results):
-        return [*model_costs.sheets(results), everything]
+        return [*compression.sheets(results), *model_costs.sheets(results), everything]
     reported = [report_table(results, spec) for spec in getattr(results.study, "tables", None) or []]
     found = [
         *compression.sheets(results),

@@ -277,7 +277,7 @@ def _compress(arguments: argparse.Namespace) -> int:
 def _teacher(arguments: argparse.Namespace) -> dict[str, Any]:
     """A run's id or folder is its network and weights; anything else names a network."""
     named = arguments.teacher
-    if named is None or not (Path(named) / "run.json").is_file() and not re.fullmatch("[0-9a-f]{6,16}", named):
+    if named is None or not ((Path(named) / "run.json").is_file() or re.fullmatch("[0-9a-f]{6,16}", named)):
         return {"teacher": named}
     from kdlib.export import network
 

@@ -13,9 +13,9 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
-from kdlib.errors import UserError
+from kdlib.errors import UserError, of_the_machine
 
 USER_ERROR = 2
 STOPPED = 75  # EX_TEMPFAIL: not done, and the same command goes on
@@ -28,7 +28,8 @@ class _Terminated(KeyboardInterrupt):
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command.
 
-    Return 0, 1 for a failed notebook, 2 for a mistake in what was asked, 75 when --stop-after ended it, 128 and the
+    Return 0, 1 for a failed notebook, 2 for a mistake in what was asked and for what the machine
+    refuses, 75 when --stop-after ended it, 128 and the
     signal's number when Ctrl-C or SIGTERM did.
     """
     arguments = _parser().parse_args(argv)
@@ -42,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         with _sigterm():
             return arguments.command(arguments)
     except UserError as error:
-        print(f"kdlib: {error}", file=sys.stderr)
+        print(f"kdlib: {' '.join(str(error).splitlines())}", file=sys.stderr)
         return USER_ERROR
     except KeyboardInterrupt as interrupt:
         print(f"\nkdlib: interrupted; {again}", file=sys.stderr)
@@ -50,6 +51,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception as error:
         from kdlib.training import Stopped
 
+        if refusal := of_the_machine(error):
+            print(f"\nkdlib: {refusal}; what is finished is kept; {again}", file=sys.stderr)
+            return USER_ERROR
         if not isinstance(error, Stopped):
             raise
         print(f"\nkdlib: {error}; {again}", file=sys.stderr)
@@ -82,8 +86,16 @@ def _take_huge_pages() -> None:
         os.execv(sys.executable, [sys.executable, "-m", "kdlib.cli", *sys.argv[1:]])
 
 
+class _Parser(argparse.ArgumentParser):
+    """A mistake in the options is one line, as all others are."""
+
+    def error(self, message: str) -> NoReturn:
+        """Say it and end with 2."""
+        self.exit(USER_ERROR, f"kdlib: {' '.join(message.splitlines())}; '{self.prog} --help' lists what there is\n")
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="kdlib", description=__doc__.split(":")[0])
+    parser = _Parser(prog="kdlib", description=__doc__.split(":")[0])
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     listing = commands.add_parser("list", help="show the studies, or one study's profiles and parameters")
@@ -93,14 +105,10 @@ def _parser() -> argparse.ArgumentParser:
     run = commands.add_parser("run", help="execute studies: train what is missing, then the notebook")
     run.add_argument("studies", nargs="*", metavar="STUDY", help="names as in 'kdlib list'; none means all")
     run.add_argument("--profile", default="quick", help="smoke, quick (default), reduced or paper")
-    run.add_argument("--data-root", help="folder with the images")
     _add_how(run)
     run.set_defaults(command=_run)
 
-    compress = commands.add_parser(
-        "compress", help="make a small network for a folder of images: distil, prune, compare"
-    )
-    compress.add_argument("--data-root", metavar="DIR", help="train/CLASS/*.jpg and test/CLASS/*.jpg")
+    compress = commands.add_parser("compress", help="make a small network for a folder of images")
     compress.add_argument("--teacher", help="timm/NAME, another name, mypkg.models:build, or a run's id or folder")
     compress.add_argument("--weights", help="imagenet, scratch, or the file of the teacher's weights, taken as it is")
     compress.add_argument("--student", help="a network for the teacher to teach; without it the teacher is pruned")
@@ -162,21 +170,22 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_how(command: argparse.ArgumentParser) -> None:
     """Options of what trains."""
-    command.add_argument("--lang", default="en", help="en (default) or tr: the language of notebook and figures")
-    command.add_argument("--seeds", help="such as 0,1,2; default: the profile's")
-    command.add_argument("--output-dir", default="outputs")
-    command.add_argument("--device", default="auto", help="auto (default), cpu or cuda")
-    command.add_argument(
-        "--set", action="append", default=[], metavar="KEY=VALUE", help="any parameter of the notebook"
-    )
-    command.add_argument("--dry-run", action="store_true", help="show what would be done and what it would cost")
-    command.add_argument("--force", action="store_true", help="execute the notebook again even if it is up to date")
-    command.add_argument("--no-store", action="store_true", help="decode image files anew, and keep nothing of them")
-    command.add_argument(
-        "--stop-after", metavar="TIME", help="such as 150m: end at a checkpoint then, with exit code 75"
-    )
-    command.add_argument("--checkpoint-every", metavar="TIME", default="5m", help="default 5m; 0: after every epoch")
-    command.add_argument("--teacher-store", metavar="SIZE", default="2GB", help="of teachers' logits; 0: none are kept")
+    add = command.add_argument
+    add("--lang", default="en", help="en (default) or tr: the language of notebook and figures")
+    add("--seeds", help="such as 0,1,2; default: the profile's")
+    add("--data-root", metavar="DIR", help="folder with the images, such as train/CLASS/*.jpg and test/CLASS/*.jpg")
+    add("--output-dir", default="outputs")
+    add("--device", default="auto", help="auto (default), cpu or cuda")
+    add("--set", action="append", default=[], metavar="KEY=VALUE", help="any parameter of the notebook")
+    add("--dry-run", action="store_true", help="show what would be done and what it would cost")
+    add("--force", action="store_true", help="execute the notebook again even if it is up to date")
+    add("--no-store", action="store_true", help="decode image files anew, and keep nothing of them")
+    storage = "images in memory or streamed from disk; default: disk if they take over half of the free memory"
+    add("--storage", choices=("auto", "memory", "disk"), help=storage)
+    add("--stop-after", metavar="TIME", help="such as 150m: end at a checkpoint then, with exit code 75")
+    add("--checkpoint-every", metavar="TIME", default="5m", help="default 5m; 0: after every epoch")
+    add("--teacher-store", metavar="SIZE", default="2GB", help="of teachers' logits; 0: none are kept")
+    add("--log", choices=("tensorboard",), help="event files of every epoch below the output folder")
 
 
 def _list(arguments: argparse.Namespace) -> int:
@@ -185,24 +194,16 @@ def _list(arguments: argparse.Namespace) -> int:
     if arguments.study:
         study = schema.load(arguments.study)
         print(f"{study.name}: {study.title['en']}\n{study.source['en']}\n")
-        if study.transfer:
-            print(f"model     {study.transfer.model}\nopen      {', '.join(study.transfer.variants)}")
-        elif study.pruning:
-            spec = study.pruning
-            print(f"model     {spec.model}\npruning   {spec.scope}, ratio {spec.ratio:g}")
-            print(f"criteria  {', '.join(spec.criteria)}")
-        else:
-            losses = dict.fromkeys(point.loss or study.loss for point in study.points)
-            print(f"teacher   {study.teacher}\nstudents  {', '.join(study.students)}\nloss      {', '.join(losses)}")
+        for label, said in study.summary().items():
+            print(f"{label:10s}{said}")
         print(f"columns   {', '.join(study.recipes)}\n")
-        for name, profile in study.profiles.items():
-            recipe = json.dumps(profile.recipe) if profile.recipe else "recipes as reported"
-            begin = ""
-            if study.transfer or study.starts or study.pruning:
-                begin = (
-                    f"weights from {profile.source.data.name}, " if profile.source else f"{profile.weights} weights, "
-                )
-            print(f"{name:8s}  {profile.data.name}, {begin}seeds {profile.seeds}, {recipe}")
+        for name in study.profiles:
+            own = study.with_(name)
+            recipe = json.dumps(own.recipe) if own.recipe else "recipes as reported"
+            begin = f"{own.weights} weights, " if own.weights else ""
+            if own.weights == "source":
+                begin = f"weights from {own.source_task.data.name}, "
+            print(f"{name:8s}  {own.data.name}, {begin}seeds {own.seeds}, {recipe}")
         return 0
     for name in schema.names():
         study = schema.load(name)
@@ -217,6 +218,8 @@ def _run(arguments: argparse.Namespace) -> int:
     options, stop = _long_run(arguments)
     if arguments.no_store:
         os.environ["KDLIB_NO_STORE"] = "1"  # the notebook's kernel inherits it
+    if arguments.storage:
+        os.environ["KDLIB_STORAGE"] = arguments.storage
     experiments = []
     for i, parameters in enumerate(asked, 1):
         print(f"[{i}/{len(asked)}] {parameters.study}, {parameters.profile}", flush=True)
@@ -321,7 +324,7 @@ def _long_run(arguments: argparse.Namespace) -> tuple:
     from kdlib.studies.runner import Options
     from kdlib.training import Stop
 
-    return Options(checkpoint_every=every, teacher_store=int(size)), Stop(after)
+    return Options(checkpoint_every=every, teacher_store=int(size), log=arguments.log), Stop(after)
 
 
 _TIMES = {"s": 1, "m": 60, "h": 3600}
@@ -347,12 +350,12 @@ def _execute_notebooks(experiments: list, force: bool) -> bool:
         if force or not experiment.up_to_date():
             due.append(experiment)
         else:
-            print(f"{experiment.settings.study.name}: up to date")
+            print(f"{experiment.study.name}: up to date")
     for experiment, end in zip(due, notebook.execute_all(due), strict=True):
         if failure := isinstance(end, notebook.NotebookFailed):
             print(f"kdlib: {end}", file=sys.stderr)
         else:
-            print(f"{experiment.settings.study.name}: notebook executed in {end:.0f} s", flush=True)
+            print(f"{experiment.study.name}: notebook executed in {end:.0f} s", flush=True)
         failed |= failure
     return not failed
 
@@ -377,7 +380,7 @@ def _show_results(finished: list) -> None:
     print("\nResults:")
     for experiment in finished:
         folder = experiment.folder
-        print(f"  {experiment.settings.study.name}")
+        print(f"  {experiment.study.name}")
         print(f"    notebook  {folder / f'notebook.{experiment.parameters.lang}.html'} (and .ipynb)")
         print(f"    tables    {folder / 'tables'}")
         print(f"    figures   {folder / 'figures'}")
@@ -482,7 +485,7 @@ def _profile(arguments: argparse.Namespace) -> int:
         for name in ("num_classes", "input_size", "in_channels", "batch_size", "repeats")
     )
     from kdlib import models, profiling
-    from kdlib.training.loop import resolve_device
+    from kdlib.training import resolve_device
 
     device = resolve_device(arguments.device)
     model = models.build(arguments.model, classes, channels)

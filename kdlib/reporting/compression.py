@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from functools import partial
 
 from kdlib.reporting.core import canvas, names, numbers
@@ -10,6 +9,8 @@ from kdlib.reporting.core.evidence import Difference, compare, wilson
 from kdlib.reporting.core.i18n import LANGS, N_, say, translations
 from kdlib.reporting.core.results import Results, same
 from kdlib.reporting.core.table import Cell, Row, Table, difference_cell
+from kdlib.studies import artifacts
+from kdlib.studies.compression import Compression
 
 TEACHER = {"role": "teacher"}
 MEGA = 1e6
@@ -32,8 +33,7 @@ CALLED = {
 
 def networks(results: Results) -> list[dict]:
     """The study's networks as ``where``, from the teacher to the smallest; none for a study of another kind."""
-    study = results.study
-    if not (getattr(study, "pruning", None) and getattr(study, "teacher", "")):
+    if not isinstance(results.study, Compression):
         return []
     return [where for where in results.settings() if where["role"] != "original"]
 
@@ -47,7 +47,7 @@ def chosen(results: Results) -> dict | None:
     teacher = results.cell(TEACHER, "val_accuracy").mean if kept else None
     if teacher is None:
         return None
-    least = teacher - results.study.pruning.max_drop / 100
+    least = teacher - results.study.shares.max_drop / 100
     good = [where for accuracy, where in kept if accuracy >= least - 1e-9]
     return min(good, key=partial(_macs, results)) if good else max(kept, key=lambda pair: pair[0])[1]
 
@@ -75,7 +75,7 @@ def sheets(results: Results) -> list[Table]:
         "fewest MACs; where each lost more, the one that lost least. The test images chose nothing."
     )
     notes = [
-        translations(rule, drop=lambda lang: numbers.short(results.study.pruning.max_drop, lang)),
+        translations(rule, drop=lambda lang: numbers.short(results.study.shares.max_drop, lang)),
         N_("MACs as thop counts them for one image; latency of one image, the networks timed in turns."),
         {lang: names.provenance(results, lang) for lang in LANGS},
     ]
@@ -119,8 +119,8 @@ def _interval(results: Results, where: dict) -> tuple[float | None, float | None
 
 def _measured(results: Results, where: dict) -> dict:
     """What was measured of a network's shape, which training does not change; empty where nothing was."""
-    file = results.folder / "pruned.json" if results.folder else None
-    models = json.loads(file.read_text(encoding="utf-8"))["models"] if file and file.is_file() else []
+    found = artifacts.read(results.folder / artifacts.PRUNED) if results.folder else None
+    models = found["models"] if found else []
     role = {"baseline": "original", "student": "original", "distilled": "pruned"}.get(where["role"], where["role"])
     found = [one for one in models if one["role"] == role and same(one["macs"], where.get("macs"))]
     if role == "teacher" and not found:  # it is what was pruned

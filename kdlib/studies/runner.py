@@ -10,24 +10,31 @@ from torch import nn
 
 from kdlib import models, pruning
 from kdlib.data import check_batch
-from kdlib.progress import Progress
+from kdlib.progress import Progress, note
 from kdlib.studies import records, trimming
 from kdlib.studies.plan import Plan
 from kdlib.studies.run import Run, Weights
 from kdlib.training import Checkpoints, Job, Outcome, Stop, TeacherStore, check_model, derive, resolve_device, train
+from kdlib.training.callbacks import TensorBoard
 from kdlib.training.checkpoint import EVERY
-from kdlib.training.precision import choose
+from kdlib.training.device import choose
 
 
 @dataclass(frozen=True)
 class Options:
     """How runs are done, which changes no result.
 
-    ``checkpoint_every``: seconds, 0 for every epoch; ``teacher_store``: bytes of teachers' logits to keep, 0 for none.
+    ``checkpoint_every``: seconds, 0 for every epoch; ``teacher_store``: bytes of teachers' logits to keep, 0 for none;
+    ``log``: "tensorboard" for event files of every epoch in the folder of that name beside the runs' folder.
     """
 
     checkpoint_every: float = EVERY
     teacher_store: int = 2_000_000_000
+    log: str | None = None
+
+    def callbacks(self, folder: Path) -> list[TensorBoard]:
+        """Return what looks into trainings whose records lie in ``folder``; raises ``UserError`` where it cannot."""
+        return [TensorBoard(folder.parent / self.log)] if self.log else []
 
 
 @dataclass(frozen=True)
@@ -65,8 +72,9 @@ class Group:
 
 
 def missing(plan: Plan, folder: Path) -> list[Run]:
-    """Return the runs whose records are not in ``folder``."""
-    return [run for run in plan.runs.values() if records.read(folder, run.id) is None]
+    """Return the runs whose records are not in ``folder``, or are damaged."""
+    found = {run.id: records.read(folder, run.id) for run in plan.runs.values()}
+    return [run for run in plan.runs.values() if found[run.id] is None or not found[run.id].intact]
 
 
 def groups(plan: Plan, todo: Sequence[Run]) -> list[Group]:
@@ -116,8 +124,11 @@ def execute(
     resolved = resolve_device(device)
     checkpoints = Checkpoints(folder / ".training", options.checkpoint_every)
     if todo:
+        options.callbacks(folder)
         check(plan, device)
         records.sweep(folder)
+        for run in (run for run in todo if (folder / run.id).exists()):
+            note(f"record {folder / run.id} is damaged; it is done again")
         work = groups(plan, todo)
         with Progress(sum(group.flops() for group in work) / 1e12, "training") as bar, stop.on_signals():
             place = Place(folder, str(resolved), options, checkpoints, stop, bar)
@@ -184,6 +195,7 @@ def _do(group: Group, place: Place) -> None:
         teacher_store=place.teacher_store(group.teacher) if group.teacher else None,
         checkpoints=place.checkpoints,
         stop=place.stop,
+        callbacks=place.options.callbacks(place.folder),
         finished=lambda i, outcome: _write(group.runs[i], outcome, place),
     )
 

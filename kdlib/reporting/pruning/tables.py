@@ -444,9 +444,9 @@ def reference(study: PruningStudy) -> Table | None:
         return None
     report = as_reported(study.study.name) or study.spec
     counted = study.measured["asked"].get("counted") or [study.spec.model]
-    model, classes, size = counted[0], study.spec.num_classes, study.spec.image_size
+    model, classes, side = counted[0], study.spec.num_classes, study.spec.image_size
     if len(counted) > 2:  # earlier files name the network alone
-        classes, size = counted[1], counted[3]
+        classes, side = counted[1], counted[3]
     given, rows, matching = _layerwise_reported(study, model), [], []
     original = report.reported.get("original") if report.model == model else None
     for one in counts:
@@ -480,7 +480,7 @@ def reference(study: PruningStudy) -> Table | None:
         "What the architecture itself gives: {model}, {classes} classes, {size}",
         model=lambda lang: names.label(study.study, model, lang),
         classes=classes,
-        size=f"{size}×{size}",
+        size=f"{side}×{side}",
     )
     columns = [COLUMNS[key] for key in ("size_mb", "size_change", "flops_g")]
     return Table("reference", title, [N_("Structure")], columns, rows, "", notes, study.study.name)

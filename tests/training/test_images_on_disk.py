@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 import torch
-from kdlib.pruning.prune import calibration
 from PIL import Image
 from small import assert_same, batchnorm, linear, trained_statistics
 
 from kdlib import losses, pruning
 from kdlib.data import Augmentation, load
+from kdlib.pruning.prune import calibration
 from kdlib.training import Job, Recipe, distill, evaluate
 
 CPU = torch.device("cpu")

@@ -20,7 +20,7 @@ from kdlib.reporting.core.results import Results
 from kdlib.reporting.core.table import Cell, Row, Table, Text
 from kdlib.reporting.distillation import methods
 from kdlib.reporting.pruning import tables as pruning_tables
-from kdlib.reporting.radiology import tables as clinical
+from kdlib.reporting.radiology import tables as radiology_tables
 
 # Factor from fractions, decimals, what the legend says, what CSV says.
 _UNITS = {
@@ -39,7 +39,7 @@ def tables(results: Results) -> list[Table]:
     if only_guesses(results):
         return [*model_costs.sheets(results), everything]
     reported = [report_table(results, spec) for spec in getattr(results.study, "tables", None) or []]
-    found = [*verdicts.sheets(results), *clinical.sheets(results), *pruning_tables.sheets(results), *reported]
+    found = [*verdicts.sheets(results), *radiology_tables.sheets(results), *pruning_tables.sheets(results), *reported]
     return [*found, *methods.sheets(results), *model_costs.sheets(results), everything]
 
 

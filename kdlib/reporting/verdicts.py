@@ -18,7 +18,7 @@ from kdlib.reporting.core.table import Cell, Row, Table, Text, difference_cell
 from kdlib.reporting.distillation import methods
 from kdlib.reporting.pruning import study as pruning_runs
 from kdlib.reporting.pruning.study import neighbours
-from kdlib.reporting.radiology import models as clinical_models
+from kdlib.reporting.radiology import study as radiology_runs
 from kdlib.reporting.transfer import runs as transfer
 
 MARKS = {"seeds": "●", "images": "◐", "patients": "◐"}
@@ -171,8 +171,8 @@ def _in_recipe(results: Results, here: dict, lang: str) -> str:
 
 def _distillation(results: Results) -> Iterable[Verdict]:
     """Distilled students against themselves alone; where there are films of two classes by patient, and by AUROC."""
-    clinic = clinical_models.gather(results)
-    return _clinical(results, clinic) if clinic and clinic.binary and clinic.first else _distilled(results)
+    study = radiology_runs.read(results)
+    return _radiology(study) if study and study.first else _distilled(results)
 
 
 def _distilled(results: Results) -> Iterable[Verdict]:
@@ -301,25 +301,25 @@ def _mean(study, setting: str, question: Message, pairs: dict, beside=None, lost
 # Radiology
 
 
-def _clinical(results: Results, clinic: clinical_models.Clinic) -> Iterable[Verdict]:
+def _radiology(study: radiology_runs.RadiologyStudy) -> Iterable[Verdict]:
     """The student with its teacher against itself alone and against its teacher: AUROC and accuracy, by patient."""
     for other, question in (("baseline", ALONE), ("teacher", N_("distilled − teacher"))):
         for metric in ("auroc", "accuracy"):
-            for case in clinical_models.cases(results, {}):
-                sides = [clinic.model(case.wheres[key]) for key in ("student", other) if key in case.wheres]
-                pair = clinical_models.paired(*sides, metric) if len(sides) == 2 and all(sides) else None
+            for case in study.cases:
+                sides = [case.models.get(role) for role in ("student", other)]
+                pair = radiology_runs.paired(*sides, metric) if all(sides) else None
                 if pair is None:
                     continue
-                over = "patients" if clinic.patients is not None else "images"
-                count = clinic.patients or len(clinic.first.positive)
+                over = "patients" if study.patients is not None else "images"
+                count = study.patients or len(study.first.positive)
                 found = Difference(pair.seeds.mean, pair.patients, over if pair.patients else "", count)
                 if pair.seeds.interval:
                     found = Difference(pair.seeds.mean, pair.seeds.interval, "seeds", pair.seeds.n)
-                runs = (id for key in ("student", other) for id in ids(results, case.wheres[key]))
+                runs = (id for side in sides for id in ids(study.results, side.where))
                 found = replace(found, runs=tuple(runs))
 
                 def said(lang: str, case=case, metric=metric) -> str:
-                    model = names.label(results.study, case.model, lang)
+                    model = names.label(study.study, case.model, lang)
                     return f"{model}, " + say(N_("AUROC") if metric == "auroc" else N_("accuracy"), lang)
 
                 # the patients and the seeds may disagree: then nothing is sure

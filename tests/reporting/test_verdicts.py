@@ -11,7 +11,7 @@ from kdlib.reporting import verdicts as module
 from kdlib.reporting.core.evidence import Difference
 from kdlib.reporting.core.i18n import text
 from kdlib.reporting.core.results import estimate
-from kdlib.reporting.radiology import models as clinical_models
+from kdlib.reporting.radiology import study as radiology_runs
 from kdlib.reporting.verdicts import Verdict, sentences, sheets, verdicts
 
 ALONE = [0.70, 0.71, 0.705]
@@ -165,8 +165,8 @@ def test_films_are_compared_by_auroc_and_accuracy_over_patients(tmp_path):
 
 
 def test_where_patients_and_seeds_disagree_nothing_is_sure(tmp_path, monkeypatch):
-    pair = clinical_models.Paired(estimate([0.029, 0.03, 0.031]), (-0.01, 0.05))
-    monkeypatch.setattr(clinical_models, "paired", lambda *_: pair)
+    pair = radiology_runs.Paired(estimate([0.029, 0.03, 0.031]), (-0.01, 0.05))
+    monkeypatch.setattr(radiology_runs, "paired", lambda *_: pair)
     one = verdicts(clinical_results(tmp_path, seeds=(0, 1, 2)))[0]
     assert one.found.verdict == "up"
     assert (one.side, one.mark) == ("open", "○")

@@ -310,17 +310,14 @@ def _radiology(study: radiology_runs.RadiologyStudy) -> Iterable[Verdict]:
                 pair = radiology_runs.paired(*sides, metric) if all(sides) else None
                 if pair is None:
                     continue
-                over = "patients" if study.patients is not None else "images"
-                count = study.patients or len(study.first.positive)
-                found = Difference(pair.seeds.mean, pair.patients, over if pair.patients else "", count)
-                if pair.seeds.interval:
-                    found = Difference(pair.seeds.mean, pair.seeds.interval, "seeds", pair.seeds.n)
-                runs = (id for side in sides for id in ids(study.results, side.where))
-                found = replace(found, runs=tuple(runs))
+                patients, seeds = pair
+                runs = tuple(id for side in sides for id in ids(study.results, side.where))
+                found = replace(seeds if seeds.interval else patients, runs=runs)
 
                 def said(lang: str, case=case, metric=metric) -> str:
                     model = names.label(study.study, case.model, lang)
                     return f"{model}, " + say(N_("AUROC") if metric == "auroc" else N_("accuracy"), lang)
 
                 # the patients and the seeds may disagree: then nothing is sure
-                yield from _asked(question, said, found, metric=metric, sure=pair.verdict != "open")
+                agreed = len({one.verdict for one in pair if one.interval}) == 1
+                yield from _asked(question, said, found, metric=metric, sure=agreed)

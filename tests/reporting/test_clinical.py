@@ -9,7 +9,7 @@ from report_data import study_of
 from kdlib.reporting.core.results import Results, estimate
 from kdlib.reporting.radiology import tables as clinical
 from kdlib.reporting.radiology.findings import Fit, findings, fit
-from kdlib.reporting.radiology.study import Paired, paired, read
+from kdlib.reporting.radiology.study import paired, read
 from kdlib.studies import schema
 
 DISCLAIMER = {"en": "no medical device", "tr": "tıbbi cihaz değildir"}
@@ -151,36 +151,22 @@ def test_models_at_the_constant_answer_are_named(tmp_path):
     assert any(line.endswith(named) for line in said)
 
 
-@pytest.mark.parametrize(
-    ("patients", "values", "verdict"),
-    [
-        ((0.01, 0.05), [0.03], "up"),
-        ((-0.05, -0.01), [-0.03], "down"),
-        ((-0.01, 0.05), [0.02], "open"),
-        ((0.01, 0.05), [0.0, 0.03, 0.06], "open"),  # the seeds disagree
-        ((0.01, 0.05), [0.0, 0.06], "up"),  # two seeds have no interval
-        ((0.01, 0.05), [0.029, 0.03, 0.031], "up"),
-        (None, [0.03], "open"),
-    ],
-)
-def test_a_verdict_needs_every_interval_on_one_side(patients, values, verdict):
-    assert Paired(estimate(values), patients).verdict == verdict
-
-
 def test_differences_are_paired_seed_by_seed(three):
     case = read(three).cases[0]
     first, second = case.models["student"], case.models["baseline"]
-    found = paired(first, second, "accuracy")
+    patients, seeds = paired(first, second, "accuracy")
     by_hand = [first.by_seed[s].point["accuracy"] - second.by_seed[s].point["accuracy"] for s in range(3)]
-    assert found.seeds.values == pytest.approx(by_hand)
-    assert found.patients[0] < np.mean(by_hand) < found.patients[1]
+    assert seeds.interval == pytest.approx(estimate(by_hand).interval)
+    assert patients.mean == seeds.mean == pytest.approx(np.mean(by_hand))
+    assert patients.interval[0] < patients.mean < patients.interval[1]
+    assert (patients.over, seeds.over, seeds.n) == ("patients", "seeds", 3)
 
 
 def test_one_teacher_is_set_against_every_seed_of_the_student(tmp_path):
     found = results(tmp_path, seeds=(0, 1))
     found.conditions = [one for one in found.conditions if one.role != "teacher" or one.seed == 0]
     models = read(found).cases[0].models
-    assert paired(models["student"], models["teacher"], "auroc").seeds.n == 2
+    assert paired(models["student"], models["teacher"], "auroc")[1].n == 2
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import numpy as np
 from kdlib.errors import UserError
 from kdlib.reporting.core import names, numbers
 from kdlib.reporting.core.choice import best_by_validation
+from kdlib.reporting.core.evidence import Difference, over_seeds
 from kdlib.reporting.core.i18n import N_, say, text
 from kdlib.reporting.core.results import Estimate, Results, estimate
 from kdlib.reporting.radiology.metrics import Scores, percentiles, scores
@@ -71,25 +72,6 @@ class Case:
     def scored(self) -> list[Model]:
         """The models that have test scores."""
         return [model for model in self.models.values() if model.by_seed]
-
-
-@dataclass(frozen=True)
-class Paired:
-    """A metric of one model minus that of another on the same test images, as fractions.
-
-    ``patients``: bootstrap interval of the mean over the pairs; ``seeds``: their mean with its t-interval.
-    """
-
-    seeds: Estimate
-    patients: tuple[float, float] | None
-
-    @property
-    def verdict(self) -> str:
-        """`up` or `down` where every interval there is lies on one side of zero, else `open`."""
-        found = [interval for interval in (self.patients, self.seeds.interval) if interval]
-        if found and all(low > 0 for low, _ in found):
-            return "up"
-        return "down" if found and all(high < 0 for _, high in found) else "open"
 
 
 class RadiologyStudy:
@@ -195,10 +177,11 @@ def _kept(results: Results) -> RadiologyStudy:
     return RadiologyStudy(results)
 
 
-def paired(first: Model, second: Model, metric: str) -> Paired | None:
-    """Compare two models seed by seed; a model with one run is set against every seed of the other.
+def paired(first: Model, second: Model, metric: str) -> tuple[Difference, Difference] | None:
+    """A metric of one model minus that of another, as fractions: over patients (else images), and over seeds.
 
-    None where no run of the one was tested on the same images as a run of the other.
+    Seed by seed; a model with one run is set against every seed of the other. None where no run of the one was tested
+    on the same images as a run of the other.
     """
     pairs = []
     for seed in sorted({*first.by_seed, *second.by_seed}):
@@ -207,8 +190,12 @@ def paired(first: Model, second: Model, metric: str) -> Paired | None:
             pairs.append((one, other))
     if not pairs:
         return None
+    seeds = over_seeds(one.point[metric] - other.point[metric] for one, other in pairs)
     draws = np.mean([one.draws[metric] - other.draws[metric] for one, other in pairs], axis=0)
-    return Paired(estimate(one.point[metric] - other.point[metric] for one, other in pairs), percentiles(draws))
+    images, groups = len(pairs[0][0].positive), pairs[0][0].groups
+    over, n = ("images", images) if groups is None else ("patients", len(np.unique(groups)))
+    interval, p = percentiles(draws), 2 * float(min((draws <= 0).mean(), (draws >= 0).mean()))
+    return Difference(seeds.mean, interval, over, n, min(1.0, p)) if interval else Difference(seeds.mean), seeds
 
 
 def _of_seed(model: Model, seed: int) -> Scores | None:

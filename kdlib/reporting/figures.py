@@ -107,9 +107,7 @@ def drawn(results: Results, lang: str, specs) -> dict[str, Drawing]:
     from kdlib.reporting.core import canvas
     from kdlib.reporting.distillation import heatmap, temperature
     from kdlib.reporting.pruning import figures as pruning_figures
-    from kdlib.reporting.radiology import attention
-    from kdlib.reporting.radiology import curves as comparison
-    from kdlib.reporting.radiology import figures as clinical_figures
+    from kdlib.reporting.radiology import figures as radiology_figures
     from kdlib.reporting.transfer import figure as transfer_figure
 
     makers = {
@@ -118,10 +116,10 @@ def drawn(results: Results, lang: str, specs) -> dict[str, Drawing]:
         "heatmap": heatmap.heatmap,
         "temperature": temperature.temperature,
         "transfer": transfer_figure.transfer,
-        "comparison": comparison.comparison,
-        "roc": clinical_figures.roc_curves,
-        "reliability": clinical_figures.reliability_diagrams,
-        "attention": attention.attention,
+        "comparison": radiology_figures.comparison,
+        "roc": radiology_figures.roc_curves,
+        "reliability": radiology_figures.reliability_diagrams,
+        "attention": radiology_figures.attention,
         "pareto": pruning_figures.pareto,
         "sweep": pruning_figures.sweep,
         "channels": pruning_figures.channels,

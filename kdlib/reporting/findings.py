@@ -7,7 +7,7 @@ from kdlib.reporting.core.choice import best_by_validation
 from kdlib.reporting.core.evidence import accuracy
 from kdlib.reporting.core.i18n import N_, Message, say, text
 from kdlib.reporting.core.results import MIN_SEEDS
-from kdlib.reporting.radiology import findings as clinical_findings
+from kdlib.reporting.radiology import findings as radiology_findings
 from kdlib.reporting.transfer import runs as transfer
 from kdlib.reporting.verdicts import Verdict, sentences, verdicts
 
@@ -25,7 +25,7 @@ def findings(results, lang: str) -> list[str]:
     found = verdicts(results)
     out = [names.provenance(results, lang), _levels(results, lang), transfer.outside(results, lang)]
     out += [*sentences(found, lang)[:QUESTIONS], _limit(found, lang)]
-    out += [_diverged(results, lang), *clinical_findings.findings(results, lang)]
+    out += [_diverged(results, lang), *radiology_findings.findings(results, lang)]
     return [line for line in out if line]
 
 

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from kdlib.reporting import model_costs
 from kdlib.reporting.core import names, numbers
 from kdlib.reporting.core.evidence import Difference, compare, ids
-from kdlib.reporting.core.i18n import LANGS, N_, Message, both
+from kdlib.reporting.core.i18n import LANGS, N_, Message
 from kdlib.reporting.core.reported import alone, given, joined, localised
 from kdlib.reporting.core.results import Results
 from kdlib.reporting.core.table import Table, Text
 from kdlib.reporting.pruning import study as pruning_runs
 from kdlib.reporting.pruning import tables as pruning_tables
 from kdlib.reporting.pruning.study import as_reported
-from kdlib.reporting.radiology import models as clinical_models
+from kdlib.reporting.radiology import study as radiology_runs
 
 VERDICTS: dict[str, Message] = {
     "equal": N_("to the digit"),
@@ -111,12 +111,11 @@ def _pruned(results: Results) -> Iterable[Reproduced]:
 
 def _clinical(results: Results) -> Iterable[Reproduced]:
     """Accuracies of teacher and distilled student; the report gives none of the student alone."""
-    clinic = clinical_models.gather(results)
-    for role, number in (results.study.clinical.reported if clinic else {}).items():
-        for case in clinical_models.cases(results, {}):
-            if role in case.wheres:
-                label = both(clinical_models.role, case.wheres[role])
-                yield _accuracy(results, label, case.wheres[role], {}, number, None, 100.0)
+    study = radiology_runs.read(results)
+    for role, number in (results.study.clinical.reported if study else {}).items():
+        for case in study.cases:
+            if role in case.models:
+                yield _accuracy(results, radiology_runs.ROLES[role], case.models[role].where, {}, number, None, 100.0)
 
 
 def _counted(results: Results) -> Iterable[Reproduced]:

@@ -20,7 +20,7 @@ from kdlib.reporting.core.results import Results
 from kdlib.reporting.core.table import Cell, Row, Table, Text
 from kdlib.reporting.distillation import methods
 from kdlib.reporting.pruning import tables as pruning_tables
-from kdlib.reporting.radiology import tables as clinical
+from kdlib.reporting.radiology import tables as radiology_tables
 from kdlib.studies import schema
 
 # Factor from fractions, decimals, what the legend says, what CSV says.
@@ -40,7 +40,7 @@ def tables(results: Results) -> list[Table]:
     if only_guesses(results):
         return [*compression.sheets(results), *model_costs.sheets(results), everything]
     reported = [report_table(results, spec) for spec in results.study.tables]
-    found = [*compression.sheets(results), *verdicts.sheets(results), *clinical.sheets(results)]
+    found = [*compression.sheets(results), *verdicts.sheets(results), *radiology_tables.sheets(results)]
     found += [*pruning_tables.sheets(results), *reported]
     return [*found, *methods.sheets(results), *model_costs.sheets(results), everything]
 

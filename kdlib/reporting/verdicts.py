@@ -18,7 +18,7 @@ from kdlib.reporting.core.table import Cell, Row, Table, Text, difference_cell
 from kdlib.reporting.distillation import methods
 from kdlib.reporting.pruning import study as pruning_runs
 from kdlib.reporting.pruning.study import neighbours
-from kdlib.reporting.radiology import models as clinical_models
+from kdlib.reporting.radiology import study as radiology_runs
 from kdlib.reporting.transfer import runs as transfer
 
 MARKS = {"seeds": "●", "images": "◐", "patients": "◐"}
@@ -166,8 +166,8 @@ def _compression(results: Results) -> Iterable[Verdict]:
 
 def _distillation(results: Results) -> Iterable[Verdict]:
     """Distilled students against themselves alone; where there are films of two classes by patient, and by AUROC."""
-    clinic = clinical_models.gather(results)
-    return _clinical(results, clinic) if clinic and clinic.binary and clinic.first else _distilled(results)
+    study = radiology_runs.read(results)
+    return _radiology(study) if study and study.first else _distilled(results)
 
 
 def _distilled(results: Results) -> Iterable[Verdict]:
@@ -289,25 +289,22 @@ def _mean_at(study, setting: str, other, count: int, lang: str) -> str:
 # Radiology
 
 
-def _clinical(results: Results, clinic: clinical_models.Clinic) -> Iterable[Verdict]:
+def _radiology(study: radiology_runs.RadiologyStudy) -> Iterable[Verdict]:
     """The student with its teacher against itself alone and against its teacher: AUROC and accuracy, by patient."""
     for other, question in (("baseline", ALONE), ("teacher", N_("distilled − teacher"))):
         for metric in ("auroc", "accuracy"):
-            for case in clinical_models.cases(results, {}):
-                sides = [clinic.model(case.wheres[key]) for key in ("student", other) if key in case.wheres]
-                pair = clinical_models.paired(*sides, metric) if len(sides) == 2 and all(sides) else None
+            for case in study.cases:
+                sides = [case.models.get(role) for role in ("student", other)]
+                pair = radiology_runs.paired(*sides, metric) if all(sides) else None
                 if pair is None:
                     continue
-                over = "patients" if clinic.patients is not None else "images"
-                count = clinic.patients or len(clinic.first.positive)
-                found = Difference(pair.seeds.mean, pair.patients, over if pair.patients else "", count)
-                if pair.seeds.interval:
-                    found = Difference(pair.seeds.mean, pair.seeds.interval, "seeds", pair.seeds.n)
-                runs = (id for key in ("student", other) for id in ids(results, case.wheres[key]))
-                found = replace(found, runs=tuple(runs))
-                called = both(_measured, results, case.model, metric)
+                patients, seeds = pair
+                runs = tuple(id for side in sides for id in ids(study.results, side.where))
+                found = replace(seeds if seeds.interval else patients, runs=runs)
                 # the patients and the seeds may disagree: then nothing is sure
-                yield from _asked(question, called, found, metric=metric, sure=pair.verdict != "open")
+                agreed = len({one.verdict for one in pair if one.interval}) == 1
+                called = both(_measured, study.results, case.model, metric)
+                yield from _asked(question, called, found, metric=metric, sure=agreed)
 
 
 def _measured(results: Results, model: str, metric: str, lang: str) -> str:

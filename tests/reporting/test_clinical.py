@@ -1,7 +1,5 @@
 """Clinical tables and findings from faked records: numbers, verdicts, both languages, and what is left out when."""
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 import radiology_data
@@ -10,8 +8,8 @@ from report_data import study_of
 
 from kdlib.reporting.core.results import Results, estimate
 from kdlib.reporting.radiology import tables as clinical
-from kdlib.reporting.radiology.findings import Fit, fit
-from kdlib.reporting.radiology.models import Paired, cases, gather, paired
+from kdlib.reporting.radiology.findings import Fit, findings, fit
+from kdlib.reporting.radiology.study import paired, read
 from kdlib.studies import schema
 
 DISCLAIMER = {"en": "no medical device", "tr": "tıbbi cihaz değildir"}
@@ -44,7 +42,7 @@ def exact(counts: tuple[int, int, int, int], folder, *, groups=False, study=None
 def test_a_study_that_is_no_clinical_one_has_nothing(tmp_path):
     plain = Results(study_of(), [], {}, "quick")
     assert clinical.sheets(plain) == []
-    assert clinical.findings(plain, "en") == []
+    assert findings(plain, "en") == []
 
 
 def test_a_clinical_study_without_runs_has_nothing():
@@ -116,7 +114,7 @@ def test_older_records_without_class_counts_leave_the_parts_out(tmp_path):
     for one in found.records.values():
         del one.run["dataset"]["class_counts"]
     assert [s.id for s in clinical.sheets(found)] == ["clinical_test", "clinical_confusion"]
-    assert clinical.findings(found, "en")
+    assert findings(found, "en")
 
 
 @pytest.mark.parametrize("lang", ["en", "tr"])
@@ -130,60 +128,45 @@ def test_every_rendering_works_in_both_languages(three, lang):
 @pytest.mark.parametrize("lang", ["en", "tr"])
 def test_the_last_finding_is_that_this_is_no_medical_device(one, three, lang):
     for found in (one, three):
-        lines = clinical.findings(found, lang)
+        lines = findings(found, lang)
         assert DISCLAIMER[lang] in lines[-1]
         assert len(set(lines)) == len(lines)
         assert not any("{" in line for line in lines)
 
 
 def test_turkish_findings_write_turkish_numbers(one):
-    said = " ".join(clinical.findings(one, "tr"))
+    said = " ".join(findings(one, "tr"))
     assert "%62,50" in said
     assert "62.5" not in said
 
 
 def test_the_constant_answer_is_stated(tmp_path):
-    said = clinical.findings(exact((6, 2, 1, 11), tmp_path), "en")
+    said = findings(exact((6, 2, 1, 11), tmp_path), "en")
     assert "A constant answer “pneumonia” reaches an accuracy of 60.00%, and an AUROC of 0.5." in said
 
 
 def test_models_at_the_constant_answer_are_named(tmp_path):
-    said = clinical.findings(exact((1, 7, 1, 11), tmp_path), "en")
+    said = findings(exact((1, 7, 1, 11), tmp_path), "en")
     named = "Not shown to lie above it in accuracy: Teacher, Student alone, Student with teacher."
     assert any(line.endswith(named) for line in said)
 
 
-@pytest.mark.parametrize(
-    ("patients", "values", "verdict"),
-    [
-        ((0.01, 0.05), [0.03], "up"),
-        ((-0.05, -0.01), [-0.03], "down"),
-        ((-0.01, 0.05), [0.02], "open"),
-        ((0.01, 0.05), [0.0, 0.03, 0.06], "open"),  # the seeds disagree
-        ((0.01, 0.05), [0.0, 0.06], "up"),  # two seeds have no interval
-        ((0.01, 0.05), [0.029, 0.03, 0.031], "up"),
-        (None, [0.03], "open"),
-    ],
-)
-def test_a_verdict_needs_every_interval_on_one_side(patients, values, verdict):
-    assert Paired(estimate(values), patients).verdict == verdict
-
-
 def test_differences_are_paired_seed_by_seed(three):
-    clinic = gather(three)
-    case = cases(three, {})[0]
-    first, second = (clinic.model(case.wheres[role]) for role in ("student", "baseline"))
-    found = paired(first, second, "accuracy")
+    case = read(three).cases[0]
+    first, second = case.models["student"], case.models["baseline"]
+    patients, seeds = paired(first, second, "accuracy")
     by_hand = [first.by_seed[s].point["accuracy"] - second.by_seed[s].point["accuracy"] for s in range(3)]
-    assert found.seeds.values == pytest.approx(by_hand)
-    assert found.patients[0] < np.mean(by_hand) < found.patients[1]
+    assert seeds.interval == pytest.approx(estimate(by_hand).interval)
+    assert patients.mean == seeds.mean == pytest.approx(np.mean(by_hand))
+    assert patients.interval[0] < patients.mean < patients.interval[1]
+    assert (patients.over, seeds.over, seeds.n) == ("patients", "seeds", 3)
 
 
 def test_one_teacher_is_set_against_every_seed_of_the_student(tmp_path):
     found = results(tmp_path, seeds=(0, 1))
     found.conditions = [one for one in found.conditions if one.role != "teacher" or one.seed == 0]
-    clinic, case = gather(found), cases(found, {})[0]
-    assert paired(clinic.model(case.wheres["student"]), clinic.model(case.wheres["teacher"]), "auroc").seeds.n == 2
+    models = read(found).cases[0].models
+    assert paired(models["student"], models["teacher"], "auroc")[1].n == 2
 
 
 @pytest.mark.parametrize(
@@ -202,9 +185,7 @@ def test_overfitting_is_a_gap_and_a_rise(losses, verdict):
 
 def test_the_end_of_training_by_hand():
     losses = {"train_loss": np.array([0.9, 0.6, 0.3, 0.3, 0.3]), "val_loss": np.array([0.9, 0.5, 0.4, 0.6, 0.8])}
-    history = {"epoch": np.arange(1.0, 6.0), **losses}
-    run = SimpleNamespace(id="x", diverged=None)
-    found = fit(SimpleNamespace(select=lambda **_: [(None, run)], history=lambda _: history), {})
+    found = fit([{"epoch": np.arange(1.0, 6.0), **losses}])
     assert (found.epochs, found.train, found.val) == (5, pytest.approx(0.3), pytest.approx(0.6))
     assert found.rise == pytest.approx(0.1)  # the lowest three in a row: 0.5, 0.4, 0.6
 
@@ -224,14 +205,14 @@ def test_records_without_logits_leave_the_measured_tables_out(tmp_path):
     for one in found.records.values():
         np.savez(one.path / "predictions.npz", top1=np.zeros(4, np.uint8), labels=np.zeros(4, np.uint8))
     assert [s.id for s in clinical.sheets(found)] == ["clinical_parts"]
-    assert any("logits" in line for line in clinical.findings(found, "en"))
+    assert any("logits" in line for line in findings(found, "en"))
 
 
 @pytest.mark.parametrize("lang", ["en", "tr"])
 def test_three_classes_are_said_in_one_sentence_and_do_not_crash(tmp_path, lang):
     found = results(tmp_path, classes=3, counts=(20, 30, 25))
     assert clinical.sheets(found) == []
-    assert any("3" in line and "AUROC" in line for line in clinical.findings(found, lang))
+    assert any("3" in line and "AUROC" in line for line in findings(found, lang))
 
 
 def test_a_positive_class_that_the_data_lack_is_said(tmp_path):
@@ -239,7 +220,7 @@ def test_a_positive_class_that_the_data_lack_is_said(tmp_path):
         clinical=schema.Clinical(positive="opacity", positive_label={"en": "opacity", "tr": "opasite"})
     )
     found = results(tmp_path, study=study)
-    assert gather(found).positive == 1
+    assert read(found).positive == 1
     assert any("no class “opacity”" in note for note in sheet(found, "clinical_test").notes("en"))
     assert "Called pneumonia" in sheet(found, "clinical_confusion").columns("en")
 
@@ -247,8 +228,8 @@ def test_a_positive_class_that_the_data_lack_is_said(tmp_path):
 def test_the_label_of_the_positive_class_is_used_where_the_class_has_none(tmp_path):
     spec = schema.Clinical(positive="pneumonia", positive_label={"en": "pneumonia", "tr": "zatürre"})
     found = results(tmp_path, study=clinical_study(clinical=spec, labels={}))
-    clinic = gather(found)
-    assert [clinic.class_name(k, "tr") for k in (0, 1)] == ["NORMAL", "zatürre"]
+    study = read(found)
+    assert [study.class_name(k, "tr") for k in (0, 1)] == ["NORMAL", "zatürre"]
 
 
 def test_the_positive_class_may_come_first(tmp_path):

@@ -6,9 +6,8 @@ from radiology_data import clinical_study, conditions, results
 from report_data import study_of
 
 from kdlib.reporting.figures import draw
-from kdlib.reporting.radiology import attention
-from kdlib.reporting.radiology import curves as comparison
-from kdlib.reporting.radiology import figures as clinical_figures
+from kdlib.reporting.radiology import figures
+from kdlib.reporting.radiology.study import read
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +59,7 @@ def test_every_kind_is_drawn_in_both_languages(tmp_path, lang):
 
 
 def test_a_comparison_shows_training_and_validation_of_three_models(one):
-    loss, accuracy = made(comparison.comparison, one)["comparison"]["figure"].axes
+    loss, accuracy = made(figures.comparison, one)["comparison"]["figure"].axes
     assert [line.get_label() for line in loss.lines[1::2]] == ["Teacher", "Student alone", "Student with teacher"]
     teacher = next(record for condition, record in one.select(role="teacher"))
     assert loss.lines[0].get_ydata() == pytest.approx(one.history(teacher)["train_loss"])
@@ -70,7 +69,7 @@ def test_a_comparison_shows_training_and_validation_of_three_models(one):
 
 
 def test_several_seeds_have_a_mean_and_a_band(three):
-    parts = made(comparison.comparison, three)["comparison"]
+    parts = made(figures.comparison, three)["comparison"]
     ax = parts["figure"].axes[1]
     curves = [three.history(record)["val_accuracy"] for _, record in three.select(role="baseline")]
     assert ax.lines[3].get_ydata() == pytest.approx(100 * np.mean(curves, axis=0))
@@ -81,36 +80,36 @@ def test_several_seeds_have_a_mean_and_a_band(three):
 def test_a_study_without_a_student_alone_compares_with_the_teacher_only(tmp_path):
     found = results(tmp_path)
     found.conditions = [condition for condition in found.conditions if condition.role != "baseline"]
-    assert len(made(comparison.comparison, found)["comparison"]["figure"].axes[0].lines) == 4
+    assert len(made(figures.comparison, found)["comparison"]["figure"].axes[0].lines) == 4
 
 
 def test_comparisons_need_no_clinical_study(tmp_path):
     found = results(tmp_path, study=study_of(), classes=3, counts=(5, 5, 5))
-    assert list(made(comparison.comparison, found)) == ["comparison"]
+    assert list(made(figures.comparison, found)) == ["comparison"]
 
 
 def test_roc_has_a_curve_and_an_operating_point_for_each_model(one):
-    parts = made(clinical_figures.roc_curves, one)["roc"]
+    parts = made(figures.roc_curves, one)["roc"]
     ax = parts["figure"].axes[0]
     labels = [text.get_text() for text in ax.get_legend().get_texts()]
     assert [label.split("\n")[0] for label in labels] == ["Teacher", "Student alone", "Student with teacher"]
     assert all("AUROC 0." in label and "[" in label for label in labels)
     spots = [line for line in ax.lines if line.get_linestyle() == "None"]
-    scores = clinical_figures.gather(one).models[0].by_seed[0]
+    scores = read(one).models[0].by_seed[0]
     assert [spots[0].get_xdata()[0], spots[0].get_ydata()[0]] == pytest.approx(
         [100 - 100 * scores.point["specificity"], 100 * scores.point["sensitivity"]]
     )
 
 
 def test_roc_of_several_seeds_draws_each_and_their_mean(three):
-    parts = made(clinical_figures.roc_curves, three)["roc"]
+    parts = made(figures.roc_curves, three)["roc"]
     lines = [line for line in parts["figure"].axes[0].lines if len(line.get_xdata()) > 2]
     assert len(lines) == 3 * (3 + 1)
     assert "each seed" in parts["caption"]
 
 
 def test_reliability_counts_add_up_to_the_test_images(one):
-    figure = made(clinical_figures.reliability_diagrams, one)["reliability"]["figure"]
+    figure = made(figures.reliability_diagrams, one)["reliability"]["figure"]
     below = figure.axes[3:]
     assert [sum(bar.get_height() for bar in ax.patches) for ax in below] == [624] * 3
 
@@ -122,7 +121,7 @@ def test_other_than_two_classes_leave_the_figures_of_two_out(tmp_path):
 
 def test_attention_says_what_each_model_calls_and_marks_the_wrong(tmp_path, one):
     found = maps(tmp_path, results(tmp_path))
-    parts = made(attention.attention, found, "en")["attention"]
+    parts = made(figures.attention, found, "en")["attention"]
     axes = np.array(parts["figure"].axes).reshape(4, 2)
     assert axes[0, 1].get_title(loc="center") == "No. 17\npneumonia"
     assert axes[2, 1].get_xlabel() == "✗ normal\n60%"
@@ -132,33 +131,33 @@ def test_attention_says_what_each_model_calls_and_marks_the_wrong(tmp_path, one)
 
 
 def test_attention_in_turkish_writes_turkish_percentages(tmp_path):
-    parts = made(attention.attention, maps(tmp_path, results(tmp_path)), "tr")["attention"]
+    parts = made(figures.attention, maps(tmp_path, results(tmp_path)), "tr")["attention"]
     assert "zatürre\n%90" in [ax.get_xlabel() for ax in parts["figure"].axes]
 
 
 def test_attention_without_a_file_or_of_other_runs_is_left_out(tmp_path):
     found = results(tmp_path)
-    assert made(attention.attention, found) == {}
-    assert made(attention.attention, maps(tmp_path, found, ids=np.array(["other"] * 3))) == {}
+    assert made(figures.attention, found) == {}
+    assert made(figures.attention, maps(tmp_path, found, ids=np.array(["other"] * 3))) == {}
     found.folder = None
-    assert made(attention.attention, found) == {}
+    assert made(figures.attention, found) == {}
 
 
 def test_grey_images_are_drawn(tmp_path):
     found = maps(tmp_path, results(tmp_path), images=np.zeros((2, 1, 8, 8), np.uint8))
-    assert "attention" in made(attention.attention, found)
+    assert "attention" in made(figures.attention, found)
 
 
 def test_the_overlay_leaves_the_image_where_the_map_is_zero():
     picture = np.full((2, 2, 3), 0.5)
-    assert attention._overlay(picture, np.zeros((2, 2))) == pytest.approx(0.8 * picture)
+    assert figures._overlay(picture, np.zeros((2, 2))) == pytest.approx(0.8 * picture)
 
 
 def test_a_case_of_a_study_with_two_students_names_its_model(tmp_path):
     found = results(tmp_path)
     more = [type(one)(**{**vars(one), "model": "other"}) for one in found.conditions if one.role != "teacher"]
     found.conditions += more
-    drawn = made(clinical_figures.roc_curves, found)
+    drawn = made(figures.roc_curves, found)
     assert list(drawn) == ["roc-small", "roc-other"]
     assert "MobileNetV2" in drawn["roc-small"]["title"]
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from radiology_data import logits_of, patients
-from sklearn.metrics import roc_auc_score
+from sklearn.metrics import accuracy_score, f1_score, recall_score, roc_auc_score
 
 from kdlib.reporting.radiology import metrics as cm
 
@@ -17,8 +17,7 @@ def test_metrics_of_five_images_by_hand():
     of = from_probability([0.9, 0.8, 0.3, 0.6, 0.1], [1, 1, 1, 0, 0])
     assert of.counts.tolist() == [[1, 1], [1, 2]]
     # pairs in order: 0.9 and 0.8 above both negatives, 0.3 above one of them: 5 of 6
-    expected = {"accuracy": 3 / 5, "sensitivity": 2 / 3, "specificity": 1 / 2, "balanced_accuracy": 7 / 12}
-    expected |= {"auroc": 5 / 6, "f1": 4 / 6, "brier": (0.01 + 0.04 + 0.49 + 0.36 + 0.01) / 5}
+    expected = {"accuracy": 3 / 5, "sensitivity": 2 / 3, "specificity": 1 / 2, "auroc": 5 / 6, "f1": 4 / 6}
     # each confidence in a bin of its own: 0.9 (two: hits 2, sum 1.8), 0.8, 0.7 (missed), 0.6 (missed)
     expected["ece"] = (0.2 + 0.2 + 0.7 + 0.6) / 5
     assert of.point == pytest.approx(expected)
@@ -74,7 +73,7 @@ def test_three_classes_are_refused():
 
 def test_one_class_alone_leaves_the_others_undefined():
     point = from_probability([0.9, 0.2], [1, 1]).point
-    assert point["auroc"] is point["specificity"] is point["balanced_accuracy"] is None
+    assert point["auroc"] is point["specificity"] is None
     assert point["sensitivity"] == 0.5
 
 
@@ -94,11 +93,18 @@ def test_weight_on_one_class_alone_is_undefined():
     assert np.isnan(cm.weighted_auroc(np.array([0.1, 0.9, 0.4, 0.5]), positive, weights)).all()
 
 
-def test_with_every_weight_one_the_draws_formula_is_the_point_value(monkeypatch):
+def test_the_metrics_that_scikit_learn_has_are_its():
     labels = np.repeat([0, 1], [40, 60])
     of = cm.scores(logits_of(labels, 1.0, 1.0, seed=5), labels)
-    monkeypatch.setattr(cm, "weights", lambda n, *_: iter([np.ones((1, n))]))
-    assert {name: draws[0] for name, draws in cm.resampled(of).items()} == pytest.approx(of.point)
+    theirs = {"accuracy": accuracy_score, "sensitivity": recall_score, "f1": f1_score}
+    theirs = {name: metric(of.positive, of.predicted) for name, metric in theirs.items()}
+    theirs |= {"auroc": roc_auc_score(of.positive, of.margin)}
+    theirs |= {"specificity": recall_score(of.positive, of.predicted, pos_label=False)}
+    assert {name: of.point[name] for name in theirs} == pytest.approx(theirs)
+
+
+def test_no_image_leaves_everything_undefined():
+    assert set(cm.scores(np.zeros((0, 2)), np.zeros(0)).point.values()) == {None}
 
 
 def test_a_draw_takes_patients_whole_and_as_many_as_there_are():

@@ -1,5 +1,7 @@
 """Differences, intervals and marks of made-up studies."""
 
+from dataclasses import replace
+
 import pytest
 from methods_data import methods_results
 from pruning_data import results as pruning_results
@@ -8,10 +10,9 @@ from report_data import DATASET, Outcome, study_of
 from transfer_data import distilled_results, transfer_results
 
 from kdlib.reporting import verdicts as module
-from kdlib.reporting.core.evidence import Difference
+from kdlib.reporting.core.evidence import Difference, over_seeds
 from kdlib.reporting.core.i18n import text
-from kdlib.reporting.core.results import estimate
-from kdlib.reporting.radiology import models as clinical_models
+from kdlib.reporting.radiology import study as radiology_runs
 from kdlib.reporting.verdicts import Verdict, sentences, sheets, verdicts
 
 ALONE = [0.70, 0.71, 0.705]
@@ -164,12 +165,32 @@ def test_films_are_compared_by_auroc_and_accuracy_over_patients(tmp_path):
     assert found["distilled − teacher"][0].side == "down"
 
 
-def test_where_patients_and_seeds_disagree_nothing_is_sure(tmp_path, monkeypatch):
-    pair = clinical_models.Paired(estimate([0.029, 0.03, 0.031]), (-0.01, 0.05))
-    monkeypatch.setattr(clinical_models, "paired", lambda *_: pair)
-    one = verdicts(clinical_results(tmp_path, seeds=(0, 1, 2)))[0]
-    assert one.found.verdict == "up"
-    assert (one.side, one.mark) == ("open", "○")
+@pytest.mark.parametrize(
+    ("patients", "values", "side"),
+    [
+        ((0.01, 0.05), [0.03], "up"),
+        ((-0.05, -0.01), [-0.03], "down"),
+        ((-0.01, 0.05), [0.02], "open"),
+        ((0.01, 0.05), [0.0, 0.03, 0.06], "open"),  # the seeds disagree
+        ((-0.01, 0.05), [0.029, 0.03, 0.031], "open"),  # the patients do
+        ((0.01, 0.05), [0.0, 0.06], "up"),  # two seeds have no interval
+        ((0.01, 0.05), [0.029, 0.03, 0.031], "up"),
+        (None, [0.03], "unknown"),
+    ],
+)
+def test_films_need_every_interval_on_one_side(tmp_path, monkeypatch, patients, values, side):
+    seeds = over_seeds(values)
+    pair = Difference(seeds.mean, patients, "patients" if patients else "", 300), seeds
+    monkeypatch.setattr(radiology_runs, "paired", lambda *_: pair)
+    assert verdicts(clinical_results(tmp_path))[0].side == side
+
+
+def test_films_are_corrected_for_several_students_too(tmp_path, monkeypatch):
+    results = clinical_results(tmp_path)
+    results.conditions += [replace(one, model="other") for one in results.conditions if one.role != "teacher"]
+    found = Difference(0.03, (0.001, 0.05), "patients", 300, p=0.04), Difference(0.03)
+    monkeypatch.setattr(radiology_runs, "paired", lambda *_: found)
+    assert [one.side for one in by_question(results)["distilled − alone"]] == ["open"] * 4
 
 
 def test_films_over_three_seeds_say_so(tmp_path):

@@ -1,23 +1,26 @@
-"""ROC curves, reliability diagrams and confusion matrices: a teacher, its student alone, and with its teacher."""
+"""ROC curves, reliability diagrams, curves of training and attention maps: a teacher, its student alone and with it."""
 
 from __future__ import annotations
 
 import textwrap
+from pathlib import Path
 
 import numpy as np
 
 from kdlib.reporting.core import canvas, names, numbers
-from kdlib.reporting.core.i18n import say
+from kdlib.reporting.core.i18n import N_, say
 from kdlib.reporting.core.names import stem
-from kdlib.reporting.radiology.findings import plain_interval
 from kdlib.reporting.radiology.metrics import BINS, reliability, roc
-from kdlib.reporting.radiology.models import Model, about, cases, gather, role, units
+from kdlib.reporting.radiology.study import ROLES, Case, Model, RadiologyStudy, read
+from kdlib.studies import artifacts
 
 GRID = np.linspace(0.0, 1.0, 201)  # false positive rates that curves of several seeds are averaged at
 HALF = BINS // 2  # with two classes the called one has half the probability or more: the bins below are empty
+TRAIN = (0, (4, 2))
+PANELS = {"loss": (1.0, N_("Cross-entropy (nats)")), "accuracy": (100.0, N_("Accuracy (%)"))}
 
 
-def looks() -> dict[str, dict]:
+def _looks() -> dict[str, dict]:
     """Colour, dashes and marker of each role: apart in grey as well."""
     blue, orange = canvas.colours()[0], canvas.colours()[1]
     return {
@@ -27,22 +30,25 @@ def looks() -> dict[str, dict]:
     }
 
 
-def _each(results, lang: str, filters: dict, kind: str):
-    """(stem, what tells the case apart, clinic, its models) of each case with predictions of two classes."""
-    clinic = gather(results)
-    if clinic is None or clinic.first is None:
+def _cases(study: RadiologyStudy, filters: dict) -> list[Case]:
+    return [case for case in study.cases if all(getattr(case, key) == value for key, value in filters.items())]
+
+
+def _scored(results, filters: dict, kind: str):
+    """(stem, study, case) of each case with test scores of two classes."""
+    study = read(results)
+    if study is None or study.first is None:
         return
-    for case in cases(results, filters):
-        models = [model for where in case.wheres.values() if (model := clinic.model(where))]
-        if models:
-            name = stem(results, kind, filters, model=case.model, recipe=case.recipe)
-            yield name, about(results, case, lang), clinic, models
+    for case in _cases(study, filters):
+        if case.scored:
+            yield stem(results, kind, filters, model=case.model, recipe=case.recipe), study, case
 
 
-def _parts(results, lang: str, figure, title: str, caption: list[str], handles=()) -> dict:
-    footer = names.provenance(results, lang)
-    canvas.titled(figure, title, footer, handles)
-    return {"figure": figure, "title": title, "caption": " ".join([*filter(None, caption), footer])}
+def _closed(results, lang: str, figure, title: str, caption: list[str], footer: str | None = None, handles=()) -> dict:
+    """The figure with its title, below it the provenance or another `footer`; the caption ends with the provenance."""
+    provenance = names.provenance(results, lang)
+    canvas.titled(figure, title, provenance if footer is None else footer, handles)
+    return {"figure": figure, "title": title, "caption": " ".join([*caption, provenance])}
 
 
 # ROC
@@ -50,17 +56,16 @@ def _parts(results, lang: str, figure, title: str, caption: list[str], handles=(
 
 def roc_curves(results, lang: str, filters: dict):
     """Yield (stem, parts): sensitivity against 1 - specificity of the three models, AUROC in the legend."""
-    for name, which, clinic, models in _each(results, lang, filters, "roc"):
-        figure, axes = canvas.panels(1, 1, (canvas.COLUMN, 4.4))
-        ax = axes[0][0]
-        for model in models:
+    for name, study, case in _scored(results, filters, "roc"):
+        figure, ((ax,),) = canvas.panels(1, 1, (canvas.COLUMN, 4.4))
+        for model in case.scored:
             _roc(ax, model, lang)
         ax.plot([0, 100], [0, 100], color=canvas.GREY, linewidth=0.9, linestyle=(0, (1, 2)))
-        said = {"positive": clinic.class_name(clinic.positive, lang)}
-        said["negative"] = clinic.class_name(1 - clinic.positive, lang)
+        negative, positive = (study.class_name(k, lang) for k in (1 - study.positive, study.positive))
+        across = say("1 − specificity: {negative} called {positive} (%)", lang, negative=negative, positive=positive)
         ax.set(
-            xlabel="\n".join(textwrap.wrap(say("1 − specificity: {negative} called {positive} (%)", lang, **said), 40)),
-            ylabel=say("Sensitivity: {positive} found (%)", lang, **said),
+            xlabel="\n".join(textwrap.wrap(across, 40)),
+            ylabel=say("Sensitivity: {positive} found (%)", lang, positive=positive),
         )
         ax.set(xlim=(-1.5, 101.5), ylim=(-1.5, 101.5), aspect="equal")
         ax.legend(loc="lower right")
@@ -70,21 +75,20 @@ def roc_curves(results, lang: str, filters: dict):
                 "the dotted diagonal chance. In the legend AUROC with its 95% bootstrap interval over "
                 "{units}.",
                 lang,
-                units=units(clinic, lang),
+                units=study.units(lang),
             )
         ]
-        caption.append(
-            say("Thin: each seed; thick: mean sensitivity over the seeds; AUROC: mean over the seeds.", lang)
-            if clinic.several
-            else ""
-        )
-        title = say("ROC curves on the test part{about}", lang, about=which)
-        yield name, _parts(results, lang, figure, title, caption)
+        if study.several:
+            caption.append(
+                say("Thin: each seed; thick: mean sensitivity over the seeds; AUROC: mean over the seeds.", lang)
+            )
+        title = say("ROC curves on the test part{about}", lang, about=study.about(case, lang))
+        yield name, _closed(results, lang, figure, title, caption)
 
 
 def _roc(ax, model: Model, lang: str) -> None:
     """One model: its curve, with several seeds their mean and each thin, and a marker at the threshold 0.5."""
-    look = looks()[model.where["role"]]
+    look = _looks()[model.role]
     line = {key: look[key] for key in ("color", "linestyle")}
     curves = [roc(of) for of in model.by_seed.values() if of.point["auroc"] is not None]
     for false, true in curves if len(curves) > 1 else []:
@@ -99,12 +103,13 @@ def _roc(ax, model: Model, lang: str) -> None:
         spot = {"color": look["color"], "marker": look["marker"], "markersize": 8, "markeredgecolor": "white"}
         ax.plot(100 * (1 - specificity), 100 * sensitivity, **spot, linestyle="none", zorder=5)
     handle = {**look, "markersize": 6, "markeredgecolor": "white", "linewidth": 1.8}
-    ax.plot([], [], **handle, label=_auroc(model, lang))
+    ax.plot([], [], **handle, label=f"{model.called(lang)}\nAUROC {_measured(model, 'auroc', lang)}")
 
 
-def _auroc(model: Model, lang: str) -> str:
-    value = numbers.decimal(model.estimate("auroc").mean, 3, lang)
-    return f"{role(model.where, lang)}\nAUROC {value} {plain_interval(model.interval('auroc'), 3, lang)}".rstrip()
+def _measured(model: Model, metric: str, lang: str) -> str:
+    """A metric's mean over the seeds with its interval, as far as there is one: `0.912 [0.881; 0.934]`."""
+    value, interval = numbers.decimal(model.estimate(metric).mean, 3, lang), model.interval(metric)
+    return value if interval is None else f"{value} [{'; '.join(numbers.decimal(end, 3, lang) for end in interval)}]"
 
 
 # Reliability
@@ -112,13 +117,12 @@ def _auroc(model: Model, lang: str) -> str:
 
 def reliability_diagrams(results, lang: str, filters: dict):
     """Yield (stem, parts): a panel for each model, accuracy by confidence above, numbers of images below."""
-    for name, which, clinic, models in _each(results, lang, filters, "reliability"):
-        figure, axes = canvas.panels(
-            2, len(models), (canvas.PAGE, 4.2), sharex=True, sharey="row", height_ratios=[3, 1]
-        )
-        for (above, below), model in zip(axes.T, models, strict=True):
+    for name, study, case in _scored(results, filters, "reliability"):
+        size = (canvas.PAGE, 4.2)
+        figure, axes = canvas.panels(2, len(case.scored), size, sharex=True, sharey="row", height_ratios=[3, 1])
+        for (above, below), model in zip(axes.T, case.scored, strict=True):
             _reliability(above, below, model)
-            above.set_title(f"{role(model.where, lang)}\n{_ece(model, lang)}")
+            above.set_title(f"{model.called(lang)}\nECE = {_measured(model, 'ece', lang)}")
             below.set_xlabel(say("Confidence of the called class", lang))
             canvas.ticks(below.xaxis, lang)
         axes[0][0].set_ylabel(say("Accuracy in the bin", lang))
@@ -132,13 +136,12 @@ def reliability_diagrams(results, lang: str, filters: dict):
                 "number; on the dashed diagonal confidence equals accuracy. Hatched: the gap; a bin under "
                 "the diagonal is overconfident.",
                 lang,
-            ),
-            say("The predictions of all seeds are pooled; ECE is the mean over the seeds.", lang)
-            if clinic.several
-            else "",
+            )
         ]
-        title = say("Reliability on the test part{about}", lang, about=which)
-        yield name, _parts(results, lang, figure, title, caption, _bar_handles(lang))
+        if study.several:
+            caption.append(say("The predictions of all seeds are pooled; ECE is the mean over the seeds.", lang))
+        title = say("Reliability on the test part{about}", lang, about=study.about(case, lang))
+        yield name, _closed(results, lang, figure, title, caption, handles=_bar_handles(lang))
 
 
 def _reliability(above, below, model: Model) -> None:
@@ -167,6 +170,155 @@ def _bar_handles(lang: str) -> list:
     return [hits, Patch(**_gap_look(), label=say("gap to perfect calibration", lang))]
 
 
-def _ece(model: Model, lang: str) -> str:
-    value, interval = numbers.decimal(model.estimate("ece").mean, 3, lang), model.interval("ece")
-    return say("ECE = {ece} {interval}", lang, ece=value, interval=plain_interval(interval, 3, lang)).rstrip()
+# Curves of training
+
+
+def comparison(results, lang: str, filters: dict):
+    """Yield (stem, parts): one figure for each student that was distilled, loss on the left, accuracy on the right.
+
+    Training dashed, validation solid; with several seeds the mean, and a band of ± sd about the validation curve. Any
+    distilled student has one, of whatever data.
+    """
+    study = RadiologyStudy(results)
+    for case in _cases(study, filters):
+        if "student" in case.models and len(case.models) > 1 and all(one.histories for one in case.models.values()):
+            name = stem(results, "comparison", filters, model=case.model, recipe=case.recipe)
+            yield name, _comparison(study, case, lang)
+
+
+def _comparison(study: RadiologyStudy, case: Case, lang: str) -> dict:
+    from matplotlib.lines import Line2D
+    from matplotlib.ticker import MaxNLocator
+
+    figure, (axes,) = canvas.panels(1, len(PANELS), (canvas.PAGE, 3.6))
+    for ax, (what, (scale, label)) in zip(axes, PANELS.items(), strict=True):
+        for model in case.models.values():
+            _curve(ax, model, what, scale, lang)
+        ax.set(xlabel=say("Epoch", lang), ylabel=say(label, lang))
+        ax.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True))
+        canvas.ticks(ax.yaxis, lang)
+    handles, _ = axes[0].get_legend_handles_labels()
+    train = {"linestyle": TRAIN, "marker": "o", "mfc": "white"}
+    handles += [
+        Line2D([], [], color=canvas.GREY, **train, label=say("training", lang)),
+        Line2D([], [], color=canvas.GREY, linewidth=1.8, label=say("validation", lang)),
+    ]
+    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
+    caption = [say("Per epoch; training dashed with open markers, validation solid with its name.", lang)]
+    if any(len(model.histories) > 1 for model in case.models.values()):
+        caption.append(say("Band: ± standard deviation over seeds", lang) + ".")
+    title = say("Loss and accuracy of teacher and student{about}", lang, about=study.about(case, lang))
+    return _closed(study.results, lang, figure, title, caption, footer="")
+
+
+def _curve(ax, model: Model, what: str, scale: float, lang: str) -> None:
+    """One model, as far as all its converged runs go."""
+    look, length = _looks()[model.role], min(len(one["epoch"]) for one in model.histories)
+    parts = [[one[f"{part}_{what}"][:length] for one in model.histories] for part in ("train", "val")]
+    train, val = scale * np.array(parts)
+    epochs, middle = np.arange(1, length + 1), val.mean(axis=0)
+    line = {"color": look["color"], "marker": look["marker"], "markevery": max(1, length // 8), "markersize": 4.5}
+    ax.plot(epochs, train.mean(axis=0), **line, linestyle=TRAIN, linewidth=1.0, mfc="white")
+    ax.plot(epochs, middle, **line, linewidth=1.8, label=model.called(lang))
+    if len(val) > 1:
+        sd = val.std(axis=0, ddof=1)
+        ax.fill_between(epochs, middle - sd, middle + sd, color=look["color"], alpha=0.18, linewidth=0)
+
+
+# Attention
+
+
+def attention(results, lang: str, filters: dict):
+    """Yield (stem, parts) of one figure, drawn from the study's `attention.npz`; nothing where there is none."""
+    found = artifacts.read(Path(results.folder) / artifacts.ATTENTION) if results.folder else None
+    if found is None:
+        return
+    if not set(found["ids"].tolist()) <= {condition.id for condition in results.conditions}:
+        return  # of other runs: the study has been run anew since
+    found["calls"] = found["probabilities"].argmax(axis=2)  # the class each model calls, (M, n)
+    right = int((found["calls"] == found["labels"]).all(axis=0).sum())
+    said = [
+        say(
+            "Images by rule, not by hand: class by class in the order of the test part, at most one of a "
+            "patient; first {right} that every model calls right, then {wrong} that at least one calls "
+            "wrong.",
+            lang,
+            right=right,
+            wrong=len(found["labels"]) - right,
+        ),
+        say(
+            "Maps from the deepest layer with 4×4 positions or more: {layers}.",
+            lang,
+            layers=_layers(results, found, lang),
+        ),
+        say("Seed {seed}.", lang, seed=int(found["seed"])),
+    ]
+    legend = say(
+        "Grad-CAM (Selvaraju et al. 2017): bright is where a model finds support for the class it "
+        "calls, each map scaled to its own range; below, that class and its probability, ✗ where it "
+        "is wrong. Above: the image's number in the test part and its true class.",
+        lang,
+    )
+    title = say("Where the models look (Grad-CAM)", lang)
+    figure = _maps(results, found, lang)
+    yield "attention", _closed(results, lang, figure, title, [legend, *said], footer=" ".join(said))
+
+
+def _maps(results, found: dict, lang: str):
+    models, n = found["calls"].shape
+    height, width = found["images"].shape[2:]
+    side = (canvas.PAGE - 1.2) / n * height / width  # inches: what the row's name leaves each image
+    figure, axes = canvas.panels(models + 1, n, (canvas.PAGE, (models + 1) * (side + 0.32) + 1.4))
+    for i, image in enumerate(found["images"]):
+        picture, label = _picture(image), found["labels"][i]
+        title = say("No. {index}\n{name}", lang, index=found["indices"][i], name=_class(results, found, label, lang))
+        axes[0][i].set_title(title, fontsize=7.5, loc="center")
+        axes[0][i].imshow(picture)
+        for k, ax in enumerate(axes[1:, i]):
+            ax.imshow(np.clip(_overlay(picture, found["maps"][k, i].astype(float)), 0, 1))
+            weight = None if found["calls"][k, i] == label else "bold"
+            ax.set_xlabel(_called(results, found, k, i, lang), fontsize=7, labelpad=2, weight=weight)
+    roles = ["\n".join(textwrap.wrap(say(ROLES[role], lang), 13)) for role in found["roles"].tolist()]
+    for ax, said in zip(axes[:, 0], [say("Test image", lang), *roles], strict=True):
+        ax.set_ylabel(said, fontsize=8)
+    for ax in axes.flat:
+        ax.set(xticks=[], yticks=[])
+        ax.grid(False)
+        ax.spines[:].set_visible(False)
+    return figure
+
+
+def _picture(image: np.ndarray) -> np.ndarray:
+    """uint8 (C, H, W), grey or RGB, as grey floats (H, W, 3): the map alone has colour."""
+    grey = image.astype(float).mean(axis=0) / 255
+    return np.repeat(grey[:, :, None], 3, axis=2)
+
+
+def _overlay(picture: np.ndarray, heat: np.ndarray) -> np.ndarray:
+    """The map over the image, the more opaque the higher; its colours grow lighter, so it reads in grey as well."""
+    from matplotlib import colormaps
+
+    opacity = 0.65 * heat[:, :, None]
+    return (1 - opacity) * 0.8 * picture + opacity * colormaps["inferno"](heat)[:, :, :3]
+
+
+def _called(results, found: dict, k: int, i: int, lang: str) -> str:
+    """What model k calls image i, and how sure; marked where it is wrong."""
+    call = found["calls"][k, i]
+    probability = numbers.percent(float(found["probabilities"][k, i, call]), 0, lang)
+    said = say("{name}\n{probability}", lang, name=_class(results, found, call, lang), probability=probability)
+    return said if call == found["labels"][i] else say("✗ {said}", lang, said=said)
+
+
+def _class(results, found: dict, k: int, lang: str) -> str:
+    study = read(results)
+    if study is not None and study.classes == found["classes"].tolist():
+        return study.class_name(int(k), lang)
+    return names.label(results.study, str(found["classes"][k]), lang)
+
+
+def _layers(results, found: dict, lang: str) -> str:
+    return "; ".join(
+        f"{say(ROLES[role], lang)} ({names.label(results.study, model, lang)}) {layer}"
+        for role, model, layer in zip(*(found[key].tolist() for key in ("roles", "models", "layers")), strict=True)
+    )

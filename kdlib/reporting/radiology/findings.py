@@ -1,4 +1,4 @@
-"""What is said of a clinical study beside its verdicts: overfitting, as its report asks; imbalance; and a warning."""
+"""What is said of a radiology study beside its verdicts: overfitting, as its report asks; imbalance; and a warning."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 from kdlib.reporting.core import numbers
 from kdlib.reporting.core.i18n import N_, say
-from kdlib.reporting.radiology.models import Clinic, about, cases, gather, role
+from kdlib.reporting.radiology.study import RadiologyStudy, read
 
 LAST = 3  # epochs that an end of training is averaged over
 FEWEST = 5  # epochs below which nothing is said of overfitting
@@ -23,20 +23,19 @@ FITS = {
 
 
 def findings(results, lang: str) -> list[str]:
-    """Sentences on a clinical study; [] for a study that is none. The last says what this must not be used for."""
-    clinic = gather(results)
-    if clinic is None:
+    """Sentences on a radiology study; [] for a study that is none. The last says what this must not be used for."""
+    study = read(results)
+    if study is None:
         return []
-    out = [_overfitting(results, lang)]
-    if not clinic.binary:
+    if len(study.classes) != 2:
         limit = N_("The data have {n} classes; sensitivity, specificity, AUROC and calibration are made for two here.")
-        out.append(say(limit, lang, n=len(clinic.classes)))
-    elif clinic.first is None:
-        out.append(say("No run holds its test logits: there is no AUROC and no calibration.", lang))
+        measured = say(limit, lang, n=len(study.classes))
+    elif study.first is None:
+        measured = say("No run holds its test logits: there is no AUROC and no calibration.", lang)
     else:
-        out.append(_imbalance(results, clinic, lang))
+        measured = _imbalance(study, lang)
     warning = N_("These are results of a study. This is no medical device and must not be used for diagnosis.")
-    return [*(line for line in out if line), say(warning, lang)]
+    return [line for line in (_overfitting(study, lang), measured, say(warning, lang)) if line]
 
 
 @dataclass(frozen=True)
@@ -54,57 +53,53 @@ class Fit:
         if self.epochs < FEWEST:
             return "few_epochs"
         gap, rise = self.val - self.train > NOTABLE * self.val, self.rise > NOTABLE * self.val
-        return {(True, True): "overfits", (True, False): "gap_only", (False, True): "rise_only"}.get(
-            (gap, rise), "fits"
-        )
+        if gap:
+            return "overfits" if rise else "gap_only"
+        return "rise_only" if rise else "fits"
 
 
-def fit(results, where: dict) -> Fit | None:
-    """How the runs of a setting ended; None where none converged.
+def fit(histories: list[dict[str, np.ndarray]]) -> Fit:
+    """How runs, one at least, ended by their columns per epoch.
 
     The lowest validation loss is that of LAST epochs in a row: the lowest single epoch of a noisy curve would always
     lie below its end.
     """
-    good = {record.id: results.history(record) for _, record in results.select(**where) if not record.diverged}
-    good = [history for history in good.values() if len(history.get("epoch", ()))]
-    if not good:
-        return None
     ends = []
-    for history in good:
+    for history in histories:
         smooth = np.convolve(history["val_loss"], np.ones(LAST) / LAST, "valid")
-        last = {part: history[f"{part}_loss"][-LAST:].mean() for part in ("train", "val")}
-        ends.append((last["train"], last["val"], max(0.0, last["val"] - smooth.min())))
-    return Fit(min(len(history["epoch"]) for history in good), *map(float, np.mean(ends, axis=0)))
+        train, val = (history[f"{part}_loss"][-LAST:].mean() for part in ("train", "val"))
+        ends.append((train, val, max(0.0, val - smooth.min())))
+    return Fit(min(len(history["epoch"]) for history in histories), *map(float, np.mean(ends, axis=0)))
 
 
-def _overfitting(results, lang: str) -> str:
+def _overfitting(study: RadiologyStudy, lang: str) -> str:
     said = []
-    for case in cases(results, {}):
-        for where in case.wheres.values():
-            if (found := fit(results, where)) is None:
+    for case in study.cases:
+        for model in case.models.values():
+            if not (histories := model.histories):
                 continue
+            found = fit(histories)
             losses = {key: numbers.decimal(getattr(found, key), 3, lang) for key in ("train", "val")}
-            who = role(where, lang) + about(results, case, lang)
-            verdict = say(FITS[found.verdict], lang)
+            who, verdict = model.called(lang) + study.about(case, lang), say(FITS[found.verdict], lang)
             said.append(say("{who} {val} against {train}: {verdict}", lang, who=who, verdict=verdict, **losses))
     return say("Validation against training loss at the end: {models}.", lang, models="; ".join(said)) if said else ""
 
 
-def _imbalance(results, clinic: Clinic, lang: str) -> str:
+def _imbalance(study: RadiologyStudy, lang: str) -> str:
     """What a constant answer reaches, and which models are not shown to do better."""
-    share = float(clinic.first.positive.mean())
+    share = float(study.first.positive.mean())
     constant = max(share, 1 - share)
-    larger = clinic.positive if share >= 0.5 else 1 - clinic.positive
+    larger = study.positive if share >= 0.5 else 1 - study.positive
     not_above = []
-    for case in cases(results, {}):
-        for where in case.wheres.values():
-            interval = model.interval("accuracy") if (model := clinic.model(where)) else None
-            if model and (interval is None or interval[0] <= constant):
-                not_above.append(role(where, lang) + about(results, case, lang))
+    for case in study.cases:
+        for model in case.scored:
+            interval = model.interval("accuracy")
+            if interval is None or interval[0] <= constant:
+                not_above.append(model.called(lang) + study.about(case, lang))
     out = say(
         "A constant answer “{larger}” reaches an accuracy of {constant}, and an AUROC of {auroc}.",
         lang,
-        larger=clinic.class_name(larger, lang),
+        larger=study.class_name(larger, lang),
         constant=numbers.percent(constant, 2, lang),
         auroc=numbers.decimal(0.5, 1, lang),
     )
@@ -112,10 +107,3 @@ def _imbalance(results, clinic: Clinic, lang: str) -> str:
         names = ", ".join(dict.fromkeys(not_above))
         out += " " + say("Not shown to lie above it in accuracy: {names}.", lang, names=names)
     return out
-
-
-def plain_interval(interval: tuple[float, float] | None, digits: int, lang: str) -> str:
-    """An interval of a quantity that has no sign: `[0.881; 0.934]`; empty where there is none."""
-    if interval is None:
-        return ""
-    return f"[{'; '.join(numbers.decimal(end, digits, lang) for end in interval)}]"

@@ -1,21 +1,22 @@
 """What radiologists measure a two-class model by, from its test probabilities alone.
 
-Point values come from scikit-learn where it has them. The 95 % intervals are percentile bootstraps over patients:
-whole patients are drawn with replacement, because the images of one patient resemble each other (Field and Welsh
-2007, cluster bootstrap). The same draws serve every model, so that differences between models are paired.
+Every metric is a ratio of weighted sums over the images: weights of one give its value, a draw's its value there. The
+95 % intervals are percentile bootstraps over patients: whole patients are drawn with replacement, because the
+images of one patient resemble each other (Field and Welsh 2007, cluster bootstrap). The same draws serve every model,
+so that differences between models are paired.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 
 RESAMPLES = 2_000
 BINS = 15  # Guo et al. 2017
-METRICS = ("accuracy", "balanced_accuracy", "auroc", "sensitivity", "specificity", "f1", "ece", "brier")
+METRICS = ("accuracy", "auroc", "sensitivity", "specificity", "f1", "ece")
 _BLOCK = 2_000_000  # weights held at once: draws × images
 
 
@@ -58,16 +59,13 @@ class Scores:
     @cached_property
     def point(self) -> dict[str, float | None]:
         """The metrics, each None where the test part leaves it undefined (say, no image of a class)."""
-        return _point(self)
+        found = _weighted(self, np.ones((1, len(self.positive))))
+        return {name: None if np.isnan(value) else float(value) for name, (value,) in found.items()}
 
     def at(self, threshold: float) -> dict[str, float | None]:
         """Sensitivity and specificity where the positive class is called from this probability on."""
-        called = self.probability >= threshold
-        hits, passes = int((called & self.positive).sum()), int((~called & ~self.positive).sum())
-        return {
-            "sensitivity": _share(hits, int(self.positive.sum())),
-            "specificity": _share(passes, int((~self.positive).sum())),
-        }
+        moved = replace(self, predicted=self.probability >= threshold)
+        return {name: moved.point[name] for name in ("sensitivity", "specificity")}
 
     @cached_property
     def draws(self) -> dict[str, np.ndarray]:
@@ -97,40 +95,9 @@ def roc(of: Scores) -> tuple[np.ndarray, np.ndarray]:
     return false, true
 
 
-def _point(of: Scores) -> dict[str, float | None]:
-    from sklearn.metrics import f1_score, roc_auc_score
-
-    (tn, fp), (fn, tp) = of.counts
-    sensitivity, specificity = _share(tp, tp + fn), _share(tn, tn + fp)
-    both = sensitivity is not None and specificity is not None
-    found = {
-        "accuracy": _share(tp + tn, len(of.positive)),
-        "balanced_accuracy": (sensitivity + specificity) / 2 if both else None,
-        "auroc": roc_auc_score(of.positive, of.margin) if both else None,
-        "sensitivity": sensitivity,
-        "specificity": specificity,
-        "f1": f1_score(of.positive, of.predicted) if 2 * tp + fp + fn else None,
-        "ece": ece(of.confidence, of.correct),
-        "brier": ((of.probability - of.positive) ** 2).mean() if len(of.positive) else None,
-    }
-    return {name: None if value is None else float(value) for name, value in found.items()}
-
-
-def _share(part: int, whole: int) -> float | None:
-    return part / whole if whole else None
-
-
 def bins(confidence: np.ndarray) -> np.ndarray:
     """Return the bin of each confidence, 0 to BINS - 1: equal widths, closed above as in Guo et al. 2017."""
     return np.clip(np.ceil(confidence * BINS).astype(int) - 1, 0, BINS - 1)
-
-
-def ece(confidence: np.ndarray, correct: np.ndarray) -> float | None:
-    """Expected calibration error (Guo et al. 2017): mean gap of confidence and accuracy over the bins' images."""
-    if not len(confidence):
-        return None
-    gaps = np.bincount(bins(confidence), weights=correct - confidence, minlength=BINS)
-    return float(np.abs(gaps).sum() / len(confidence))
 
 
 @dataclass(frozen=True)
@@ -175,7 +142,10 @@ def resampled(of: Scores, resamples: int = RESAMPLES, seed: int = 0) -> dict[str
 
 
 def _weighted(of: Scores, w: np.ndarray) -> dict[str, np.ndarray]:
-    """The metrics under weights (draws, N); every one is a ratio of weighted sums, so matrix products do it."""
+    """The metrics under weights (draws, N), (draws,) each.
+
+    ECE is the expected calibration error (Guo et al. 2017): the mean gap of confidence and accuracy over bins' images.
+    """
     truth, said = of.positive, of.predicted
     parts = np.stack([truth & said, truth & ~said, ~truth & said, ~truth & ~said], axis=1).astype(np.float64)
     tp, fn, fp, tn = (w @ parts).T
@@ -183,16 +153,13 @@ def _weighted(of: Scores, w: np.ndarray) -> dict[str, np.ndarray]:
     gaps = w @ (gap[:, None] * (where[:, None] == np.arange(BINS)))
     total = w.sum(axis=1)
     with np.errstate(invalid="ignore", divide="ignore"):
-        sensitivity, specificity = tp / (tp + fn), tn / (tn + fp)
         return {
             "accuracy": (tp + tn) / total,
-            "balanced_accuracy": (sensitivity + specificity) / 2,
             "auroc": weighted_auroc(of.margin, truth, w),
-            "sensitivity": sensitivity,
-            "specificity": specificity,
+            "sensitivity": tp / (tp + fn),
+            "specificity": tn / (tn + fp),
             "f1": 2 * tp / (2 * tp + fp + fn),
             "ece": np.abs(gaps).sum(axis=1) / total,
-            "brier": w @ (of.probability - truth) ** 2 / total,
         }
 
 
@@ -202,7 +169,7 @@ def weighted_auroc(margin: np.ndarray, positive: np.ndarray, w: np.ndarray) -> n
     A tied pair counts half (Hanley and McNeil 1982). NaN where a draw has weight on one class only.
     """
     order = np.argsort(margin, kind="stable")
-    first = np.flatnonzero(np.r_[True, np.diff(margin[order]) > 0])  # where each run of ties begins
+    first = np.flatnonzero(np.diff(margin[order], prepend=-np.inf) > 0)  # where each run of ties begins
     w = w[:, order]
     up = np.add.reduceat(w * positive[order], first, axis=1)
     down = np.add.reduceat(w * ~positive[order], first, axis=1)

@@ -5,67 +5,78 @@ from __future__ import annotations
 from kdlib.reporting.core import names, numbers
 from kdlib.reporting.core.i18n import LANGS, N_, say, translations
 from kdlib.reporting.core.table import Cell, Row, Table
-from kdlib.reporting.radiology.findings import findings
 from kdlib.reporting.radiology.metrics import RESAMPLES
-from kdlib.reporting.radiology.models import ROLES, Clinic, Model, cases, gather, units
-from kdlib.reporting.radiology.text import BOOK
+from kdlib.reporting.radiology.study import ROLES, Model, RadiologyStudy, read
 
-__all__ = ["findings", "sheets"]
-
-# Column -> what it is multiplied by, and its decimals: shares in per cent as the reports have them, the rest as it is.
+# Metric -> column, factor, decimals: shares in per cent as the reports have them, the rest as it is.
 COLUMNS = {
-    "accuracy": (100, 2),
-    "auroc": (1, 3),
-    "sensitivity": (100, 1),
-    "specificity": (100, 1),
-    "f1": (1, 3),
-    "ece": (1, 3),
+    "accuracy": (N_("Accuracy (%)"), 100, 2),
+    "auroc": (N_("AUROC"), 1, 3),
+    "sensitivity": (N_("Sensitivity (%)"), 100, 1),
+    "specificity": (N_("Specificity (%)"), 100, 1),
+    "f1": (N_("F1"), 1, 3),
+    "ece": (N_("ECE"), 1, 3),
+}
+PARTS = {"train": N_("Training"), "val": N_("Validation"), "test": N_("Test")}
+WEIGHTS = {
+    "none": N_("Imbalance: not corrected; the loss weighs every image alike."),
+    "balanced": N_("Imbalance: the cross-entropy weighs each class by the inverse of its share of the training part."),
 }
 
 
 def sheets(results) -> list[Table]:
-    """Tables of a clinical study: test performance, confusion matrices, parts; [] for a study that is none.
+    """Tables of a radiology study: test performance, confusion matrices, parts; [] for a study that is none.
 
-    The first two need data of two classes and test logits on record; where these lack they are left out.
+    The first two need data of two classes and test logits on record, the last records that count classes; where these
+    lack they are left out.
     """
-    clinic = gather(results)
-    if clinic is None:
+    study = read(results)
+    if study is None:
         return []
-    measured = [_performance(results, clinic), _confusion(results, clinic)] if clinic.first else []
-    return [*measured, *_parts(results, clinic)]
+    measured = [_performance(study), _confusion(study)] if study.first else []
+    counted = [_parts(study)] if study.dataset.get("class_counts") else []
+    return measured + counted
 
 
-def _labels(results, clinic: Clinic, model: Model) -> list:
+def _table(study: RadiologyStudy, id: str, title: str, head: list, columns: list, rows: list, legend, notes) -> Table:
+    provenance = {lang: names.provenance(study.results, lang) for lang in LANGS}
+    return Table(id, title, head, columns, rows, legend, [*notes, provenance], study.study.name)
+
+
+def _labels(study: RadiologyStudy, model: Model) -> list:
     """Role and network; the recipe and setting too where the study has several of that role."""
-    alike = [other.where for other in clinic.models if other.where["role"] == model.where["role"]]
-    return [BOOK[model.where["role"]], {lang: _network(results, model.where, alike, lang) for lang in LANGS}]
+    return [ROLES[model.role], {lang: _network(study, model, lang) for lang in LANGS}]
 
 
-def _network(results, where: dict, alike: list[dict], lang: str) -> str:
-    parts = [names.label(results.study, where["model"], lang)]
+def _network(study: RadiologyStudy, model: Model, lang: str) -> str:
+    alike = [other.where for other in study.models if other.role == model.role]
+    parts = [names.label(study.study, model.where["model"], lang)]
     if len({other["recipe"] for other in alike}) > 1:
-        parts.append(names.label(results.study, where["recipe"], lang))
+        parts.append(names.label(study.study, model.where["recipe"], lang))
     if len({tuple(other[key] for key in ("method", "T", "alpha", "lam")) for other in alike}) > 1:
-        parts.append(names.setting(results, where, lang))
+        parts.append(names.setting(study.results, model.where, lang))
     return ", ".join(parts)
 
 
-def _performance(results, clinic: Clinic) -> Table:
-    reported = _reported(results)
-    rows = []
-    for model in clinic.models:
-        cells = [_cell(model, name) for name in COLUMNS]
-        if reported:  # a column of its own: the report gives accuracies alone
-            cells.insert(1, Cell(reported.get(_key(model.where)), digits=2))
-        rows.append(Row(_labels(results, clinic, model), cells))
+def _class(study: RadiologyStudy, k: int) -> dict[str, str]:
+    return {lang: study.class_name(k, lang) for lang in LANGS}
+
+
+def _performance(study: RadiologyStudy) -> Table:
+    head, columns = [N_("Model"), N_("Network")], [label for label, _, _ in COLUMNS.values()]
+    rows = [Row(_labels(study, model), [_cell(model, name) for name in COLUMNS]) for model in study.models]
+    if reported := _reported(study):  # a column of its own: the report gives accuracies alone
+        columns.insert(1, N_("Accuracy, reported (%)"))
+        for model, row in zip(study.models, rows, strict=True):
+            row.cells.insert(1, Cell(reported.get(model), digits=2))
     legend = translations(
         N_(
             "Mean ± standard deviation over seeds; brackets: 95% bootstrap interval of that mean over "
             "{units}, which does not hold the spread between seeds"
         )
-        if clinic.several
+        if study.several
         else N_("Brackets: 95% bootstrap interval over {units}"),
-        units=lambda lang: units(clinic, lang),
+        units=study.units,
     )
     notes = [
         translations(
@@ -73,46 +84,31 @@ def _performance(results, clinic: Clinic) -> Table:
             "that are found; specificity: share of the images of {negative} that are called so. AUROC: "
             "over all thresholds. ECE: expected calibration error, 15 equal bins (Guo et al. 2017); its "
             "interval leans upward, for drawing anew adds chance gaps.",
-            positive=lambda lang: clinic.class_name(clinic.positive, lang),
-            negative=lambda lang: clinic.class_name(1 - clinic.positive, lang),
+            positive=lambda lang: study.class_name(study.positive, lang),
+            negative=lambda lang: study.class_name(1 - study.positive, lang),
         ),
         translations(
             N_(
                 "Bootstrap: {draws} draws of single images, for the data name no patients; where a patient "
                 "has several images the intervals are too narrow."
             )
-            if clinic.patients is None
+            if study.patients is None
             else N_("Bootstrap: {draws} draws of whole patients, for images of one patient resemble each other."),
-            draws=lambda lang: _draws(lang),
+            draws=lambda lang: numbers.integer(RESAMPLES, lang),
         ),
-        *_caveats(clinic),
-        _provenance(results),
+        *_caveats(study),
     ]
-    head, columns = [N_("Model"), N_("Network")], [BOOK[name] for name in COLUMNS]
-    if reported:
-        columns.insert(1, N_("Accuracy, reported (%)"))
-    return Table(
-        "clinical_test", N_("The three models on the test part"), head, columns, rows, legend, notes, results.study.name
-    )
+    return _table(study, "clinical_test", N_("The three models on the test part"), head, columns, rows, legend, notes)
 
 
-def _draws(lang: str) -> str:
-    return numbers.integer(RESAMPLES, lang)
-
-
-def _reported(results) -> dict[tuple, float]:
-    """What the report gives, by the setting it stands beside: those of the study's first case."""
-    given = results.study.clinical.reported
-    first = next(iter(cases(results, {})), None)
-    return {_key(where): given[role] for role, where in first.wheres.items() if role in given} if first else {}
-
-
-def _key(where: dict) -> tuple:
-    return tuple(where.items())
+def _reported(study: RadiologyStudy) -> dict[Model, float]:
+    """What the report gives, by the model it stands beside: those of the study's first case."""
+    given = study.study.clinical.reported
+    return {model: given[role] for case in study.cases[:1] for role, model in case.models.items() if role in given}
 
 
 def _cell(model: Model, name: str) -> Cell:
-    scale, digits = COLUMNS[name]
+    _, scale, digits = COLUMNS[name]
     found, interval = model.estimate(name), model.interval(name)
     return Cell(
         number=None if found.mean is None else scale * found.mean,
@@ -123,66 +119,43 @@ def _cell(model: Model, name: str) -> Cell:
     )
 
 
-def _caveats(clinic: Clinic) -> list[dict[str, str]]:
+def _caveats(study: RadiologyStudy) -> list[dict[str, str]]:
     out = []
-    if not clinic.named:
-        asked = clinic.study.clinical.positive
+    if not study.named:
         out.append(
             translations(
                 "The data have no class “{asked}”, which the study names; {positive} is taken for the positive class.",
-                asked=asked,
-                positive=lambda lang: clinic.class_name(clinic.positive, lang),
+                asked=study.study.clinical.positive,
+                positive=lambda lang: study.class_name(study.positive, lang),
             )
         )
-    if any(model.diverged for model in clinic.models):
+    if any(model.diverged for model in study.models):
         out.append(N_("† n: so many runs diverged; they enter no number."))
-    if unread := sum(model.unread for model in clinic.models):
+    if unread := sum(model.unread for model in study.models):
         out.append(
             translations("Runs published without their test logits: {n}; they cannot be measured here.", n=unread)
         )
     return out
 
 
-def _provenance(results) -> dict[str, str]:
-    return {lang: names.provenance(results, lang) for lang in LANGS}
-
-
-def _confusion(results, clinic: Clinic) -> Table:
-    rows = []
-    order = (1 - clinic.positive, clinic.positive)
-    for model in clinic.models:
+def _confusion(study: RadiologyStudy) -> Table:
+    rows, order = [], (1 - study.positive, study.positive)
+    for model in study.models:
         if not model.by_seed:
             continue
         counts = sum(of.counts for of in model.by_seed.values())
-        label = _labels(results, clinic, model)
         for k, line in zip(order, counts, strict=True):
             cells = [{lang: _counted(count, line.sum(), lang) for lang in LANGS} for count in line]
-            rows.append(Row([*label, _named(clinic, k)], cells))
-    seeds = max(len(model.by_seed) for model in clinic.models)
-    legend = (
-        translations(
-            "Images and, in parentheses, their share of the row; threshold 0.5; summed over {n} seeds", n=seeds
-        )
-        if seeds > 1
-        else N_("Images and, in parentheses, their share of the row; threshold 0.5")
+            rows.append(Row([*_labels(study, model), _class(study, k)], cells))
+    legend = translations(
+        N_("Images and, in parentheses, their share of the row; threshold 0.5; summed over {n} seeds")
+        if study.several
+        else N_("Images and, in parentheses, their share of the row; threshold 0.5"),
+        n=max(len(model.by_seed) for model in study.models),
     )
-    head = [N_("Model"), N_("Network"), N_("True class")]
-    columns = [translations("Called {name}", name=lambda lang, k=k: clinic.class_name(k, lang)) for k in order]
-    notes = [*_caveats(clinic), _provenance(results)]
-    return Table(
-        "clinical_confusion",
-        N_("Confusion matrices, test part"),
-        head,
-        columns,
-        rows,
-        legend,
-        notes,
-        results.study.name,
-    )
-
-
-def _named(clinic: Clinic, k: int) -> dict[str, str]:
-    return {lang: clinic.class_name(k, lang) for lang in LANGS}
+    head, title = [N_("Model"), N_("Network"), N_("True class")], N_("Confusion matrices, test part")
+    columns = [translations("Called {name}", name=lambda lang, k=k: study.class_name(k, lang)) for k in order]
+    return _table(study, "clinical_confusion", title, head, columns, rows, legend, _caveats(study))
 
 
 def _counted(count: int, of: int, lang: str) -> str:
@@ -190,47 +163,39 @@ def _counted(count: int, of: int, lang: str) -> str:
     return f"{numbers.integer(int(count), lang)} ({share})"
 
 
-def _parts(results, clinic: Clinic) -> list[Table]:
-    """The table of class counts; [] where the records do not hold them, as older ones do not."""
-    data = next(record for role in ROLES for _, record in results.select(role=role)).run["dataset"]
-    if not (counts := data.get("class_counts")):
-        return []
-    patients = data.get("group_counts") or {}
-    rows = []
-    for part in ("train", "val", "test"):
-        line, total = counts[part], sum(counts[part])
-        cells = [Cell(total, kind="count"), *(Cell(count, kind="count") for count in line)]
-        cells.append(Cell(line[clinic.positive] / total if total else None, digits=1, kind="percent"))
-        rows.append(Row([BOOK[part]], [*cells, Cell(patients.get(part), kind="count")]))
-    share = translations("Share of {name}", name=lambda lang: clinic.class_name(clinic.positive, lang))
-    classes = [_named(clinic, k) for k in range(len(clinic.classes))]
-    columns = [N_("Images"), *classes, share, N_("Patients")]
-    said = [dict.fromkeys(LANGS, line) for line in data.get("notes", ())]
+def _parts(study: RadiologyStudy) -> Table:
+    """How many images of each class, and of how many patients, each part has."""
+    data, positive = study.dataset, study.positive
+    patients, rows = data.get("group_counts") or {}, []
+    for part, label in PARTS.items():
+        line = data["class_counts"][part]
+        counts = [Cell(count, kind="count") for count in (sum(line), *line)]
+        share = Cell(line[positive] / sum(line) if any(line) else None, digits=1, kind="percent")
+        rows.append(Row([label], [*counts, share, Cell(patients.get(part), kind="count")]))
+    share = translations("Share of {name}", name=lambda lang: study.class_name(positive, lang))
+    columns = [N_("Images"), *(_class(study, k) for k in range(len(study.classes))), share, N_("Patients")]
     notes = [
-        *_weights(results),
-        translations(
-            N_("Validation is held out by patient: no patient is both in training and in validation.")
-            if patients
-            else N_("The data name no patients: images of one patient may lie in several parts.")
-        ),
-        *said,
-        _provenance(results),
+        _weights(study),
+        N_("Validation is held out by patient: no patient is both in training and in validation.")
+        if patients
+        else N_("The data name no patients: images of one patient may lie in several parts."),
+        *data.get("notes", ()),
     ]
     title, legend = N_("Images, classes and patients of each part"), N_("Numbers of images and of patients")
-    return [Table("clinical_parts", title, [N_("Part")], columns, rows, legend, notes, results.study.name)]
+    return _table(study, "clinical_parts", title, [N_("Part")], columns, rows, legend, notes)
 
 
-def _weights(results) -> list[dict[str, str]]:
+def _weights(study: RadiologyStudy) -> dict[str, str]:
     """How imbalance was handled, by the recipes of the runs."""
-    found: dict[str, list[str]] = {}
+    found: dict[str, dict] = {}  # class weights -> the roles that have them, each once
     for role in ROLES:
-        for _, record in results.select(role=role):
+        for _, record in study.results.select(role=role):
             used = (record.run.get("config", {}).get("recipe") or {}).get("class_weights", "none")
-            if role not in found.setdefault(used, []):
-                found[used].append(role)
+            found.setdefault(used, {})[role] = True
     if len(found) == 1:
-        return [translations(BOOK[f"weights_{next(iter(found))}"])]
+        return translations(WEIGHTS[next(iter(found))])
     listed = {
-        used: lambda lang, roles=roles: ", ".join(say(BOOK[r], lang) for r in roles) for used, roles in found.items()
+        used: lambda lang, roles=roles: ", ".join(say(ROLES[role], lang) for role in roles)
+        for used, roles in found.items()
     }
-    return [translations("Imbalance: class weights in the cross-entropy for {balanced}; none for {none}.", **listed)]
+    return translations("Imbalance: class weights in the cross-entropy for {balanced}; none for {none}.", **listed)

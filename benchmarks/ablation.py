@@ -16,8 +16,8 @@ from kdlib.losses import weighted_kl
 from kdlib.progress import Progress
 from kdlib.training import Job, Recipe
 from kdlib.training.check import Handling
+from kdlib.training.device import autocast
 from kdlib.training.learner import Learner
-from kdlib.training.precision import autocast
 from kdlib.training.teacher import TeacherOutput
 
 TITLE = "What each choice is worth, step by step"
@@ -97,6 +97,7 @@ def prepared(
     job = Job(lambda: None, Recipe(epochs=1), loss=weighted_kl(4.0, 0.5))
     model = models.build(name, 10).to(memory_format=layout)
     learner = Learner(job, model, device, precision, 1, Handling(layout, writes=False))
+    learner.begin()
     if variant == UNFUSED:
         for group in learner.optimiser.param_groups:
             group["fused"] = False

@@ -13,9 +13,9 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
-from kdlib.errors import UserError
+from kdlib.errors import UserError, of_the_machine
 
 USER_ERROR = 2
 STOPPED = 75  # EX_TEMPFAIL: not done, and the same command goes on
@@ -28,7 +28,8 @@ class _Terminated(KeyboardInterrupt):
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command.
 
-    Return 0, 1 for a failed notebook, 2 for a mistake in what was asked, 75 when --stop-after ended it, 128 and the
+    Return 0, 1 for a failed notebook, 2 for a mistake in what was asked and for what the machine
+    refuses, 75 when --stop-after ended it, 128 and the
     signal's number when Ctrl-C or SIGTERM did.
     """
     arguments = _parser().parse_args(argv)
@@ -42,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         with _sigterm():
             return arguments.command(arguments)
     except UserError as error:
-        print(f"kdlib: {error}", file=sys.stderr)
+        print(f"kdlib: {' '.join(str(error).splitlines())}", file=sys.stderr)
         return USER_ERROR
     except KeyboardInterrupt as interrupt:
         print(f"\nkdlib: interrupted; {again}", file=sys.stderr)
@@ -50,6 +51,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception as error:
         from kdlib.training import Stopped
 
+        if refusal := of_the_machine(error):
+            print(f"\nkdlib: {refusal}; what is finished is kept; {again}", file=sys.stderr)
+            return USER_ERROR
         if not isinstance(error, Stopped):
             raise
         print(f"\nkdlib: {error}; {again}", file=sys.stderr)
@@ -82,8 +86,16 @@ def _take_huge_pages() -> None:
         os.execv(sys.executable, [sys.executable, "-m", "kdlib.cli", *sys.argv[1:]])
 
 
+class _Parser(argparse.ArgumentParser):
+    """A mistake in the options is one line, as all others are."""
+
+    def error(self, message: str) -> NoReturn:
+        """Say it and end with 2."""
+        self.exit(USER_ERROR, f"kdlib: {' '.join(message.splitlines())}; '{self.prog} --help' lists what there is\n")
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="kdlib", description=__doc__.split(":")[0])
+    parser = _Parser(prog="kdlib", description=__doc__.split(":")[0])
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     listing = commands.add_parser("list", help="show the studies, or one study's profiles and parameters")
@@ -102,6 +114,8 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--dry-run", action="store_true", help="show what would be done and what it would cost")
     run.add_argument("--force", action="store_true", help="execute the notebook again even if it is up to date")
     run.add_argument("--no-store", action="store_true", help="decode image files anew, and keep nothing of them")
+    storage = "images in memory or streamed from disk; default: disk if they take over half of the free memory"
+    run.add_argument("--storage", choices=("auto", "memory", "disk"), help=storage)
     run.add_argument("--stop-after", metavar="TIME", help="such as 150m: end at a checkpoint then, with exit code 75")
     run.add_argument("--checkpoint-every", metavar="TIME", default="5m", help="default 5m; 0: after every epoch")
     run.add_argument("--teacher-store", metavar="SIZE", default="2GB", help="of teachers' logits; 0: none are kept")
@@ -109,6 +123,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--address", metavar="HOST:PORT", help="of Ray's head node; default: one that is found or begun")
     run.add_argument("--jobs", default="1", metavar="N", help="local: processes at a time, a GPU each (default 1)")
     run.add_argument("--threads", metavar="N", help="CPU threads a job; default: the machine's, shared out")
+    run.add_argument("--log", choices=("tensorboard",), help="event files of every epoch below the output folder")
     run.set_defaults(command=_run)
 
     report = commands.add_parser("report", help="write all studies of a profile on one page, in English and in Turkish")
@@ -166,24 +181,16 @@ def _list(arguments: argparse.Namespace) -> int:
     if arguments.study:
         study = schema.load(arguments.study)
         print(f"{study.name}: {study.title['en']}\n{study.source['en']}\n")
-        if study.transfer:
-            print(f"model     {study.transfer.model}\nopen      {', '.join(study.transfer.variants)}")
-        elif study.pruning:
-            spec = study.pruning
-            print(f"model     {spec.model}\npruning   {spec.scope}, ratio {spec.ratio:g}")
-            print(f"criteria  {', '.join(spec.criteria)}")
-        else:
-            losses = dict.fromkeys(point.loss or study.loss for point in study.points)
-            print(f"teacher   {study.teacher}\nstudents  {', '.join(study.students)}\nloss      {', '.join(losses)}")
+        for label, said in study.summary().items():
+            print(f"{label:10s}{said}")
         print(f"columns   {', '.join(study.recipes)}\n")
-        for name, profile in study.profiles.items():
-            recipe = json.dumps(profile.recipe) if profile.recipe else "recipes as reported"
-            begin = ""
-            if study.transfer or study.starts or study.pruning:
-                begin = (
-                    f"weights from {profile.source.data.name}, " if profile.source else f"{profile.weights} weights, "
-                )
-            print(f"{name:8s}  {profile.data.name}, {begin}seeds {profile.seeds}, {recipe}")
+        for name in study.profiles:
+            own = study.with_(name)
+            recipe = json.dumps(own.recipe) if own.recipe else "recipes as reported"
+            begin = f"{own.weights} weights, " if own.weights else ""
+            if own.weights == "source":
+                begin = f"weights from {own.source_task.data.name}, "
+            print(f"{name:8s}  {own.data.name}, {begin}seeds {own.seeds}, {recipe}")
         return 0
     for name in schema.names():
         study = schema.load(name)
@@ -198,6 +205,8 @@ def _run(arguments: argparse.Namespace) -> int:
     options, stop = _long_run(arguments)
     if arguments.no_store:
         os.environ["KDLIB_NO_STORE"] = "1"  # the notebook's kernel inherits it
+    if arguments.storage:
+        os.environ["KDLIB_STORAGE"] = arguments.storage
     experiments = []
     for i, parameters in enumerate(asked, 1):
         print(f"[{i}/{len(asked)}] {parameters.study}, {parameters.profile}", flush=True)
@@ -267,7 +276,7 @@ def _long_run(arguments: argparse.Namespace) -> tuple:
     from kdlib.training import Stop
 
     where = {"engine": arguments.engine, "address": arguments.address, "jobs": jobs, "threads": threads}
-    return Options(checkpoint_every=every, teacher_store=int(size), **where), Stop(after)
+    return Options(checkpoint_every=every, teacher_store=int(size), log=arguments.log, **where), Stop(after)
 
 
 _TIMES = {"s": 1, "m": 60, "h": 3600}
@@ -293,12 +302,12 @@ def _execute_notebooks(experiments: list, force: bool) -> bool:
         if force or not experiment.up_to_date():
             due.append(experiment)
         else:
-            print(f"{experiment.settings.study.name}: up to date")
+            print(f"{experiment.study.name}: up to date")
     for experiment, end in zip(due, notebook.execute_all(due), strict=True):
         if failure := isinstance(end, notebook.NotebookFailed):
             print(f"kdlib: {end}", file=sys.stderr)
         else:
-            print(f"{experiment.settings.study.name}: notebook executed in {end:.0f} s", flush=True)
+            print(f"{experiment.study.name}: notebook executed in {end:.0f} s", flush=True)
         failed |= failure
     return not failed
 
@@ -323,7 +332,7 @@ def _show_results(finished: list) -> None:
     print("\nResults:")
     for experiment in finished:
         folder = experiment.folder
-        print(f"  {experiment.settings.study.name}")
+        print(f"  {experiment.study.name}")
         print(f"    notebook  {folder / f'notebook.{experiment.parameters.lang}.html'} (and .ipynb)")
         print(f"    tables    {folder / 'tables'}")
         print(f"    figures   {folder / 'figures'}")
@@ -428,7 +437,7 @@ def _profile(arguments: argparse.Namespace) -> int:
         for name in ("num_classes", "input_size", "in_channels", "batch_size", "repeats")
     )
     from kdlib import models, profiling
-    from kdlib.training.loop import resolve_device
+    from kdlib.training import resolve_device
 
     device = resolve_device(arguments.device)
     model = models.build(arguments.model, classes, channels)

@@ -22,6 +22,14 @@ def copied(model: nn.Module) -> nn.Module:
     return copy.deepcopy(model, known)
 
 
+def on_cpu(model: nn.Module) -> dict[str, torch.Tensor]:
+    """Return a copy of a model's state dict, contiguous, on the CPU, with the versions of its modules."""
+    state = copy.copy(model.state_dict())  # keeps _metadata, which a new dict would not
+    for name, tensor in state.items():
+        state[name] = tensor.detach().to("cpu", copy=True).contiguous()
+    return state
+
+
 def check_not_lazy(model: nn.Module) -> None:
     """Raise ``UserError`` for a model with lazy layers that have not seen an image yet."""
     for name, parameter in (*model.named_parameters(), *model.named_buffers()):

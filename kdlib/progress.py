@@ -13,9 +13,10 @@ TEXT = "KDLIB_TEXT_PROGRESS"
 class Progress:
     """A bar over ``total`` units of work; counts whatever ``advance`` is given, shows the share done and the ETA."""
 
-    def __init__(self, total: float, label: str):
+    def __init__(self, total: float, label: str, shown: bool = True):
         self._bar = _class()(
             total=total,
+            disable=not shown,
             desc=label,
             mininterval=float(os.environ.get(TEXT) or 0.5),
             bar_format="{desc} {percentage:3.0f}%|{bar:24}| {elapsed} elapsed, {remaining} left {postfix}",

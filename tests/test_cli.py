@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 
@@ -90,6 +91,12 @@ def test_run_leaves_a_finished_study_and_a_second_call_does_nothing(tmp_path, ca
     assert (folder / "figures" / "curves.tr.svg").is_file()
     executed = nbformat.read(folder / "notebook.tr.ipynb", 4)
     assert not [o for c in executed.cells for o in c.get("outputs", []) if o.output_type == "error"]
+    assert executed.cells[0].source.startswith("# Bilgi damıtma")
+    page = (folder / "notebook.tr.html").read_text(encoding="utf-8")
+    assert "<title>Bilgi damıtma: on evrişimden üçe</title>" in page
+    # said by cells that are the same in both languages
+    assert re.search(r"<th>eğitim ayarları</th>.*<th>kaydı var</th>", page, re.DOTALL)
+    assert not re.search(r"<th>(recipe|on record|parameters)</th>", page)
     assert len(json.loads((folder / "runs.json").read_text())["arms"]) == 3
 
     before = {path: path.stat().st_mtime_ns for path in out.rglob("*") if path.is_file()}
@@ -116,10 +123,10 @@ def test_a_failing_cell_is_named_and_its_notebook_kept_aside(tmp_path, monkeypat
         nbformat.v4.new_code_cell("# divide\n1 / 0"),
     ]
     nbformat.write(broken, tmp_path / "broken.ipynb")
-    monkeypatch.setattr(notebook, "find", lambda name: tmp_path / "broken.ipynb")
+    monkeypatch.setattr(notebook, "find", lambda name, lang: tmp_path / "broken.ipynb")
     folder = tmp_path / "study"
     with pytest.raises(notebook.NotebookFailed, match=r"'# divide'.*ZeroDivisionError"):
-        notebook.execute("broken", {"lang": "en"}, folder)
+        notebook.execute("broken", {"lang": "en"}, folder, "Broken")
     assert [path.name for path in folder.iterdir()] == ["notebook.en.failed.ipynb"]
 
 

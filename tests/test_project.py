@@ -43,9 +43,14 @@ def test_conda_users_get_the_same_pins():
     assert "-c constraints.txt" in pip
 
 
-@pytest.mark.parametrize(
-    "name", ["README.md", "README.tr.md", "docs/guide.md", "docs/performance.md", "docs/scaling.md"]
-)
+PAGES = [
+    "README.md",
+    "README.tr.md",
+    *(f"docs/{name}.md" for name in ("guide", "performance", "reliability", "scaling")),
+]
+
+
+@pytest.mark.parametrize("name", PAGES)
 def test_what_a_page_links_to_is_there(name):
     text = (ROOT / name).read_text(encoding="utf-8")
     links = [*re.findall(r"\]\(([^)#]+)\)", text), *re.findall(r'src="([^"]+)"', text)]

@@ -1,9 +1,10 @@
-"""Datasets in memory, augmentation in batches; embedded, torchvision and folder sources."""
+"""Datasets in memory or on disk, augmentation in batches; embedded, torchvision and folder sources."""
 
 from kdlib.data.augment import Augmentation, affine, augment, draws, normalise
 from kdlib.data.dataset import Dataset, Split, check_batch, fingerprint, hold_out, load, subset
 from kdlib.data.radiographs import patient_of
 from kdlib.data.sources import SOURCES, Part, Parts, Request, register
+from kdlib.data.store import available_memory, read_ahead
 
 __all__ = [
     "SOURCES",
@@ -15,6 +16,7 @@ __all__ = [
     "Split",
     "affine",
     "augment",
+    "available_memory",
     "check_batch",
     "draws",
     "fingerprint",
@@ -22,6 +24,7 @@ __all__ = [
     "load",
     "normalise",
     "patient_of",
+    "read_ahead",
     "register",
     "subset",
 ]

@@ -1,7 +1,9 @@
-"""Datasets in memory: three splits of uint8 images, chosen by seed, known by a fingerprint."""
+"""Datasets: three splits of uint8 images, chosen by seed, known by a fingerprint."""
 
 import hashlib
 import json
+import math
+import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -9,13 +11,16 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from kdlib.data.images import Decoding, conform
+from kdlib.data import store
+from kdlib.data.images import Decoding, Files, conform
 from kdlib.data.sources import SOURCES, Part, Parts, Request
 from kdlib.errors import UserError
 from kdlib.progress import note
 
 _OWN = ("folder", "chest_xray")  # sources of images that nobody has looked through
 _TOLD, _USUAL = ("resize", "background"), asdict(Decoding())
+
+_AT_A_TIME = 2**22  # pixels that are counted, which takes eight bytes each
 
 # One stream of random numbers for each use, so that none moves another.
 SUBSET, HOLD_OUT, TEST_SUBSET = 1, 2, 3
@@ -42,6 +47,7 @@ class Dataset:
     mean, std: per channel over the training split, in 0..1 units.
     notes: what a reader of the results should know of the images.
     decoding: what was made of image files; a new image is to be treated alike.
+    storage: where the images are, in `memory` or on `disk`; these are not to be written to.
     """
 
     name: str
@@ -54,6 +60,7 @@ class Dataset:
     std: tuple[float, ...]
     notes: tuple[str, ...] = ()
     decoding: Decoding = field(default_factory=Decoding)
+    storage: str = "memory"
 
     @property
     def num_classes(self) -> int:
@@ -69,7 +76,7 @@ class Dataset:
         """What a run record says about the dataset; JSON-able.
 
         class_counts: images of each class in each split. group_counts: patients in each, where images have one.
-        resize, background: of the decoding, where they are not what is usual.
+        resize, background, storage: where they are not what is usual.
         """
         splits = {"train": self.train, "val": self.val, "test": self.test}
         groups = {part: split.groups for part, split in splits.items()}
@@ -88,6 +95,7 @@ class Dataset:
             "std": list(self.std),
             **({"group_counts": counted} if counted else {}),
             **{key: own for key, own in asdict(self.decoding).items() if key in _TOLD and own != _USUAL[key]},
+            **({"storage": self.storage} if self.storage != "memory" else {}),
             **({"notes": list(self.notes)} if self.notes else {}),
         }
 
@@ -108,8 +116,9 @@ def load(
     resize: str = "squash",
     background: str = "white",
     groups: str | None = None,
+    storage: str | None = None,
 ) -> Dataset:
-    """Read a dataset into memory.
+    """Read a dataset, into memory where it fits.
 
     name: a key of `SOURCES`. data_root: where its files lie. image_size: side in pixels to resize to, square.
     train_size: images drawn from the training part, stratified, before validation is held out. test_size:
@@ -122,6 +131,9 @@ def load(
     data_seed: seed of generated images. download: let torchvision fetch what is missing.
     resize, background: see `kdlib.data.images.Decoding`. groups: a regular expression that finds in a file's name
     whose image it is, for `folder` and `chest_xray`.
+    storage: where decoded image files are while they are used: in `memory`, or on `disk`, from where batches are read
+    as they are needed; with `auto` on disk if they take more than half of the memory that is available. None is what
+    KDLIB_STORAGE in the environment says, or auto. Other images stay in memory. Pixels are the same everywhere.
     Raises UserError for all a user can get wrong here.
     """
     if name not in SOURCES:
@@ -131,33 +143,70 @@ def load(
     _check_whole(1, image_size=image_size, train_size=train_size, test_size=test_size)
     _check_whole(2, classes=classes)
     _check_whole(0, split_seed=split_seed, data_seed=data_seed)
-    root = Path(data_root).expanduser() if data_root is not None else None
+    root = Path(os.path.expanduser(data_root)) if data_root is not None else None
     decoding = Decoding(image_size, grayscale, resize, background)
     parts = SOURCES[name](Request(root, decoding, train_size, test_size, classes, data_seed, download, groups))
     if groups and parts.train.groups is None:
         raise UserError(f"groups does nothing for data set '{name}': it belongs to dataset=folder and chest_xray")
     chosen = _choose(parts, name, train_size, test_size, val_fraction, split_seed, classes)
     splits = {}
+    wanted = {part: _some(source.images, indices) for part, (source, indices) in chosen.items()}
+    images, storage = _read(wanted, decoding, storage)
     for part, (source, indices) in chosen.items():
-        images = conform(source.read(indices), decoding)
-        groups = None if source.groups is None else source.groups[indices].clone()
-        splits[part] = Split(images, source.labels[indices].clone(), groups)
+        groups = None if source.groups is None else source.groups[indices]
+        splits[part] = Split(images[part], source.labels[indices], groups)
     _check_shapes(splits)
-    notes = (*parts.notes, *(_twins(splits) if name in _OWN else ()))
+    names = tuple(parts.classes[:classes])
+
+    def about() -> dict:
+        twins = list(_twins(splits)) if name in _OWN else []
+        mean, std = _statistics(splits["train"].images)
+        return {"fingerprint": fingerprint(names, splits), "mean": mean, "std": std, "notes": twins}
+
+    if storage == "disk":  # to look through all of them again takes minutes
+        labels = [split.labels.tolist() for split in splits.values()]
+        found = store.remembered(json.dumps([name, names, labels]), list(wanted.values()), about)
+    else:
+        found = about()
+    notes = (*parts.notes, *found["notes"])
     for line in notes:
         note(line)
-    names = tuple(parts.classes[:classes])
-    mean, std = _statistics(splits["train"].images)
     return Dataset(
         name,
         names,
         **splits,
-        fingerprint=fingerprint(names, splits),
-        mean=mean,
-        std=std,
+        fingerprint=found["fingerprint"],
+        mean=tuple(found["mean"]),
+        std=tuple(found["std"]),
         notes=notes,
         decoding=decoding,
+        storage=storage,
     )
+
+
+def _some(images: torch.Tensor | Files, indices: torch.Tensor) -> torch.Tensor | Files:
+    return images.some(indices) if isinstance(images, Files) else images[indices]
+
+
+def _read(
+    splits: dict[str, torch.Tensor | Files], decoding: Decoding, storage: str | None
+) -> tuple[dict[str, torch.Tensor], str]:
+    """The images of each split, and where they are: in memory, or on disk."""
+    storage = storage or os.environ.get(store.STORAGE) or "auto"
+    if storage not in ("auto", "memory", "disk"):
+        raise UserError(f"storage must be auto, memory or disk, not {storage!r}")
+    if storage != "memory" and all(isinstance(images, Files) for images in splits.values()):
+        left = sum(math.prod(files.shape) for files in splits.values())
+        if storage == "disk" or left > store.SHARE * store.available_memory():
+            images = {}
+            for part, files in splits.items():
+                images[part] = store.on_disk(files, left)
+                left -= images[part].numel()
+            return images, "disk"
+    return {
+        part: store.in_memory(images) if isinstance(images, Files) else conform(images, decoding)
+        for part, images in splits.items()
+    }, "memory"
 
 
 def _twins(splits: dict[str, Split]) -> Iterator[str]:
@@ -356,11 +405,14 @@ def _statistics(images: torch.Tensor) -> tuple[tuple[float, ...], tuple[float, .
     A channel without variation gets the deviation of one grey level, so that one can divide by it.
     """
     mean, std = [], []
-    for channel in range(images.shape[1]):
-        counts = np.bincount(images[:, channel].reshape(-1).numpy(), minlength=256).tolist()
-        number = sum(counts)
-        first = sum(level * n for level, n in enumerate(counts))
-        second = sum(level * level * n for level, n in enumerate(counts))
+    counts = np.zeros((images.shape[1], 256), np.int64)
+    for some in images.split(max(1, _AT_A_TIME // math.prod(images.shape[1:]))):
+        for channel, own in enumerate(counts):
+            own += np.bincount(some[:, channel].reshape(-1).numpy(), minlength=256)
+    for levels in counts.tolist():
+        number = sum(levels)
+        first = sum(level * n for level, n in enumerate(levels))
+        second = sum(level * level * n for level, n in enumerate(levels))
         variance = (number * second - first * first) / (number * number)
         mean.append(first / number / 255)
         std.append(max(variance**0.5, 1.0) / 255)

@@ -141,7 +141,7 @@ def _files(folder: Path, met: set[str], skipped: Skipped) -> list[Path]:
             suffix = os.path.splitext(name)[1].lower()
             if hidden(name):
                 continue
-            if suffix in suffixes():
+            if suffix in suffixes() and not _is_no_file(os.path.join(where, name)):
                 found.append(Path(where, name).as_posix())
             else:
                 others[suffix or "no suffix"] += 1
@@ -155,3 +155,8 @@ def _files(folder: Path, met: set[str], skipped: Skipped) -> list[Path]:
         raise UserError(f"class '{folder.name}' has no images: {folder} (put some in, or remove the folder)")
     skipped.files.update(others)
     return [Path(file) for file in sorted(found)]
+
+
+def _is_no_file(path: str) -> bool:
+    """Whether it is there and holds nothing that could be read to its end: a pipe, a device, a socket."""
+    return not os.path.isfile(path) and os.path.exists(path)

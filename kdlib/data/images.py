@@ -1,12 +1,17 @@
 """Image files and arrays into uint8 tensors of one size and one number of channels."""
 
+import hashlib
+import math
 import os
 import struct
 import warnings
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +21,7 @@ from PIL import ExifTags, Image, ImageOps
 from kdlib.errors import UserError
 from kdlib.progress import Progress, note
 
-CHUNK = 128  # images a thread takes at a time
+CHUNK = 128, 2**22  # images a thread takes at a time, and their bytes
 WORTH_A_BAR = 3000  # images, about a second
 RULES = 2
 """Of decoding; it goes up when an image would be decoded to other pixels. 2: orientation, transparency, bit depth."""
@@ -61,7 +66,7 @@ class Depth:
     Files are looked at when the first deep one is met; 8-bit images are never scaled.
     """
 
-    def __init__(self, paths: Sequence[Path] = ()):
+    def __init__(self, paths: Sequence[Path]):
         self._paths = paths
         self.met = False
         self._range: tuple[float, float] | None = None
@@ -70,11 +75,11 @@ class Depth:
         """Measure the deep files among the paths; what cannot be read says so where it is decoded."""
         if self.met:
             return
-        self.met = True
         with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
             found = [ends for ends in pool.map(_ends, self._paths) if ends]
         if found:
             self._range = min(low for low, _ in found), max(high for _, high in found)
+        self.met = True  # last: others decode meanwhile, and ask
 
     def scale(self, values: np.ndarray) -> np.ndarray:
         """Values (H, W) of a deep image as uint8 (H, W)."""
@@ -113,68 +118,109 @@ def _ends(path: Path) -> tuple[float, float] | None:
         return None
 
 
-def read_images(paths: Sequence[Path], decoding: Decoding, what: str, depth: Depth | None = None) -> torch.Tensor:
-    """Decode files into one uint8 tensor (N, C, H, W): C is 3, or 1 when grayscale.
+@dataclass(frozen=True, eq=False)
+class Files:
+    """Image files, and how they are read.
 
-    EXIF orientation is applied; transparent images are laid over the background; deep images are scaled by `depth`
-    (without it, by the range of these files). what: the progress bar's label.
-    Raises UserError for an unreadable image (named) and for sizes that differ without image_size.
+    what: the progress bar's label. depth: how deep images are scaled, the same for all files of a data set.
+    EXIF orientation is applied, transparent images are laid over the background.
     """
-    if not paths:
-        side = decoding.image_size or 0
-        return torch.empty(0, 1 if decoding.grayscale else 3, side, side, dtype=torch.uint8)
-    depth = depth or Depth(paths)
-    with warnings.catch_warnings():
-        # Pillow's own warning names no file; `_decode` says which it was.
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-        return _read(paths, decoding, what, depth)
 
+    paths: Sequence[Path]
+    decoding: Decoding
+    what: str
+    depth: Depth
 
-def _read(paths: Sequence[Path], decoding: Decoding, what: str, depth: Depth) -> torch.Tensor:
-    if not depth.met and _is_deep(paths[0]):
-        depth.look()
-    first = _decode(paths[0], decoding, depth)
-    out = np.empty((len(paths), *first.shape), dtype=np.uint8)
-    later: list[int] = []
+    def __len__(self) -> int:
+        return len(self.paths)
 
-    def fill(start: int) -> int:
-        chunk = paths[start : start + CHUNK]
-        for place, path in enumerate(chunk, start):
-            if not put(place, path):
-                later.append(place)
-        return len(chunk)
+    def some(self, indices: torch.Tensor) -> "Files":
+        """Those of the indices, int64 (n,)."""
+        return replace(self, paths=[self.paths[i] for i in indices.tolist()])
 
-    def put(place: int, path: Path) -> bool:
-        image = _decode(path, decoding, depth)
-        if image is None:  # the first deep ones: the range is not known yet
-            return False
-        if image.shape != first.shape:
+    @cached_property
+    def shape(self) -> tuple[int, int, int, int]:
+        """(N, C, H, W) of the images: C is 3, or 1 when grayscale; the sides are the first one's unless asked for."""
+        side = height = width = self.decoding.image_size or 0
+        if not side and self.paths:
+            if _is_deep(self.paths[0]):
+                self.depth.look()
+            height, width = _decode(self.paths[0], self.decoding, self.depth).shape[:2]
+        return len(self.paths), 1 if self.decoding.grayscale else 3, height, width
+
+    @cached_property
+    def key(self) -> str:
+        """What the images are known by: paths, sizes and times of the files, and what is made of them."""
+        digest = hashlib.sha256(f"{RULES} {self.decoding}".encode())
+        for path in self.paths:
+            try:
+                about = os.stat(path)
+            except OSError as error:
+                raise _unreadable(path, error) from None
+            digest.update(f"\n{os.path.abspath(path)} {about.st_size} {about.st_mtime_ns}".encode())
+        return digest.hexdigest()[:24]
+
+    def read(self) -> torch.Tensor:
+        """The images in memory, uint8 (N, C, H, W). Raises UserError as `decode` does."""
+        images = np.empty(self.shape, np.uint8)
+
+        def put(start: int, chunk: np.ndarray) -> None:
+            images[start : start + len(chunk)] = chunk
+
+        self.decode(put)
+        return torch.from_numpy(images)
+
+    def decode(self, take: Callable[[int, np.ndarray], object]) -> None:
+        """Hand over the images in their order, a few at a time: the first one's number, and uint8 (n, C, H, W).
+
+        Raises UserError for an unreadable image (the first is named) and for sizes that differ without image_size.
+        """
+        if not self.paths:
+            return
+        workers = min(8, os.cpu_count() or 1)
+        bar = Progress(len(self.paths), f"reading {self.what}") if len(self.paths) >= WORTH_A_BAR else nullcontext()
+        with warnings.catch_warnings(), ThreadPoolExecutor(workers) as pool, bar as shown:
+            # Pillow's own warning names no file; `_decode` says which it was.
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            size = max(1, min(CHUNK[0], CHUNK[1] // math.prod(self.shape[1:])))
+            chunks = (range(start, start + size) for start in range(0, len(self.paths), size))
+            # Few at a time, or chunks would pile up where they are taken more slowly than decoded.
+            waiting = deque((places.start, pool.submit(self._images, places)) for places in islice(chunks, 2 * workers))
+            try:
+                while waiting:
+                    start, future = waiting.popleft()
+                    images = future.result()
+                    waiting.extend((places.start, pool.submit(self._images, places)) for places in islice(chunks, 1))
+                    for place, image in enumerate(images, start):
+                        if image is None:  # the first deep ones: only now it is known that there are any
+                            self.depth.look()
+                            images[place - start] = self._image(place)
+                    take(start, np.stack(images))
+                    if shown:
+                        shown.advance(len(images))
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
+
+    def _images(self, places: range) -> list[np.ndarray | None]:
+        return [self._image(place) for place in places if place < len(self.paths)]
+
+    def _image(self, place: int) -> np.ndarray | None:
+        """One image as uint8 (C, H, W); None for a deep one while the depth has not been looked at."""
+        image = _decode(self.paths[place], self.decoding, self.depth)
+        if image is None:
+            return None
+        _, _, height, width = self.shape
+        if image.shape[:2] != (height, width):
             raise UserError(
-                f"images differ in size: {paths[0]} is {_size(first)}, {path} is {_size(image)}; "
-                "give image_size (a side in pixels) to resize them"
+                f"images differ in size: {self.paths[0]} is {width}x{height}, {self.paths[place]} is "
+                f"{image.shape[1]}x{image.shape[0]}; give image_size (a side in pixels) to resize them"
             )
-        out[place] = image
-        return True
-
-    bar = Progress(len(paths), f"reading {what}") if len(paths) >= WORTH_A_BAR else nullcontext()
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool, bar as shown:
-        try:
-            # Results come back in the files' order, and so does an error: it always names the first file.
-            for done in pool.map(fill, range(0, len(paths), CHUNK)):
-                if shown:
-                    shown.advance(done)
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
-    if later:
-        depth.look()
-    for place in sorted(later):
-        put(place, paths[place])
-    return torch.from_numpy(out).permute(0, 3, 1, 2).contiguous()
+        return np.ascontiguousarray(image.transpose(2, 0, 1))
 
 
 def conform(images: torch.Tensor, decoding: Decoding) -> torch.Tensor:
-    """Images that are in memory already, brought to what `read_images` would have made of them.
+    """Images that are in memory already, brought to what `Files` would have made of them.
 
     images: uint8 (N, C, H, W), C 1 or 3.
     """
@@ -215,8 +261,12 @@ def _decode(path: Path, decoding: Decoding, depth: Depth) -> np.ndarray | None:
                 upright = Image.fromarray(depth.scale(np.asarray(upright)))
             return _array(upright, decoding)
     except _WRONG as error:
-        reason = "no such file" if isinstance(error, FileNotFoundError) else " ".join(str(error).split())
-        raise UserError(f"cannot read image {path} ({reason}): replace or remove it") from None
+        raise _unreadable(path, error) from None
+
+
+def _unreadable(path: Path, error: Exception) -> UserError:
+    reason = "no such file" if isinstance(error, FileNotFoundError) else " ".join(str(error).split())
+    return UserError(f"cannot read image {path} ({reason}): replace or remove it")
 
 
 def _upright(image: Image.Image) -> Image.Image:
@@ -245,7 +295,3 @@ def _array(image: Image.Image, decoding: Decoding) -> np.ndarray:
         image = image.resize((size, size), Image.Resampling.BILINEAR, box=box)
     array = np.asarray(image)
     return array[..., None] if decoding.grayscale else array
-
-
-def _size(image: np.ndarray) -> str:
-    return f"{image.shape[1]}x{image.shape[0]}"

@@ -6,8 +6,7 @@ from pathlib import Path
 
 from kdlib.data.folders import find_parts, list_classes
 from kdlib.data.groups import by_pattern, numbered
-from kdlib.data.images import Depth
-from kdlib.data.sources import Part, Parts, Request, is_tree, register
+from kdlib.data.sources import Parts, Request, is_tree, of_files, register
 from kdlib.errors import UserError
 
 CLASSES = ("NORMAL", "PNEUMONIA")
@@ -34,10 +33,12 @@ def chest_xray(request: Request) -> Parts:
     """
     request = request.of_size(IMAGE_SIZE)
     places = find_parts(_find(request.data_root))
-    train, test = _files(places["train"]), _files(places["test"])
+    listings = {part: _files(places[part]) for part in ("train", "test")}
     if "val" in places:
-        train = [ours + more for ours, more in zip(train, _files(places["val"]), strict=True)]
-    paths = {"train": [*train[0], *train[1]], "test": [*test[0], *test[1]]}
+        for label, more in _files(places["val"]).items():
+            listings["train"][label] += more
+    parts = of_files(listings, CLASSES, request)
+    paths = {name: part.images.paths for name, part in parts.items()}
     if request.groups:
         groups, notes = numbered(paths, by_pattern(request.groups), f"groups={request.groups}")
     else:
@@ -45,13 +46,8 @@ def chest_xray(request: Request) -> Parts:
         of_test, more = numbered({"test": paths["test"]}, _known, "the release's naming")
         groups["test"] = of_test["test"] + 1 + groups["train"].max()
         notes = list(dict.fromkeys(notes + more))
-    depth = Depth([*paths["train"], *paths["test"]])
-    parts = []
-    for name, files in (("train", train), ("test", test)):
-        labels = [label for label, of_class in enumerate(files) for _ in of_class]
-        part = Part.files(paths[name], labels, request, name, depth)
-        parts.append(replace(part, groups=groups[name]))
-    return Parts(CLASSES, *parts, notes=tuple(notes))
+    train, test = (replace(parts[name], groups=groups[name]) for name in ("train", "test"))
+    return Parts(CLASSES, train, test, notes=tuple(notes))
 
 
 def patient_of(name: str) -> str:
@@ -80,11 +76,11 @@ def _find(root: Path | None) -> Path:
     raise UserError(f"data set 'chest_xray' is not in {root}: pass --data-root DIR {HOLDS}")
 
 
-def _files(folder: Path) -> list[list[Path]]:
+def _files(folder: Path) -> dict[str, list[Path]]:
     """Image files of each class, sorted."""
     found = list_classes(folder)
     if set(found) != set(CLASSES):
         raise UserError(
             f"the class folders of {folder} must be {' and '.join(CLASSES)}, not {', '.join(sorted(found))}"
         )
-    return [found[name] for name in CLASSES]
+    return found

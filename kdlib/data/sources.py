@@ -13,13 +13,12 @@ import torch
 
 from kdlib.data.folders import Skipped, find_parts, list_classes
 from kdlib.data.groups import by_pattern, numbered
-from kdlib.data.images import Decoding, Depth, read_images
-from kdlib.data.store import stored
+from kdlib.data.images import Decoding, Depth, Files
 from kdlib.data.synthetic import FINDINGS, OUTLINES, SHAPES
 from kdlib.data.synthetic import outlines10 as draw_outlines
 from kdlib.data.synthetic import phantom as draw_phantom
 from kdlib.data.synthetic import shapes10 as draw_shapes
-from kdlib.errors import UserError
+from kdlib.errors import UserError, first_line
 from kdlib.files import cache_folder
 from kdlib.progress import note
 
@@ -46,39 +45,17 @@ class Request:
 
 @dataclass(frozen=True, eq=False)
 class Part:
-    """The images of one split, not yet read.
+    """The images of one split.
 
-    labels: int64 (N,). read: takes int64 indices (n,) and returns those images, uint8 (n, C, H, W).
+    images: uint8 (N, C, H, W), or N files that are decoded when it is known which ones are needed. labels: int64 (N,).
     groups: which patient (or whatever else several images share) each image is of, int64 (N,), numbered so that
     no two parts of a source have a number in common unless the patient is the same; None where each image stands
     for itself.
     """
 
+    images: torch.Tensor | Files
     labels: torch.Tensor
-    read: Callable[[torch.Tensor], torch.Tensor]
     groups: torch.Tensor | None = None
-
-    @classmethod
-    def in_memory(cls, images: torch.Tensor, labels: torch.Tensor, groups: torch.Tensor | None = None) -> "Part":
-        """A part whose images are there already: uint8 (N, C, H, W), and int64 (N,) twice."""
-        return cls(labels, lambda chosen: images[chosen], groups)
-
-    @classmethod
-    def files(
-        cls, paths: Sequence[Path], labels: Sequence[int], request: Request, what: str, depth: Depth | None = None
-    ) -> "Part":
-        """A part whose images are decoded from files when they are read; `what` names the progress bar.
-
-        depth: how deep images are scaled, the same in all parts of a source.
-        """
-        depth, decoding = depth or Depth(paths), request.decoding
-
-        def read(chosen: torch.Tensor) -> torch.Tensor:
-            wanted = [paths[i] for i in chosen.tolist()]
-            # How deep images are scaled depends on files that are not among these: they are not kept.
-            return stored(wanted, decoding, lambda: read_images(wanted, decoding, what, depth), lambda: not depth.met)
-
-        return cls(torch.tensor(labels, dtype=torch.int64), read)
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,7 +103,7 @@ def _drawn(draw: Callable, names: tuple[str, ...], request: Request) -> Parts:
     if request.classes:  # `load` keeps those: make enough for as many as were asked for
         for part, asked in (("train", request.train_size), ("test", request.test_size)):
             sizes[part] = -(-asked // request.classes) * len(names) if asked else sizes[part]
-    parts = {part: Part.in_memory(*draw(size, part, request.data_seed)) for part, size in sizes.items()}
+    parts = {part: Part(*draw(size, part, request.data_seed)) for part, size in sizes.items()}
     return Parts(names, parts["train"], parts["test"])
 
 
@@ -135,7 +112,7 @@ def phantom(request: Request) -> Parts:
     """Embedded chest-like radiographs (`kdlib.data.synthetic`); 1,500 and 300 films unless said, patients as groups."""
     train = draw_phantom(request.train_size or 1500, "train", request.data_seed)
     images, labels, patients = draw_phantom(request.test_size or 300, "test", request.data_seed)
-    return Parts(FINDINGS, Part.in_memory(*train), Part.in_memory(images, labels, patients + int(train[2].max()) + 1))
+    return Parts(FINDINGS, Part(*train), Part(images, labels, patients + int(train[2].max()) + 1))
 
 
 @register("folder")
@@ -160,11 +137,10 @@ def folder(request: Request) -> Parts:
     classes = tuple(sorted(listings["train"]))
     for name in listings:
         _check_same_classes(root, classes, name, listings[name])
-    paths = {name: [path for label in classes for path in listings[name][label]] for name in listings}
-    depth = Depth([path for of_part in paths.values() for path in of_part])
-    parts = {name: _part_of(listings[name], classes, request, name, depth) for name in listings}
+    parts = of_files(listings, classes, request)
     notes: list[str] = []
     if request.groups:
+        paths = {name: part.images.paths for name, part in parts.items()}
         groups, notes = numbered(paths, by_pattern(request.groups), f"groups={request.groups}")
         parts = {name: replace(part, groups=groups[name]) for name, part in parts.items()}
     if line := skipped.line():
@@ -193,12 +169,16 @@ def _some(names: list[str], most: int = 5) -> str:
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
-def _part_of(
-    listing: dict[str, list[Path]], classes: Sequence[str], request: Request, what: str, depth: Depth | None = None
-) -> Part:
-    paths = [path for name in classes for path in listing[name]]
-    labels = [label for label, name in enumerate(classes) for _ in listing[name]]
-    return Part.files(paths, labels, request, what, depth)
+def of_files(listings: dict[str, dict[str, list[Path]]], classes: Sequence[str], request: Request) -> dict[str, Part]:
+    """The parts of a source, each listed as the files of every class."""
+    paths = {name: [path for label in classes for path in listing[label]] for name, listing in listings.items()}
+    depth = Depth([path for of_part in paths.values() for path in of_part])
+    parts = {}
+    for name, listing in listings.items():
+        labels = [number for number, label in enumerate(classes) for _ in listing[label]]
+        files = Files(paths[name], request.decoding, name, depth)
+        parts[name] = Part(files, torch.tensor(labels, dtype=torch.int64))
+    return parts
 
 
 @register("cifar10")
@@ -221,7 +201,7 @@ def cifar10(request: Request) -> Parts:
     parts = []
     for data in sets:
         images = torch.from_numpy(data.data).permute(0, 3, 1, 2).contiguous()
-        parts.append(Part.in_memory(images, torch.tensor(data.targets, dtype=torch.int64)))
+        parts.append(Part(images, torch.tensor(data.targets, dtype=torch.int64)))
     return Parts(tuple(sets[0].classes), parts[0], parts[1])
 
 
@@ -242,20 +222,20 @@ def food101(request: Request) -> Parts:
             from torchvision.datasets import Food101
 
             _fetch(lambda: Food101(root, download=True), root)
-    parts = {}
+    listings = {}
     for name in ("train", "test"):
         meta = base / "meta" / f"{name}.json"
         try:
             listed = json.loads(meta.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise UserError(
-                f"cannot read {meta} ({_line(error)}): {base} must be Food-101 as torchvision has it"
+                f"cannot read {meta} ({first_line(error)}): {base} must be Food-101 as torchvision has it"
             ) from None
-        classes = tuple(sorted(listed))
-        listing = {label: [base / "images" / f"{image}.jpg" for image in listed[label]] for label in classes}
-        parts[name] = (classes, _part_of(listing, classes, request, name), listing)
-    _check_same_classes(base, parts["train"][0], "test", parts["test"][2])
-    return Parts(parts["train"][0], parts["train"][1], parts["test"][1])
+        listings[name] = {label: [base / "images" / f"{image}.jpg" for image in listed[label]] for label in listed}
+    classes = tuple(sorted(listings["train"]))
+    _check_same_classes(base, classes, "test", listings["test"])
+    parts = of_files(listings, classes, request)
+    return Parts(classes, parts["train"], parts["test"])
 
 
 def _torchvision_root(request: Request, name: str, holds: str, how: str) -> Path:
@@ -275,10 +255,7 @@ def _fetch(make: Callable, root: Path):
     try:
         return make()
     except (OSError, RuntimeError) as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
         raise UserError(
-            f"cannot get the data set in {root} ({_line(error)}): pass --data-root DIR of a complete copy"
+            f"cannot get the data set in {root} ({reason}): pass --data-root DIR of a complete copy"
         ) from None
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__

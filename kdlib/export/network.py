@@ -56,12 +56,19 @@ def find(run: str, runs: Path) -> records.Record:
     """The record of a run: its id or how it begins, or the path of its folder; ``UserError`` where that is not one."""
     folder = Path(run)
     if (folder / "run.json").is_file():
-        return records.read(folder.parent, folder.name)
-    found = sorted(path.parent.name for path in runs.glob(f"{run}*/run.json")) if run else []
+        return _read(folder)
+    found = sorted(name for path in runs.glob("*/run.json") if run and (name := path.parent.name).startswith(run))
     if len(found) != 1:
         many = f"is how {len(found)} runs begin: {', '.join(found[:4])}" if found else f"is no run in {runs}"
         raise UserError(f"{run} {many}; 'kdlib run STUDY --dry-run' lists them")
-    return records.read(runs, found[0])
+    return _read(runs / found[0])
+
+
+def _read(folder: Path) -> records.Record:
+    record = records.read(folder.parent, folder.name)
+    if record is None:
+        raise UserError(f"{folder / 'run.json'} is damaged; run the study again")
+    return record
 
 
 def network(record: records.Record) -> nn.Module:

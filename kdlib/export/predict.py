@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ def open_file(path: str | Path) -> tuple[Any, dict[str, Any]]:
 
     Raises ``UserError`` where onnxruntime is missing, the file is not there, or is none of `kdlib export`.
     """
-    path = Path(path).expanduser()
+    path = Path(os.path.expanduser(path))
     if not path.is_file():
         raise UserError(f"{path} is not there; write it with: kdlib export RUN")
     try:
@@ -51,7 +52,7 @@ def predict(file: str | Path, images: Sequence[str | Path], top: int = 5) -> Ite
     from tqdm import tqdm
 
     session, about = open_file(file)
-    paths = [path for image in images for path in _files(Path(image).expanduser())]
+    paths = [path for image in images for path in _files(Path(os.path.expanduser(image)))]
     bar = tqdm(total=len(paths), desc="predicting", unit="image", disable=len(paths) <= BATCH)
     with bar:
         for begin in range(0, len(paths), BATCH):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import datetime
 import hashlib
+import os
 import pathlib
 import re
 import types
@@ -155,7 +156,7 @@ def digest(path: str | Path) -> str:
 
 
 def _file(path: str | Path) -> Path:
-    path = Path(path).expanduser()
+    path = Path(os.path.expanduser(path))
     if not path.is_file():
         what = "is a folder" if path.is_dir() else "is not there"
         raise UserError(f"weights: {path} {what}; say imagenet, source, or the path of a checkpoint file")

@@ -3,10 +3,18 @@
 ``count_parameters`` and ``forward_macs`` need torch alone and are cheap; ``profile`` needs the ``study`` extra.
 """
 
-from kdlib.profiling.costs import MEANING, costs, described, macs_thop, packages, profile
-from kdlib.profiling.counting import count_parameters, forward_macs
-from kdlib.profiling.layers import layer_macs
-from kdlib.profiling.measuring import TURN, UNTIMED, latencies, state_bytes
+from kdlib.profiling.counts import (
+    MEANING,
+    costs,
+    count_parameters,
+    described,
+    forward_macs,
+    layer_macs,
+    macs_thop,
+    packages,
+    profile,
+)
+from kdlib.profiling.timing import TURN, UNTIMED, latencies, state_bytes
 
 __all__ = [
     "MEANING",

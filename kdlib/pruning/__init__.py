@@ -2,10 +2,8 @@
 
 from kdlib.pruning.checkpoint import load, save
 from kdlib.pruning.criteria import CALIBRATED, CRITERIA
-from kdlib.pruning.cutting import History, replay
-from kdlib.pruning.pruner import Pruned, calibration, prune, score
-from kdlib.pruning.spec import SCOPES, Spec
-from kdlib.pruning.structure import LAYERS, Channels, Member, Structure, scan
+from kdlib.pruning.prune import SCOPES, Pruned, Spec, calibration, prune, score
+from kdlib.pruning.structure import LAYERS, Channels, History, Member, Structure, replay, scan
 
 __all__ = [
     "CALIBRATED",

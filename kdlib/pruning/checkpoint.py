@@ -1,6 +1,6 @@
 """Take a pruned model away and bring it back: tensors and history in one file that is never unpickled."""
 
-import copy
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,10 +9,10 @@ import torch
 from torch import nn
 
 from kdlib import models
-from kdlib.copies import check_not_lazy
+from kdlib.copies import check_not_lazy, on_cpu
 from kdlib.errors import UserError, first_line
 from kdlib.files import whole
-from kdlib.pruning.cutting import History, replay
+from kdlib.pruning.structure import History, replay
 
 _FORMAT = "kdlib pruned model 1"
 
@@ -24,7 +24,7 @@ def save(path: str | Path, model: nn.Module, history: History, build: dict[str, 
     in_channels); without it `load` must be told how to build. Raises ``UserError`` for a model whose state is not of
     tensors alone, and for a file named .safetensors.
     """
-    path = Path(path).expanduser()
+    path = Path(os.path.expanduser(path))
     if path.suffix == ".safetensors":
         raise UserError(f"{path} holds a history beside the tensors, which safetensors cannot; call it {path.stem}.pt")
     for name, value in model.state_dict().items():
@@ -32,11 +32,8 @@ def save(path: str | Path, model: nn.Module, history: History, build: dict[str, 
             raise UserError(f"{type(model).__name__} keeps {name} in its state; only tensors can be stored")
     path.parent.mkdir(parents=True, exist_ok=True)
     steps = [[[layer, side, list(index)] for layer, side, index in step] for step in history]
-    state = copy.copy(model.state_dict())  # keeps the versions of its modules
-    for name, tensor in state.items():
-        state[name] = tensor.detach().cpu().clone()
     with whole(path) as aside:
-        torch.save({"format": _FORMAT, "build": build, "history": steps, "state_dict": state}, aside)
+        torch.save({"format": _FORMAT, "build": build, "history": steps, "state_dict": on_cpu(model)}, aside)
     return path
 
 
@@ -46,7 +43,7 @@ def load(path: str | Path, build: Callable[[], nn.Module] | None = None) -> nn.M
     ``build`` gives the unpruned architecture; without it the file's own entry does. Raises ``UserError`` for a file
     that is no pruned model, and for another architecture.
     """
-    path = Path(path).expanduser()
+    path = Path(os.path.expanduser(path))
     if not path.is_file():
         raise UserError(f"no such file: {path}")
     try:

@@ -6,7 +6,6 @@ that a channel counts by all the weights that would leave with it.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 
 import torch
 import torch.nn.functional as F
@@ -83,11 +82,11 @@ def wanda(model: nn.Module, batches: Batches, **_) -> Scores:
     counts: dict[str, int] = {}
 
     def watch(name: str, given: torch.Tensor) -> None:
-        flat = _by_channel(given)
+        flat = given.transpose(0, 1).flatten(1)
         squares[name] = squares.get(name, 0) + flat.double().square().sum(dim=1)
         counts[name] = counts.get(name, 0) + flat.shape[1]
 
-    _pass(model, batches, watch)
+    _watch(model, batches, watch)
     found: Scores = {}
     for name, layer in _layers(model):
         if name in squares:
@@ -116,7 +115,7 @@ def coverage(model: nn.Module, batches: Batches, *, threshold: float = 0.25, **_
         hits[name] = hits.get(name, 0) + (scaled > threshold).sum(dim=0)
         sums[name] = sums.get(name, 0) + scaled.sum(dim=0)
 
-    _pass(model, batches, watch)
+    _watch(model, batches, watch)
     return {(name, "in"): (hits[name] + sums[name] / (count + 1)) / count for name in hits}
 
 
@@ -169,9 +168,16 @@ def _layers(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
     return ((name, module) for name, module in model.named_modules() if isinstance(module, LAYERS))
 
 
-def _pass(model: nn.Module, batches: Batches, watch: Callable[[str, torch.Tensor], None]) -> None:
-    """Run the batches; ``watch`` sees what each layer reads."""
-    with watching(model, watch), torch.no_grad():
+@torch.no_grad()
+def _watch(model: nn.Module, batches: Batches, watch: Callable[[str, torch.Tensor], None]) -> None:
+    """Run the batches; ``watch`` sees name and input (B, C, ...) of every convolution and linear layer."""
+
+    def show(name: str, layer: nn.Module, given: tuple[torch.Tensor, ...]) -> None:
+        seen = given[0].float()
+        # A linear layer reads the last dimension, as where ConvNeXt turns (B, C, H, W) to (B, H, W, C).
+        watch(name, seen.movedim(-1, 1) if isinstance(layer, nn.Linear) else seen)
+
+    with hooked(_layers(model), show, before=True):
         for images, _ in batches:
             model(_own(images))
 
@@ -179,24 +185,6 @@ def _pass(model: nn.Module, batches: Batches, watch: Callable[[str, torch.Tensor
 def _own(images: torch.Tensor) -> torch.Tensor:
     """A copy, as a model may write into its input; contiguous, as a model may ask for a view."""
     return images.clone(memory_format=torch.contiguous_format)
-
-
-@contextmanager
-def watching(model: nn.Module, watch: Callable[[str, torch.Tensor], None]) -> Iterator[None]:
-    """Show ``watch`` name and input (B, C, ...) of every convolution and linear layer; no hook outlives the block."""
-
-    def show(name: str, layer: nn.Module, given: tuple[torch.Tensor, ...]) -> None:
-        seen = given[0].detach().float()
-        # A linear layer reads the last dimension, as where ConvNeXt turns (B, C, H, W) to (B, H, W, C).
-        watch(name, seen.movedim(-1, 1) if isinstance(layer, nn.Linear) else seen)
-
-    with hooked(_layers(model), show, before=True):
-        yield
-
-
-def _by_channel(given: torch.Tensor) -> torch.Tensor:
-    """(B, C, ...) to (C, everything else)."""
-    return given.transpose(0, 1).flatten(1)
 
 
 def _first_order(module: nn.Module) -> Iterator[tuple[str, torch.Tensor]]:

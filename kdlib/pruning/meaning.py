@@ -1,7 +1,7 @@
 """Whether a cut means what it should: the pruned network computes what the whole one does when it reads nothing of the
 channels that left."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from types import MethodType
@@ -14,10 +14,8 @@ from torch.overrides import TorchFunctionMode
 
 from kdlib.copies import copied
 from kdlib.hooks import hooked
-from kdlib.pruning.cutting import replay
-from kdlib.pruning.structure import LAYERS
+from kdlib.pruning.structure import LAYERS, Cuts, Removed, Structure, replay
 
-Cuts = list[tuple[str, str, list[int]]]
 _TOLERANCE = {torch.float64: 1e-5, torch.float32: 1e-2}
 """Largest difference of outputs, as a share of their spread."""
 
@@ -59,15 +57,21 @@ class Meaning:
         except Exception:  # whatever a model of the user's own raises once it is cut
             return None
 
-    def sound(self, cuts_of: Callable[[Sequence[str]], Cuts], names: Sequence[str], kept: tuple[str, ...] = ()) -> list:
-        """Return as many of the sets ``names`` as can be cut together, found by halving; ``kept`` are taken already."""
-        if self.verdict(cuts_of([*kept, *names])) is not None:
-            return [*kept, *names]
-        if len(names) == 1:
-            return list(kept)
-        half = len(names) // 2
-        first = self.sound(cuts_of, names[:half], kept)
-        return self.sound(cuts_of, names[half:], tuple(first))
+    def faults(self, structure: Structure, removed: Removed) -> list[str]:
+        """Return the sets among ``removed`` that make the cut wrong: all but as many as can go together, found by
+        halving."""
+
+        def sound(names: list[str], taken: list[str]) -> list[str]:
+            together = [*taken, *names]
+            if self.verdict(structure.cuts({name: removed[name] for name in together})) is not None:
+                return together
+            if len(names) == 1:
+                return taken
+            half = len(names) // 2
+            return sound(names[half:], sound(names[:half], taken))
+
+        right = sound(list(removed), [])
+        return [name for name in removed if name not in right]
 
     def _same(self, pruned: nn.Module, cuts: Cuts) -> bool:
         with _masked(self.model, cuts):

@@ -1,9 +1,12 @@
-"""Which channels hang together: the sets that can leave a model only as one, and where each set lies.
+"""Which channels hang together: the sets that can leave a model only as one, where each set lies, and taking it out.
 
 The dependency graph is Torch-Pruning's (Fang et al. 2023, DepGraph: Towards Any Structural Pruning).
 """
 
 import contextlib
+import ctypes
+import sys
+import threading
 import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
@@ -17,10 +20,17 @@ from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 from kdlib.copies import copied
 from kdlib.errors import UserError, did_you_mean, first_line
 from kdlib.hooks import hooked
-from kdlib.pruning.limit import TookTooLong, at_most
 
 LIMIT = 120
 """Seconds that following a model's channels may take."""
+WORD_AFTER = 10
+"""Seconds of silence before a line says what takes so long."""
+Removed = dict[str, torch.Tensor]
+"""Set name -> channels that leave."""
+Cuts = list[tuple[str, str, list[int]]]
+"""(layer, "out" or "in", channels that leave it)."""
+History = list[Cuts]
+"""One entry a step, its channels counted before the step."""
 LAYERS = (_ConvNd, nn.Linear)
 # Class names of torchvision, timm and those that follow them.
 _EXCITERS = ("squeezeexcitation", "squeezeexcite", "semodule", "selayer", "seblock", "effectivesemodule")
@@ -65,17 +75,33 @@ class Structure:
         """The sets that channels may leave."""
         return [channels for channels in self.sets if not channels.protected]
 
-    def macs(self, removed: dict[str, torch.Tensor] | None = None) -> int:
-        """Return MACs of one image after ``removed`` (set name -> channels that leave) is gone."""
+    def closed(self, names: Iterable[str]) -> "Structure":
+        """Return the same with the sets of these names kept whole."""
+        sets = [replace(c, protected=c.protected or "not prunable") if c.name in names else c for c in self.sets]
+        return replace(self, sets=sets)
+
+    def cuts(self, removed: Removed) -> Cuts:
+        """Return what leaves each side of each layer when ``removed`` goes."""
+        found: dict[tuple[str, str], set[int]] = {}
+        for member, leaves in self._leaving(removed):
+            found.setdefault((member.layer, member.side), set()).update(member.index[leaves].tolist())
+        return [(layer, side, sorted(index)) for (layer, side), index in found.items() if index]
+
+    def _leaving(self, removed: Removed) -> Iterator[tuple[Member, torch.Tensor]]:
+        """Each member of the sets that lose channels, and which of its channels leave, as a mask."""
+        for channels in self.sets:
+            if channels.name in removed:
+                leaves = torch.zeros(channels.size, dtype=torch.bool)
+                leaves[removed[channels.name]] = True
+                for member in channels.members:
+                    yield member, leaves[member.root]
+
+    def macs(self, removed: Removed | None = None) -> int:
+        """Return MACs of one image after ``removed`` is gone."""
         gone: dict[tuple[str, str], int] = {}
-        for channels in self.sets if removed else ():
-            if channels.name not in removed:
-                continue
-            leaves = torch.zeros(channels.size, dtype=torch.bool)
-            leaves[removed[channels.name]] = True
-            for member in channels.members:
-                key = (member.layer, member.side)
-                gone[key] = gone.get(key, 0) + int(leaves[member.root].sum())
+        for member, leaves in self._leaving(removed or {}):
+            key = (member.layer, member.side)
+            gone[key] = gone.get(key, 0) + int(leaves.sum())
         total = 0
         for name, (per_pair, inner, outer, blocks) in self._arithmetic.items():
             out = outer - gone.get((name, "out"), 0)
@@ -100,12 +126,9 @@ def scan(model: nn.Module, shape: tuple[int, int, int], keep: Iterable[str] = ()
     _check_names(keep, names.values(), model)
     example = torch.zeros(1, *shape)
     graph, groups = _trace(subject, example, model)
-    exciters = [name for module, name in names.items() if _excites(module)]
-    found = []
-    for group in groups:
-        channels = _channels(group, graph, names, keep, exciters if protect_se else [])
-        if channels is not None:
-            found.append(channels)
+    exciters = [name for module, name in names.items() if type(module).__name__.lower() in _EXCITERS]
+    sets = (_channels(group, graph, names, keep, exciters if protect_se else []) for group in groups)
+    found = [channels for channels in sets if channels is not None]
     for (first, _), *others in ties(subject):
         for other, _ in others:
             found = _tied(found, names[first], names[other])
@@ -130,13 +153,6 @@ def _check_names(keep: tuple[str, ...], known: Iterable[str], model: nn.Module) 
             raise UserError(f"keep: {type(model).__name__} has no layer {name!r}; {did_you_mean(name, known)}")
 
 
-@contextlib.contextmanager
-def _tracing() -> Iterator[None]:
-    with torch.enable_grad(), torch.random.fork_rng(devices=[]), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
-
-
 def _trace(subject: nn.Module, example: torch.Tensor, model: nn.Module):
     from torch_pruning import DependencyGraph
 
@@ -145,7 +161,9 @@ def _trace(subject: nn.Module, example: torch.Tensor, model: nn.Module):
             logits = subject(example)
         if not isinstance(logits, torch.Tensor):
             raise TypeError(f"it gives a {type(logits).__name__} instead of logits")
-        with _tracing(), at_most(LIMIT, f"following the channels of {type(model).__name__}"):
+        limit = at_most(LIMIT, f"following the channels of {type(model).__name__}")
+        with torch.enable_grad(), torch.random.fork_rng(devices=[]), warnings.catch_warnings(), limit:
+            warnings.simplefilter("ignore")
             graph = DependencyGraph().build_dependency(subject, example, verbose=False)
             return graph, list(graph.get_all_groups())
     except TookTooLong:
@@ -156,10 +174,6 @@ def _trace(subject: nn.Module, example: torch.Tensor, model: nn.Module):
         size = "×".join(map(str, example.shape[1:]))
         reason = first_line(error)
         raise UserError(f"{type(model).__name__} cannot be followed on an image of {size}: {reason}") from None
-
-
-def _excites(module: nn.Module) -> bool:
-    return type(module).__name__.lower() in _EXCITERS
 
 
 def _channels(group, graph, names: dict, keep: tuple[str, ...], exciters: list[str]) -> Channels | None:
@@ -204,7 +218,7 @@ def _tied(found: list[Channels], one: str, other: str) -> list[Channels]:
             continue
         inner = alike and all(len(m.root) == c.size and torch.equal(m.index, m.root) for c, m in ends)
         if not inner:
-            found = [replace(c, protected=c.protected or "not prunable") if c.name in sets else c for c in found]
+            found = Structure(found, {}).closed(sets).sets
             continue
         first, second = sets.values()
         joint = replace(
@@ -267,3 +281,64 @@ def _arithmetic(subject: nn.Module, example: torch.Tensor) -> dict[str, tuple[in
     with hooked(layers, note), torch.inference_mode():
         subject(example)
     return found
+
+
+def replay(model: nn.Module, history: History) -> nn.Module:
+    """Cut a model in place as ``history`` says and return it; frozen parameters stay frozen, modes stay.
+
+    The same as pruning did, for a fresh model of the same architecture; parameters that layers share stay shared.
+    Raises ``UserError`` for a history that belongs to another architecture.
+    """
+    from torch_pruning import ops
+    from torch_pruning.pruner.function import PrunerBox
+
+    for step in history:
+        shared = ties(model)
+        for name, side, index in step:
+            try:
+                layer = model.get_submodule(name)
+                trained = {key: p.requires_grad for key, p in layer.named_parameters(recurse=False)}
+                handler = PrunerBox[ops.module2type(layer)]
+                cut = handler.prune_out_channels if side == "out" else handler.prune_in_channels
+                cut(layer, list(index))
+            except (AttributeError, KeyError, IndexError, AssertionError, RuntimeError) as error:
+                raise UserError(f"this pruning history belongs to another architecture: {name}: {error}") from None
+            for key, p in layer.named_parameters(recurse=False):
+                p.requires_grad_(trained[key])
+                p.grad = None
+        for (owner, key), *others in shared:
+            for module, other in others:
+                if getattr(module, other).shape == getattr(owner, key).shape:
+                    setattr(module, other, getattr(owner, key))
+    return model
+
+
+class TookTooLong(Exception):
+    """The work was ended at its limit."""
+
+
+@contextlib.contextmanager
+def at_most(seconds: float, what: str) -> Iterator[None]:
+    """Raise `TookTooLong` in the block once it has taken ``seconds``, between two lines of Python, in any thread; say
+    on stderr after a while that ``what`` is at work."""
+    thread, over, lock = threading.get_ident(), False, threading.Lock()
+
+    def stop() -> None:
+        with lock:
+            if not over:
+                ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), ctypes.py_object(TookTooLong))
+
+    def word() -> None:
+        print(f"{what}: {WORD_AFTER} s so far, at most {seconds:g} s", file=sys.stderr, flush=True)
+
+    timers = [threading.Timer(seconds, stop), threading.Timer(WORD_AFTER, word)]
+    for timer in timers:
+        timer.daemon = True
+        timer.start()
+    try:
+        yield
+    finally:
+        with lock:
+            over = True
+        for timer in timers:
+            timer.cancel()

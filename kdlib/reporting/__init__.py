@@ -7,6 +7,7 @@ from kdlib.reporting.core.results import Cell, Results
 from kdlib.reporting.core.table import Table
 from kdlib.reporting.figures import Drawing, draw
 from kdlib.reporting.findings import findings
+from kdlib.reporting.frames import localise
 from kdlib.reporting.reading import read
 from kdlib.reporting.samples import contact_sheet
 from kdlib.reporting.tables import tables
@@ -20,6 +21,7 @@ __all__ = [
     "contact_sheet",
     "draw",
     "findings",
+    "localise",
     "read",
     "tables",
     "write",

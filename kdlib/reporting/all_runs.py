@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from kdlib.reporting.core import names, numbers
-from kdlib.reporting.core.i18n import N_, Message, translations
+from kdlib.reporting.core.i18n import N_, Message, both, translations
 from kdlib.reporting.core.names import layers
 from kdlib.reporting.core.results import SETTING, Results
 from kdlib.studies.schema import LANGUAGES, Column, Row, Table
@@ -73,21 +73,20 @@ def spec(results: Results) -> Table:
 
 
 def _labels(results: Results, where: dict, kept: list[str]) -> list:
-    def both(key: str) -> dict:
-        return {lang: names.label(results.study, where[key], lang) for lang in LANGUAGES}
+    def label(key: str) -> dict:
+        return both(names.label, results.study, where[key])
 
     def number(key: str) -> dict | str:
         value = where[key]
-        return "" if value is None else {lang: numbers.short(value, lang) for lang in LANGUAGES}
+        return "" if value is None else both(numbers.short, value)
 
-    named = getattr(results.study, "labels", None) or {}
-    own = where["recipe"] in ("teacher", "source", "original") and where["recipe"] not in named
+    own = where["recipe"] in ("teacher", "source", "original") and where["recipe"] not in results.study.labels
     out = {key: number(key) for key in ("T", "alpha", "lam", "ratio", "macs")}
-    out["criterion"] = both("criterion") if where["criterion"] else ""
+    out["criterion"] = label("criterion") if where["criterion"] else ""
     out["protect_se"] = _BOTTLENECKS[where["protect_se"]]
-    out |= {"model": both("model"), "role": ROLES[where["role"]], "method": ""}
+    out |= {"model": label("model"), "role": ROLES[where["role"]], "method": ""}
     if where["role"] in ("student", "distilled"):
-        out["method"] = {lang: names.method(results.study, where["method"], lang) for lang in LANGUAGES}
-    out["recipe"] = ROLES[where["recipe"]] if own else both("recipe")
+        out["method"] = both(names.method, results.study, where["method"])
+    out["recipe"] = ROLES[where["recipe"]] if own else label("recipe")
     out["variant"] = {lang: layers(where["variant"], lang, results.study) for lang in LANGUAGES}
     return [translations(out[key]) if isinstance(out[key], Message) else out[key] for key in kept]

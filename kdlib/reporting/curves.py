@@ -49,47 +49,38 @@ def curves(results, lang: str, filters: dict):
         return
     for recipe in each_recipe(results, filters):
         rows, temperatures = _rows(results, lang, {**filters, "recipe": recipe})
-        if not rows:
-            continue
-        several = len(names.recipes(results)) > 1
-        full = f"{title} ({names.label(results.study, recipe, lang)})" if several else title
-        yield stem(results, "curves", filters, recipe=recipe), _drawing(results, lang, rows, temperatures, full)
+        if rows:
+            several = len(names.recipes(results)) > 1
+            full = f"{title} ({names.label(results.study, recipe, lang)})" if several else title
+            yield stem(results, "curves", filters, recipe=recipe), _drawing(results, lang, rows, temperatures, full)
 
 
 def _drawing(results, lang: str, rows: list[Panel], temperatures: list[float], title: str) -> dict:
     figure, handles = _figure(results, lang, rows, temperatures)
     spread = any(results.cell(line.where, "val_accuracy").n > 1 for row in rows for line in row.lines)
-    footer = (say("Band: ± standard deviation over seeds", lang) + ". " if spread else "") + names.provenance(
-        results, lang
+    notes = say("Band: ± standard deviation over seeds", lang) if spread else ""
+    caption = say("Cross-entropy with the labels and accuracy per epoch; training dashed, validation solid.", lang)
+    return canvas.finished(results, figure, title, caption, lang, notes, handles)
+
+
+def _single(results, where: dict, title: str, lang: str) -> Panel:
+    """A row for a model that was trained once: a teacher, a source task."""
+    return Panel(
+        f"{title}: {names.label(results.study, where['model'], lang)}", [Line(where, "", canvas.BLACK, width=1.8)]
     )
-    canvas.titled(figure, title, footer, handles)
-    caption = (
-        say("Cross-entropy with the labels and accuracy per epoch; training dashed, validation solid.", lang)
-        + " "
-        + footer
-    )
-    return {"figure": figure, "title": title, "caption": caption}
 
 
 def _sources(results, lang: str) -> list[Panel]:
-    """A row for each model that was trained on a source task."""
-    out = []
-    for where in results.settings(role="source"):
-        title = say("Source task: {model}", lang, model=names.label(results.study, where["model"], lang))
-        out.append(Panel(title, [Line(where, "", canvas.BLACK, width=1.8)]))
-    return out
+    return [_single(results, where, say("Source task", lang), lang) for where in results.settings(role="source")]
 
 
 def _transfers(results, columns: list[dict], lang: str) -> list[Panel]:
     """A row for each column; a choice of open layers looks the same in every row, training from scratch is black."""
-    choices = dict.fromkeys(w["variant"] for w in results.settings(role="transfer") if w["variant"] != SCRATCH)
-    kinds = (canvas.colours(), canvas.MARKERS)
-    looks = {choice: tuple(kind[k % len(kind)] for kind in kinds) for k, choice in enumerate(choices)}
+    choices = (w["variant"] for w in results.settings(role="transfer") if w["variant"] != SCRATCH)
+    looks = canvas.cycle(choices, canvas.colours(), canvas.MARKERS)
     out = []
     for here in columns:
-        title = say("Transfer: {model}", lang, model=names.label(results.study, here["model"], lang))
-        if len(names.recipes(results)) > 1:
-            title += f", {names.label(results.study, here['recipe'], lang)}"
+        title = say("Transfer: {model}", lang, model=names.network(results, here, lang))
         lines = []
         for where in results.settings(role="transfer", **here):
             look = looks.get(where["variant"], (canvas.BLACK, None))
@@ -101,7 +92,7 @@ def _transfers(results, columns: list[dict], lang: str) -> list[Panel]:
 def _rows(results, lang: str, filters: dict) -> tuple[list[Panel], list[float]]:
     """Panels in order, and the temperatures that colours stand for (empty where all lines carry labels)."""
     teachers = results.settings(role="teacher", recipe=filters["recipe"]) or results.settings(role="teacher")
-    rows = _sources(results, lang) + [_teacher(results, where, lang) for where in teachers]
+    rows = _sources(results, lang) + [_single(results, w, say("Teacher", lang), lang) for w in teachers]
     models = students(results, filters)
     settings = {m: results.settings(role="student", **{**filters, "model": m}) for m in models}
     temperatures = sorted({w["T"] for found in settings.values() if _crowded(found) for w in found})
@@ -133,11 +124,6 @@ def _parts(found: list[dict]) -> list[list[dict]]:
     return [[w for w in found if w["method"] == method] for method in dict.fromkeys(w["method"] for w in found)]
 
 
-def _teacher(results, where: dict, lang: str) -> Panel:
-    title = f"{say('Teacher', lang)}: {names.label(results.study, where['model'], lang)}"
-    return Panel(title, [Line(where, "", canvas.BLACK, width=1.8)])
-
-
 def _weights(where: dict) -> tuple:
     return tuple(where[key] for key in WEIGHTS)
 
@@ -148,9 +134,8 @@ def _looks(results, wheres: list[dict], lang: str) -> tuple[str, dict]:
     wheres = sorted(wheres, key=lambda w: (order.index((w["method"], w["alpha"], w["lam"])), w["T"] or 0.0))
     distinct = {_weights(where): where for where in wheres}
     shared, labels = names.compact(results, list(distinct.values()), lang)
-    colours = canvas.colours() * (1 + len(distinct) // len(canvas.colours()))
-    markers = canvas.MARKERS * (1 + len(distinct) // len(canvas.MARKERS))
-    return shared, dict(zip(distinct, zip(labels, colours, markers, strict=False), strict=True))
+    looks = canvas.cycle(distinct, canvas.colours(), canvas.MARKERS)
+    return shared, {key: (label, *looks[key]) for key, label in zip(distinct, labels, strict=True)}
 
 
 def _by_alpha(results, settings: list[dict], alone: list[Line], title: str, temperatures, lang: str) -> list[Panel]:
@@ -166,7 +151,7 @@ def _by_alpha(results, settings: list[dict], alone: list[Line], title: str, temp
 
 def _figure(results, lang: str, rows: list[Panel], temperatures: list[float]):
     height = 1.0 + (1.75 if len(rows) < 4 else 1.5) * len(rows)
-    figure, axes = canvas.panels(len(rows), 2, (9.0, height))
+    figure, axes = canvas.panels(len(rows), 2, (canvas.PAGE, height))
     diverged = False
     for row, (left, right) in zip(rows, axes, strict=True):
         for ax, what, scale in ((left, "loss", 1.0), (right, "accuracy", 100.0)):
@@ -243,11 +228,7 @@ def _limits(ax, last: int) -> None:
 
 def _labels(axes, skip: str = "") -> tuple[list, list[str]] | None:
     """Handles and labels of all panels, each label once; None when there are none."""
-    found = {}
-    for ax in axes:
-        for handle, label in zip(*ax.get_legend_handles_labels(), strict=True):
-            if label != skip:
-                found.setdefault(label, handle)
+    found = canvas.labelled(axes, skip)
     # Panels may lack some settings; the legend keeps the order of the looks, what has no marker first.
     rank = {mark: k for k, mark in enumerate(canvas.MARKERS)}
     labels = sorted(found, key=lambda label: rank.get(found[label].get_marker(), -1))

@@ -1,4 +1,4 @@
-"""The figures a study asks for: drawn from records, with alt text and caption, saved as SVG and PNG.
+"""The figures a study asks for: drawn from records, with alt text and caption, saved as PDF, SVG and PNG.
 
 matplotlib and seaborn are imported when something is drawn, not before.
 """
@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass
 from functools import cached_property
 from html import escape
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from kdlib.errors import UserError
 from kdlib.reporting.core.guessing import only_guesses
@@ -37,7 +37,7 @@ class Drawing:
 
     @cached_property
     def _laid_out(self) -> Figure:
-        # Laying out costs as much as drawing: do it once for both formats.
+        # Laying out costs as much as drawing: do it once for all formats.
         from kdlib.reporting.core.canvas import style
 
         with style():
@@ -60,6 +60,10 @@ class Drawing:
         raw = _short(raw)
         opening = f'<svg role="img" aria-labelledby="title desc" lang="{self.lang}" '
         return re.sub(r"<svg ([^>]*>)\n?", lambda m: opening + m[1] + "\n " + words, raw, count=1).encode("utf-8")
+
+    def pdf(self) -> bytes:
+        """The figure as PDF for a paper, fonts embedded, alt text in its Subject; the same figure, the same bytes."""
+        return self._save("pdf", metadata={"CreationDate": None, "Title": self.title, "Subject": self.alt})
 
     def _save(self, kind: str, **options) -> bytes:
         from kdlib.reporting.core.canvas import style
@@ -93,16 +97,16 @@ def draw(results: Results, lang: str) -> dict[str, Drawing]:
     an unknown kind.
     """
     if lang not in results.drawings:
-        results.drawings[lang] = _draw(results, lang)
+        results.drawings[lang] = drawn(results, lang, results.study.figures)
     return results.drawings[lang]
 
 
-def _draw(results: Results, lang: str) -> dict[str, Drawing]:
+def drawn(results: Results, lang: str, specs) -> dict[str, Drawing]:
+    """Some of a study's figures, as `draw` has them all."""
     from kdlib.reporting import curves, forest
     from kdlib.reporting.core import canvas
-    from kdlib.reporting.distillation import heatmap, methods_figure, temperature
+    from kdlib.reporting.distillation import heatmap, temperature
     from kdlib.reporting.pruning import figures as pruning_figures
-    from kdlib.reporting.pruning import structure_figures
     from kdlib.reporting.radiology import attention
     from kdlib.reporting.radiology import curves as comparison
     from kdlib.reporting.radiology import figures as clinical_figures
@@ -120,23 +124,19 @@ def _draw(results: Results, lang: str) -> dict[str, Drawing]:
         "attention": attention.attention,
         "pareto": pruning_figures.pareto,
         "sweep": pruning_figures.sweep,
-        "channels": structure_figures.channels,
-        "methods": methods_figure.methods,
+        "channels": pruning_figures.channels,
+        "methods": forest.methods,
     }
     out: dict[str, Drawing] = {}
     guessing = only_guesses(results)
-    for spec in getattr(results.study, "figures", None) or []:
+    for spec in specs:
         if spec.kind not in makers:
             raise UserError(f"unknown figure {spec.kind!r}; known: {', '.join(makers)}")
         if guessing and spec.kind != "curves":
             continue
+        filters = {key: value for key in ("model", "recipe") if (value := getattr(spec, key))}
         with canvas.style():
-            for stem, parts in makers[spec.kind](results, lang, _filters(spec)):
+            for stem, parts in makers[spec.kind](results, lang, filters):
                 alt = say("{title}; its numbers stand in the tables of the study.", lang, title=parts["title"])
                 out[stem] = Drawing(kind=spec.kind, lang=lang, alt=alt, **parts)
     return out
-
-
-def _filters(spec: Any) -> dict[str, str]:
-    found = {key: getattr(spec, key, None) for key in ("model", "recipe")}
-    return {key: value for key, value in found.items() if value is not None}

@@ -6,7 +6,6 @@ from kdlib.reporting.core import guessing, names, numbers
 from kdlib.reporting.core.choice import best_by_validation
 from kdlib.reporting.core.evidence import accuracy
 from kdlib.reporting.core.i18n import N_, Message, say, text
-from kdlib.reporting.core.names import each_recipe, students
 from kdlib.reporting.core.results import MIN_SEEDS
 from kdlib.reporting.radiology import findings as clinical_findings
 from kdlib.reporting.transfer import runs as transfer
@@ -33,10 +32,9 @@ def findings(results, lang: str) -> list[str]:
 def _levels(results, lang: str) -> str:
     """Test accuracies of what the others are compared with, and of the distilled settings that validation takes."""
     wheres = [where for role in LEVELS for where in results.settings(role=role)]
-    for recipe in each_recipe(results, {}):
-        for model in students(results, {"recipe": recipe}):
-            best = best_by_validation(results, results.settings(role="student", model=model, recipe=recipe))
-            wheres += [best] if best else []
+    for here in names.trained(results, {}):
+        best = best_by_validation(results, results.settings(role="student", **here))
+        wheres += [best] if best else []
     said = [
         f"{names.described(results, where, lang)} {accuracy(cell, lang)}"
         for where in wheres

@@ -1,4 +1,4 @@
-"""The verdicts of a study as a picture: each difference with its interval against zero, question by question."""
+"""Differences as pictures: a row each, with its interval against zero and its seeds."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import textwrap
 
 from kdlib.reporting.core import canvas, names, numbers
 from kdlib.reporting.core.i18n import N_, say, text
-from kdlib.reporting.verdicts import Verdict, by_question, counted, verdicts
+from kdlib.reporting.distillation.methods import comparisons
+from kdlib.reporting.verdicts import ALONE, Verdict, by_question, counted, verdicts
 
 _WIDE = 42  # characters of a setting in one line
 # A marker half filled is ◐: its interval knows test images alone.
@@ -14,34 +15,56 @@ _FILL = {"●": "full", "◐": "left", "○": "none", "–": "none"}
 _LEGEND = {
     "●": N_("leaves zero out over seeds"),
     "◐": N_("leaves zero out over test images"),
-    "○": N_("not told apart from zero"),
+    "○": N_("not told apart from zero (asked at several settings, after Holm's correction)"),
     "–": N_("no interval"),
 }
 
 
 def effects(results, lang: str, filters: dict):
     """Yield (stem, parts): one figure of all verdicts, where there are any."""
-    found = verdicts(results)
-    if found:
-        yield "effects", _drawing(results, found, lang)
+    if found := verdicts(results):
+        asked = by_question(found)[0]
+        title = f"{asked[0].asks(lang)}: {asked[0].cell.ours(lang)}"
+        if len(asked) > 1:
+            message = N_("{question}: {up} of {count} above zero, {down} below")
+            title = say(message, lang, question=asked[0].asks(lang), **counted(asked))
+        caption = say("Each verdict of the study: its difference, and as a line its 95% interval.", lang)
+        yield "effects", _drawing(results, lang, found, title, caption)
 
 
-def _drawing(results, found: list[Verdict], lang: str) -> dict:
-    questions = dict.fromkeys(str(one.question) for one in found)
+def methods(results, lang: str, filters: dict):
+    """Yield (stem, parts): a figure for each student and recipe that several methods or one of a name distilled."""
+    for here in comparisons(results, filters):
+        shown = [one for one in verdicts(results) if one.question == ALONE and one.subject == tuple(here.values())]
+        if shown:
+            model, alone = names.network(results, here, lang), results.cell({"role": "baseline", **here}).mean
+            title = say("{model}: what each method adds to the student alone", lang, model=model)
+            caption = say(
+                "Test accuracy of the distilled {model} minus that of the same network trained alone ({alone}).",
+                lang,
+                model=model,
+                alone=numbers.percent(alone, 2, lang),
+            )
+            yield names.stem(results, "methods", filters, **here), _drawing(results, lang, shown, title, caption)
+
+
+def _drawing(results, lang: str, found: list[Verdict], title: str, caption: str) -> dict:
     each = 0.24 if all(len(text(one.setting, lang)) <= _WIDE for one in found) else 0.34  # inches a row
-    figure, ((ax,),) = canvas.panels(1, 1, (7.1, 1.5 + each * (len(found) + len(questions))))
+    figure, ((ax,),) = canvas.panels(
+        1, 1, (canvas.PAGE, 1.5 + each * (len(found) + len({one.question for one in found})))
+    )
     labels: list[str] = []
-    for question in questions:
-        asked = [one for one in found if str(one.question) == question]
-        labels.append(names.capital(text(asked[0].question, lang), lang))
-        for one in asked:
-            _row(ax, len(labels), one, lang)
-            labels.append("\n".join(textwrap.wrap(text(one.setting, lang), _WIDE)))
+    heads: dict[str, int] = {}  # where each question stands
+    for one in found:
+        if one.question not in heads:
+            heads[one.question] = len(labels)
+            labels.append(one.asks(lang))
+        _row(ax, len(labels), one, lang)
+        labels.append("\n".join(textwrap.wrap(text(one.setting, lang).replace(" = ", "\u00a0=\u00a0"), _WIDE)))
     ax.axvline(0, color=canvas.BLACK, linewidth=1.2, zorder=2)
     ax.set_yticks(range(len(labels)), labels)
-    heads = {names.capital(text(one.question, lang), lang) for one in found}
-    for label in ax.get_yticklabels():
-        label.set_fontweight("bold" if label.get_text() in heads else "normal")
+    for head in heads.values():
+        ax.get_yticklabels()[head].set_fontweight("bold")
     ax.set_ylim(len(labels) - 0.4, -0.6)
     ax.tick_params(axis="y", length=0)
     ax.grid(False, axis="y")
@@ -49,43 +72,18 @@ def _drawing(results, found: list[Verdict], lang: str) -> dict:
     axis = N_("Difference (accuracy in points, AUROC in hundredths)") if auroc else N_("Difference (points)")
     ax.set_xlabel(say(axis, lang))
     canvas.ticks(ax.xaxis, lang)
-    title, marks = _title(found, lang), dict.fromkeys(one.mark for one in found)
-    footer = "; ".join(f"{mark} {say(_LEGEND[mark], lang)}" for mark in marks) + ". " + names.provenance(results, lang)
-    canvas.titled(figure, title, footer)
-    caption = say("Each verdict of the study: its difference, and as a line its 95% interval.", lang)
-    return {"figure": figure, "title": title, "caption": f"{caption} {footer}"}
-
-
-def _title(found: list[Verdict], lang: str) -> str:
-    """The first question's answer."""
-    asked = by_question(found)[0]
-    question = names.capital(text(asked[0].question, lang), lang)
-    if len(asked) == 1:
-        return f"{question}: {_said(asked[0], lang)}"
-    return say("{question}: {up} of {count} above zero, {down} below", lang, question=question, **counted(asked))
+    said = [f"{mark} {say(_LEGEND[mark], lang)}" for mark in dict.fromkeys(one.mark for one in found)]
+    said += [say("small dots: seeds", lang)] if any(len(one.found.values) > 1 for one in found) else []
+    return canvas.finished(results, figure, title, caption, lang, "; ".join(said))
 
 
 def _row(ax, y: int, one: Verdict, lang: str) -> None:
     colour = canvas.colours()[0]
     if one.found.interval:
         ax.plot([100 * end for end in one.found.interval], [y, y], color=colour, linewidth=1.6, zorder=3)
-    ax.plot(
-        100 * one.found.mean,
-        y,
-        marker="d" if one.mark == "–" else "o",
-        fillstyle=_FILL[one.mark],
-        color=colour,
-        markerfacecoloralt="white",
-        markeredgewidth=1.2,
-        markersize=6.5,
-        zorder=4,
-    )
+    seeds = one.found.values if len(one.found.values) > 1 else ()
+    ax.scatter([100 * value for value in seeds], [y] * len(seeds), s=9, color=canvas.GREY, zorder=5)
+    look = {"fillstyle": _FILL[one.mark], "markerfacecoloralt": "white", "markeredgewidth": 1.2, "markersize": 6.5}
+    ax.plot(100 * one.found.mean, y, marker="d" if one.mark == "–" else "o", color=colour, zorder=4, **look)
     place = {"transform": ax.get_yaxis_transform(), "va": "center", "ha": "left", "fontsize": 8}
-    ax.text(1.02, y, _said(one, lang), **place)
-
-
-def _said(one: Verdict, lang: str) -> str:
-    said = numbers.signed(100 * one.found.mean, 2, lang)
-    if one.found.interval:
-        said += " " + numbers.interval(*(100 * end for end in one.found.interval), 2, lang)
-    return said
+    ax.text(1.02, y, one.cell.ours(lang), **place)

@@ -1,15 +1,14 @@
 """The report's table of what its models cost, and how four counters differ on them.
 
-Reads ``costs.json`` of the study's folder (see ``kdlib.studies.model_costs``) and the study's ``costs``.
+Reads ``costs.json`` of the study's folder (see ``kdlib.studies.architectures``) and the study's ``costs``.
 """
 
 from __future__ import annotations
 
-import json
-
 from kdlib.reporting.core.i18n import N_, translations
 from kdlib.reporting.core.results import Results
 from kdlib.reporting.core.table import Cell, Row, Table
+from kdlib.studies import artifacts
 from kdlib.studies.schema import CostRow, Costs
 
 _MEGA, _GIGA = 1e6, 1e9
@@ -31,29 +30,17 @@ def sheets(results: Results) -> list[Table]:
 
     Nothing where the study names no costs, or its folder holds no ``costs.json``.
     """
-    spec = getattr(results.study, "costs", None)
-    folder = getattr(results, "folder", None)
-    if spec is None or folder is None or not (folder / "costs.json").is_file():
-        return []
-    found = json.loads((folder / "costs.json").read_text(encoding="utf-8"))
-    name = getattr(results.study, "name", "study")
-    return [_costs(spec, found, name), _counters(spec, found, name)]
+    spec, folder = results.study.costs, results.folder
+    found = artifacts.read(folder / artifacts.COSTS) if spec and folder else None
+    return [_costs(spec, found, results.study.name), _counters(spec, found, results.study.name)] if found else []
 
 
 def _costs(spec: Costs, found: dict, study: str) -> Table:
     rows = [Row([row.label], _cells(spec, row, found["counts"]), row.group) for row in spec.rows]
     columns = [entry.label for entry in spec.models]
     notes = [*spec.notes, _counted_with(found)]
-    return Table(
-        spec.id,
-        spec.title,
-        [spec.head],
-        columns,
-        rows,
-        N_("One image. MB are 10⁶ bytes, as torchinfo gives them"),
-        notes,
-        study,
-    )
+    legend = N_("One image. MB are 10⁶ bytes, as torchinfo gives them")
+    return Table(spec.id, spec.title, [spec.head], columns, rows, legend, notes, study)
 
 
 def _cells(spec: Costs, row: CostRow, counts: list[dict]) -> list[Cell]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from kdlib.reporting.core.results import Results
-from kdlib.studies import pruning_schema, records, schema
+from kdlib.studies import records, schema
 
 
 def read(folder: str | Path) -> Results:
@@ -29,7 +29,6 @@ def _one(folder: Path) -> Results:
     found = {condition.id: records.read(runs, condition.id) for condition in conditions}
     study = schema.load(about["study"])
     if study.pruning:  # the call may have asked for another ratio or other criteria than the report's
-        profile = study.profiles[about["profile"]].pruning
-        asked = pruning_schema.applied(study.pruning, profile, about.get("parameters") or {})
-        study = study.model_copy(update={"pruning": asked})
+        asked = {name: value for name, value in (about.get("parameters") or {}).items() if name in study.takes}
+        study = study.with_(about["profile"], asked)
     return Results(study, conditions, {id: r for id, r in found.items() if r}, about["profile"], folder)

@@ -8,15 +8,13 @@ from dataclasses import dataclass
 from kdlib.reporting import model_costs
 from kdlib.reporting.core import names, numbers
 from kdlib.reporting.core.evidence import Difference, compare, ids
-from kdlib.reporting.core.i18n import LANGS, N_, Message
+from kdlib.reporting.core.i18n import LANGS, N_, Message, both
 from kdlib.reporting.core.reported import alone, given, joined, localised
 from kdlib.reporting.core.results import Results
 from kdlib.reporting.core.table import Table, Text
-from kdlib.reporting.pruning import beside as pruning_beside
-from kdlib.reporting.pruning import runs as pruning_runs
+from kdlib.reporting.pruning import study as pruning_runs
 from kdlib.reporting.pruning import tables as pruning_tables
-from kdlib.reporting.pruning.cells import as_reported
-from kdlib.reporting.pruning.text import BOOK
+from kdlib.reporting.pruning.study import as_reported
 from kdlib.reporting.radiology import models as clinical_models
 
 VERDICTS: dict[str, Message] = {
@@ -93,7 +91,7 @@ def _pruned(results: Results) -> Iterable[Reproduced]:
     for row, said in report.reported.items():
         called = {lang: names.capital(study.name(row, lang), lang) for lang in LANGS}
         cells = pruning_tables.measures(study, row) if row in ours else None
-        label = joined([called, localised(BOOK["accuracy"])])
+        label = joined([called, localised(pruning_tables.COLUMNS["accuracy"])])
         where = {"role": "original"} if row == "original" else study.where("finetuned", row, "report")
         if said.accuracy is not None and cells and where:
             change = said.loss if base is None else said.accuracy - base
@@ -105,7 +103,7 @@ def _pruned(results: Results) -> Iterable[Reproduced]:
             continue
         for key in ("size_mb", "latency_ms", "flops_g"):
             if (number := getattr(said, key)) is not None:
-                label = joined([called, localised(BOOK[key.split("_")[0]])])
+                label = joined([called, localised(pruning_tables.COLUMNS[key])])
                 here = cells[key].number if cells else None
                 digits, verdict = numbers.decimals_of([number], 4), "absent" if here is None else "level"
                 yield Reproduced(results.study.name, label, number, digits, here, verdict, scale=1.0)
@@ -117,7 +115,7 @@ def _clinical(results: Results) -> Iterable[Reproduced]:
     for role, number in (results.study.clinical.reported if clinic else {}).items():
         for case in clinical_models.cases(results, {}):
             if role in case.wheres:
-                label = {lang: clinical_models.role(case.wheres[role], lang) for lang in LANGS}
+                label = both(clinical_models.role, case.wheres[role])
                 yield _accuracy(results, label, case.wheres[role], {}, number, None, 100.0)
 
 
@@ -126,7 +124,7 @@ def _counted(results: Results) -> Iterable[Reproduced]:
     for table in model_costs.sheets(results)[:1]:
         yield from _cells(results.study.name, table)
     study = pruning_runs.read(results) if results.study.pruning else None
-    if table := study and pruning_beside.reference(study):
+    if table := study and pruning_tables.reference(study):
         found = list(_cells(results.study.name, table))
         equal = {one.reported for one in found if one.verdict == "equal"}
         # A number set beside several structures is that of one of them.

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from itertools import groupby
 
 from kdlib.reporting.core import names, numbers
 from kdlib.reporting.core.choice import best_by_validation
 from kdlib.reporting.core.evidence import Difference, compare, holm, ids, same_images
 from kdlib.reporting.core.guessing import only_guesses
-from kdlib.reporting.core.i18n import LANGS, N_, Message, say, text, translations
-from kdlib.reporting.core.names import REPORTED, SCRATCH, each_recipe, layers, students
+from kdlib.reporting.core.i18n import N_, Message, both, say, text, translations
+from kdlib.reporting.core.names import REPORTED, SCRATCH, layers
 from kdlib.reporting.core.results import Results
 from kdlib.reporting.core.table import Cell, Row, Table, Text, difference_cell
 from kdlib.reporting.distillation import methods
-from kdlib.reporting.pruning import runs as pruning_runs
-from kdlib.reporting.pruning.beside import neighbours
+from kdlib.reporting.pruning import study as pruning_runs
+from kdlib.reporting.pruning.study import neighbours
 from kdlib.reporting.radiology import models as clinical_models
 from kdlib.reporting.transfer import runs as transfer
 
@@ -39,7 +38,7 @@ class Verdict:
     """One question's answer at one setting: a `Difference` of ``metric`` (``accuracy`` or ``auroc``, as fractions).
 
     ``sure``: whether it leaves zero out in every way it was asked; at several settings, after Holm's correction.
-    ``subject``: the criterion it is about, where it is about one.
+    ``subject``: the criterion, or the (model, recipe), that it is about.
     """
 
     question: Text
@@ -47,7 +46,22 @@ class Verdict:
     found: Difference
     metric: str = "accuracy"
     sure: bool = True
-    subject: str = ""
+    subject: str | tuple[str, ...] = ""
+
+    @property
+    def cell(self) -> Cell:
+        """The difference with its interval: accuracy in points, AUROC as it is."""
+        return difference_cell(self.found, *((1, 3) if self.metric == "auroc" else (100, 2)))
+
+    @property
+    def over(self) -> Text:
+        """What was resampled, and how many."""
+        over, n = self.found.over, self.found.n
+        return translations(OVER[over], n=lambda lang: numbers.integer(n, lang)) if over else numbers.DASH
+
+    def asks(self, lang: str) -> str:
+        """The question, with a capital."""
+        return names.capital(text(self.question, lang), lang)
 
     @property
     def side(self) -> str:
@@ -91,11 +105,8 @@ def counted(asked: Sequence[Verdict]) -> dict[str, int]:
 
 def sheets(results: Results) -> list[Table]:
     """The verdicts as a table; none where there are none."""
-    found = verdicts(results)
-    if not found:
-        return []
     rows = [
-        Row([one.question, one.setting], [_cell(one), _over(one.found), one.mark], str(one.question)) for one in found
+        Row([one.question, one.setting], [one.cell, one.over, one.mark], str(one.question)) for one in verdicts(results)
     ]
     columns = [N_("Difference"), N_("Interval over"), N_("Verdict")]
     legend = N_("Test accuracy in points, AUROC as it is; brackets: 95% interval")
@@ -104,10 +115,11 @@ def sheets(results: Results) -> list[Table]:
             "● leaves zero out over seeds; ◐ over test images or patients alone; ○ not told apart from zero (asked at "
             "several settings, after Holm's correction); – no interval."
         ),
-        _both(lambda lang: names.provenance(results, lang)),
+        both(names.provenance, results),
     ]
     head = [N_("Question"), N_("Setting")]
-    return [Table("verdicts", N_("What was found"), head, columns, rows, legend, notes, results.study.name)]
+    made = Table("verdicts", N_("What was found"), head, columns, rows, legend, notes, results.study.name)
+    return [made] if rows else []
 
 
 def sentences(found: list[Verdict], lang: str) -> list[str]:
@@ -116,54 +128,25 @@ def sentences(found: list[Verdict], lang: str) -> list[str]:
 
 
 def _sentence(asked: list[Verdict], lang: str) -> str:
-    question = names.capital(text(asked[0].question, lang), lang)
+    question = asked[0].asks(lang)
     if len(asked) == 1:
         message = N_("{question}: {found}, {side}.")
         return say(message, lang, question=question, found=_said(asked[0], lang), side=say(SIDES[asked[0].side], lang))
-    ends = [choose(asked, key=lambda one: one.found.mean) for choose in (min, max)]
-    low, high = (_said(end, lang) for end in ends)
-    return say(
-        "{question}: from {low} to {high}; after Holm's correction {up} of {count} lie above zero and {down} below it.",
-        lang,
-        question=question,
-        low=low,
-        high=high,
-        **counted(asked),
+    low, high = (_said(choose(asked, key=lambda one: one.found.mean), lang) for choose in (min, max))
+    message = N_(
+        "{question}: from {low} to {high}; after Holm's correction {up} of {count} lie above zero and {down} below it."
     )
+    return say(message, lang, question=question, low=low, high=high, **counted(asked))
 
 
 def _said(one: Verdict, lang: str) -> str:
-    cell = _cell(one)
-    difference = numbers.signed(cell.number, cell.digits, lang)
-    if cell.interval:
-        difference += " " + numbers.interval(*cell.interval, cell.digits, lang)
-    over = f", {text(_over(one.found), lang)}" if one.found.over else ""
-    return f"{difference} ({text(one.setting, lang)}{over})"
+    over = f", {text(one.over, lang)}" if one.found.over else ""
+    return f"{one.cell.ours(lang)} ({text(one.setting, lang)}{over})"
 
 
-def _cell(one: Verdict) -> Cell:
-    return difference_cell(one.found, *((1, 3) if one.metric == "auroc" else (100, 2)))
-
-
-def _over(found: Difference) -> Text:
-    return translations(OVER[found.over], n=lambda lang: numbers.integer(found.n, lang)) if found.over else numbers.DASH
-
-
-def _both(said: Callable[[str], str]) -> dict[str, str]:
-    return {lang: said(lang) for lang in LANGS}
-
-
-def _asked(question: Message, setting: Callable[[str], str], found: Difference | None, **more) -> Iterable[Verdict]:
+def _asked(question: Message, setting: Text, found: Difference | None, **more) -> Iterable[Verdict]:
     if found is not None:
-        yield Verdict(question, _both(setting), found, **more)
-
-
-def _in_recipe(results: Results, here: dict, lang: str) -> str:
-    """The model, and its recipe where the study has several."""
-    parts = [names.label(results.study, here["model"], lang)]
-    if len(names.recipes(results)) > 1:
-        parts.append(names.label(results.study, here["recipe"], lang))
-    return ", ".join(parts)
+        yield Verdict(question, setting, found, **more)
 
 
 # Distillation
@@ -178,18 +161,16 @@ def _distillation(results: Results) -> Iterable[Verdict]:
 def _distilled(results: Results) -> Iterable[Verdict]:
     """The setting that validation takes, or each method, against the student alone."""
     compared = methods.comparisons(results, {})
-    for recipe in each_recipe(results, {}):
-        for model in students(results, {"recipe": recipe}):
-            here = {"model": model, "recipe": recipe}
-            settings = results.settings(role="student", **here)
-            several = here in compared
-            best = best_by_validation(results, settings)
-            for where in settings if several else [best] if best else []:
+    for here in names.trained(results, {}):
+        settings = results.settings(role="student", **here)
+        best = best_by_validation(results, settings)
+        for where in settings if here in compared else [best] if best else []:
+            found = compare(results, where, results, {"role": "baseline", **here})
+            yield from _asked(ALONE, both(_setting, results, where), found, subject=tuple(here.values()))
 
-                def said(lang: str, here=here, where=where) -> str:
-                    return f"{_in_recipe(results, here, lang)}: {names.setting(results, where, lang)}"
 
-                yield from _asked(ALONE, said, compare(results, where, results, {"role": "baseline", **here}))
+def _setting(results: Results, where: dict, lang: str) -> str:
+    return f"{names.network(results, where, lang)}: {names.setting(results, where, lang)}"
 
 
 # Transfer
@@ -206,35 +187,34 @@ def _transfer(results: Results) -> Iterable[Verdict]:
         main = {**here, "role": "transfer", "variant": REPORTED}
         main = main if results.cell(main).mean is not None else chosen
         scratch = next((where for where in settings if where["variant"] == SCRATCH), None)
-
-        def said(lang: str, main=main, last: dict | None = None) -> str:
-            opened = " − ".join(layers(where["variant"], lang, results.study) for where in (main, last) if where)
-            return f"{_in_recipe(results, main, lang)}: {opened}"
-
-        yield from _asked(N_("transfer − from scratch"), said, compare(results, main, results, scratch))
+        found = compare(results, main, results, scratch)
+        yield from _asked(N_("transfer − from scratch"), both(_opened, results, [main]), found)
         steps = transfer.by_parameters(results, here)
         if len(steps) > 1:
-            yield from _asked(
-                N_("most parameters trained − fewest"),
-                partial(said, main=steps[-1], last=steps[0]),
-                compare(results, steps[-1], results, steps[0]),
-            )
+            ends = both(_opened, results, [steps[-1], steps[0]])
+            found = compare(results, steps[-1], results, steps[0])
+            yield from _asked(N_("most parameters trained − fewest"), ends, found)
         for other in results.beside.values():
             yield from _transfer_or_distil(results, main, other)
+
+
+def _opened(results: Results, wheres: list[dict], lang: str) -> str:
+    opened = " − ".join(layers(where["variant"], lang, results.study) for where in wheres)
+    return f"{names.network(results, wheres[0], lang)}: {opened}"
 
 
 def _transfer_or_distil(results: Results, main: dict, other: Results) -> Iterable[Verdict]:
     wheres = [where for where in other.settings(role="student") if where["recipe"] == main["recipe"]]
     for model in dict.fromkeys(where["model"] for where in wheres):
         best = best_by_validation(other, [where for where in wheres if where["model"] == model])
-        if best is None or not same_images(transfer.first(results, main), transfer.first(other, best)):
-            continue
+        if best and same_images(transfer.first(results, main), transfer.first(other, best)):
+            found = compare(results, main, other, best)
+            yield from _asked(N_("transfer − distillation"), both(_against, results, main, other, best), found)
 
-        def said(lang: str, best=best) -> str:
-            distilled = f"{names.label(other.study, best['model'], lang)}, {names.setting(other, best, lang)}"
-            return f"{_in_recipe(results, main, lang)} − {distilled} ({other.study.name})"
 
-        yield from _asked(N_("transfer − distillation"), said, compare(results, main, other, best))
+def _against(results: Results, main: dict, other: Results, best: dict, lang: str) -> str:
+    distilled = f"{names.label(other.study, best['model'], lang)}, {names.setting(other, best, lang)}"
+    return f"{names.network(results, main, lang)} − {distilled} ({other.study.name})"
 
 
 # Pruning
@@ -250,12 +230,9 @@ def _pruning(results: Results) -> Iterable[Verdict]:
         floor = study.where("finetuned", pruning_runs.RANDOM, setting)
         for criterion in study.criteria(setting):
             if criterion != pruning_runs.RANDOM:
-                yield from _asked(
-                    AGAINST_RANDOM,
-                    partial(_criterion_at, study, setting, criterion),
-                    study.gap(study.where("finetuned", criterion, setting), floor),
-                    subject=criterion,
-                )
+                found = study.gap(study.where("finetuned", criterion, setting), floor)
+                called = both(_criterion_at, study, setting, criterion)
+                yield from _asked(AGAINST_RANDOM, called, found, subject=criterion)
     for setting in ("report", "macs"):
         pairs = study.pairs(("distilled", setting), ("finetuned", setting))
         yield from _mean(study, setting, N_("distilled − plain fine-tuning"), pairs)
@@ -268,7 +245,7 @@ def _pruning(results: Results) -> Iterable[Verdict]:
             if alike and study.spec.scope == "global" and same_images(*originals):
                 pairs = study.pairs(("finetuned", "report"), ("finetuned", "report"), other)
                 for criterion, pair in pairs.items():
-                    called = partial(_criterion_at, study, "report", criterion)
+                    called = both(_criterion_at, study, "report", criterion)
                     yield from _asked(N_("global − layer-wise"), called, study.gap(*pair, other), subject=criterion)
         elif other.spec.scope == study.spec.scope:
             pairs = study.pairs(("finetuned", "report"), ("finetuned", "report"), other)
@@ -285,17 +262,16 @@ def _criterion_at(study, setting: str, criterion: str, lang: str) -> str:
 
 def _mean(study, setting: str, question: Message, pairs: dict, beside=None, lost: bool = False) -> Iterable[Verdict]:
     """The mean over criteria of a difference between two settings."""
-    found = study.mean_gap(pairs, beside, lost)
-    if found is None:
-        return
+    if found := study.mean_gap(pairs, beside, lost):
+        called = both(_mean_at, study, setting, beside if lost else None, len(found[1]))
+        yield from _asked(question, called, found[0])
 
-    def said(lang: str) -> str:
-        called = study.called(study.settings[setting], lang)
-        if lost:
-            called = f"{study.name(study.spec.model, lang)} − {beside.name(beside.spec.model, lang)}, {called}"
-        return say("{setting}: mean over {count} criteria", lang, setting=called, count=len(found[1]))
 
-    yield from _asked(question, said, found[0])
+def _mean_at(study, setting: str, other, count: int, lang: str) -> str:
+    called = study.called(study.settings[setting], lang)
+    if other:
+        called = f"{study.name(study.spec.model, lang)} − {other.name(other.spec.model, lang)}, {called}"
+    return say("{setting}: mean over {count} criteria", lang, setting=called, count=count)
 
 
 # Radiology
@@ -317,10 +293,11 @@ def _clinical(results: Results, clinic: clinical_models.Clinic) -> Iterable[Verd
                     found = Difference(pair.seeds.mean, pair.seeds.interval, "seeds", pair.seeds.n)
                 runs = (id for key in ("student", other) for id in ids(results, case.wheres[key]))
                 found = replace(found, runs=tuple(runs))
-
-                def said(lang: str, case=case, metric=metric) -> str:
-                    model = names.label(results.study, case.model, lang)
-                    return f"{model}, " + say(N_("AUROC") if metric == "auroc" else N_("accuracy"), lang)
-
+                called = both(_measured, results, case.model, metric)
                 # the patients and the seeds may disagree: then nothing is sure
-                yield from _asked(question, said, found, metric=metric, sure=pair.verdict != "open")
+                yield from _asked(question, called, found, metric=metric, sure=pair.verdict != "open")
+
+
+def _measured(results: Results, model: str, metric: str, lang: str) -> str:
+    measure = N_("AUROC") if metric == "auroc" else N_("accuracy")
+    return f"{names.label(results.study, model, lang)}, {say(measure, lang)}"

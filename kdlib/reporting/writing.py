@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
+from kdlib.files import whole
 from kdlib.reporting.core.i18n import LANGS, say, text
 from kdlib.reporting.core.results import Results
 from kdlib.reporting.figures import Drawing, draw
@@ -16,9 +16,9 @@ from kdlib.reporting.tables import tables
 def write(results: Results, out_dir: Path, lang: str) -> list[Path]:
     """Write tables and findings of a study in all languages, figures in ``lang``; return the paths written.
 
-    ``tables/<id>.<lang>.{html,md,tex,csv}``, ``figures/<stem>.<lang>.{svg,png}``, ``figures/figures.<lang>.json`` (alt
-    text and caption of each figure), ``findings.<lang>.md``. Raises UserError, before anything is written, for a table
-    whose cells mix settings.
+    ``tables/<id>.<lang>.{html,md,tex,csv}``, ``figures/<stem>.<lang>.{pdf,svg,png}``, ``figures/figures.<lang>.json``
+    (alt text and caption of each figure), ``findings.<lang>.md``. Raises UserError, before anything is written, for a
+    table whose cells mix settings.
     """
     out_dir, made, listed = Path(out_dir), tables(results), []
     paths: list[Path] = []
@@ -46,14 +46,14 @@ def _table(table, folder: Path, lang: str) -> list[Path]:
 
 
 def _figure(drawing: Drawing, folder: Path, stem: str) -> list[Path]:
-    name = f"{stem}.{drawing.lang}"
-    return [put(folder / f"{name}.svg", drawing.svg()), put(folder / f"{name}.png", drawing.png())]
+    made = {"pdf": drawing.pdf(), "svg": drawing.svg(), "png": drawing.png()}
+    return [put(folder / f"{stem}.{drawing.lang}.{kind}", content) for kind, content in made.items()]
 
 
 def _findings(results: Results, lang: str) -> str:
     study = results.study
     lines = ["# " + say("Findings: {study}", lang, study=text(study.title, lang)), ""]
-    if source := text(getattr(study, "source", None), lang):
+    if source := text(study.source, lang):
         lines += [say("Source: {source}", lang, source=source), ""]
     return "\n".join([*lines, *(f"- {line}" for line in findings(results, lang))]) + "\n"
 
@@ -61,10 +61,6 @@ def _findings(results: Results, lang: str) -> str:
 def put(path: Path, content: str | bytes, encoding: str = "utf-8") -> Path:
     """Write beside, then rename: a reader never meets half a file."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
+    with whole(path) as aside:
         aside.write_bytes(content if isinstance(content, bytes) else content.encode(encoding))
-        os.replace(aside, path)
-    finally:
-        aside.unlink(missing_ok=True)
     return path

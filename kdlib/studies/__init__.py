@@ -10,12 +10,12 @@ from kdlib.studies.schema import LANGUAGES, PROFILES, Study, load, names
 
 _LAZY = {
     "Experiment": "kdlib.studies.experiment",
-    "model_table": "kdlib.studies.experiment",
+    "model_table": "kdlib.studies.architectures",
     "prepare": "kdlib.studies.experiment",
     "Parameters": "kdlib.studies.parameters",
     "parse": "kdlib.studies.parameters",
-    "reference_table": "kdlib.studies.compactness",
-    "variant_table": "kdlib.studies.experiment",
+    "reference_table": "kdlib.studies.architectures",
+    "variant_table": "kdlib.studies.architectures",
 }
 
 __all__ = ["LANGUAGES", "PROFILES", "Study", "load", "names", *_LAZY]

@@ -1,9 +1,9 @@
 """Attention maps: on which parts of a test image a trained model's answer rests (Grad-CAM, Selvaraju et al. 2017)."""
 
-import os
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -13,18 +13,19 @@ from kdlib.copies import copied
 from kdlib.data import normalise
 from kdlib.errors import UserError
 from kdlib.hooks import hooked
-from kdlib.studies import records, runner
-from kdlib.studies.call import Call
+from kdlib.studies import artifacts, records, runner
 from kdlib.studies.run import Run
 from kdlib.training import resolve_device
 
-FILE = "attention.npz"
+if TYPE_CHECKING:
+    from kdlib.studies.experiment import Experiment
+
 COUNT = 8  # images
 SIDE = 4  # fewest positions a side of the feature map that is drawn
 _BATCH = 4
 
 
-def write(call: Call) -> Path | None:
+def write(call: "Experiment") -> Path | None:
     """Write the maps of the first seed's teacher, student alone and student with teacher to ``attention.npz``.
 
     The file holds, for M models and n images: ``images`` uint8 (n, C, H, W), ``maps`` float16 (M, n, H, W) in 0..1,
@@ -33,23 +34,18 @@ def write(call: Call) -> Path | None:
     attention maps, where a record lies there without weights or logits, and where no model has a feature map of 4×4
     positions. A file of the same runs is left as it is. Raises ``UserError`` where the package grad-cam is missing.
     """
-    if all(figure.kind != "attention" for figure in call.settings.study.figures):
+    if all(figure.kind != "attention" for figure in call.study.figures):
         return None
     chosen = _models(call)
     if not chosen:
         return None
-    path = call.folder / FILE
-    if not _stands(path, [run.id for _, run, _ in chosen]):
-        content = _content(call, chosen)
-        if content is None:
-            return None
-        _save(path, content)
-    return path
+    ids = [run.id for _, run, _ in chosen]
+    return artifacts.keep(call.folder / artifacts.ATTENTION, ids, lambda: _content(call, chosen))
 
 
-def _models(call: Call) -> list[tuple[str, Run, records.Record]]:
+def _models(call: "Experiment") -> list[tuple[str, Run, records.Record]]:
     """(role, run, record) of the student that validation chooses among the first seed's, of it alone, its teacher."""
-    seed, plan = call.settings.seeds[0], call.plan
+    seed, plan = call.study.seeds[0], call.plan
     found = []
     for condition in plan.conditions:
         record = records.read(call.runs_folder, condition.id)
@@ -78,14 +74,7 @@ def _has_logits(record: records.Record) -> bool:
     return True
 
 
-def _stands(path: Path, ids: list[str]) -> bool:
-    if not path.is_file():
-        return False
-    with np.load(path) as file:
-        return file["asked"].tolist() == ids
-
-
-def _content(call: Call, chosen: list[tuple[str, Run, records.Record]]) -> dict | None:
+def _content(call: "Experiment", chosen: list[tuple[str, Run, records.Record]]) -> dict | None:
     dataset, device = call.dataset, resolve_device(call.parameters.device)
     logits = np.stack([record.predictions()[0] for _, _, record in chosen]).astype(np.float64)
     labels = chosen[0][2].predictions()[1]
@@ -109,25 +98,12 @@ def _content(call: Call, chosen: list[tuple[str, Run, records.Record]]) -> dict 
         "labels": labels[indices],
         "indices": np.asarray(indices, dtype=np.int64),
         "classes": np.array(dataset.classes),
-        "seed": np.int64(call.settings.seeds[0]),
+        "seed": np.int64(call.study.seeds[0]),
         "roles": np.array([chosen[k][0] for k in kept]),
         "models": np.array([chosen[k][1].model for k in kept]),
         "ids": np.array([chosen[k][1].id for k in kept]),
         "layers": np.array(layers),
-        "asked": np.array([run.id for _, run, _ in chosen]),
     }
-
-
-def _save(path: Path, content: dict) -> None:
-    """Write aside, then rename: a reader never meets half a file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.{os.getpid()}.half")
-    try:
-        with open(aside, "wb") as file:
-            np.savez_compressed(file, **content)
-        os.replace(aside, path)
-    finally:
-        aside.unlink(missing_ok=True)
 
 
 def choose(labels: np.ndarray, right: np.ndarray, groups: np.ndarray | None = None, count: int = COUNT) -> list[int]:

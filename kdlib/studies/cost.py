@@ -35,7 +35,7 @@ class Cost:
             "T": f"{loss.T:g}" if loss and loss.T is not None else "",
             "alpha": f"{loss.alpha:g}" if loss else "",
             "lam": f"{loss.lam:g}" if loss else "",
-            "open": "all" if self.run.open is None else " ".join(self.run.open),
+            "open": "all layers" if self.run.open is None else " ".join(self.run.open),
             "pruning": _cut(self.run.pruning),
             "recipe": trained,
             "seed": self.run.seed,

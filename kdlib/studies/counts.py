@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import json
 import os
+import zlib
 from collections.abc import Callable
 from functools import cache
 from importlib.metadata import version
@@ -42,11 +43,14 @@ _here: dict[str, str | None] = {}  # what this process has counted or read, as J
 
 def _read(path: Path | None) -> str | None:
     try:
-        text = path.read_text(encoding="utf-8") if path else None
-        json.loads(text or "")
+        said, _, text = path.read_text(encoding="utf-8").partition(" ") if path else ("", "", "")
     except (OSError, ValueError):
         return None
-    return text
+    return text if said == _checksum(text) else None
+
+
+def _checksum(text: str) -> str:
+    return f"{zlib.crc32(text.encode()):08x}"
 
 
 def _write(path: Path | None, text: str) -> None:
@@ -56,7 +60,7 @@ def _write(path: Path | None, text: str) -> None:
             path.parent.mkdir(parents=True, exist_ok=True)
             if make_room(path.parent, "*.json", len(text), LIMIT):
                 with whole(path) as aside:
-                    aside.write_text(text, encoding="utf-8")
+                    aside.write_text(f"{_checksum(text)} {text}", encoding="utf-8")
 
 
 def source() -> str:

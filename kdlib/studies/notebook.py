@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import kdlib
 from kdlib.errors import UserError
+from kdlib.files import remove_if_left
 from kdlib.studies.records import write_text
 
 if TYPE_CHECKING:
@@ -25,13 +27,13 @@ class NotebookFailed(Exception):
     """A cell failed; the message names it and says where the partial notebook lies."""
 
 
-def find(name: str) -> Path:
-    """Return the path of a notebook of the checkout; raises ``UserError`` where there is none."""
-    for folder in (Path(kdlib.__file__).parent.parent / "notebooks", Path("notebooks")):
-        path = folder / f"{name}.ipynb"
-        if path.is_file():
-            return path
-    raise UserError(f"notebooks/{name}.ipynb is not here; run from a checkout of the project")
+def find(name: str, lang: str) -> Path:
+    """Return the path of a notebook of the checkout, or of its twin; raises ``UserError`` where there is none."""
+    path = Path("notebooks", *(() if lang == "en" else (lang,)), f"{name}.ipynb")
+    for root in (Path(kdlib.__file__).parent.parent, Path()):
+        if (root / path).is_file():
+            return root / path
+    raise UserError(f"{path} is not here; run from a checkout of the project")
 
 
 def execute_all(experiments: Sequence["Experiment"]) -> Iterator[float | NotebookFailed]:
@@ -43,7 +45,8 @@ def execute_all(experiments: Sequence["Experiment"]) -> Iterator[float | Noteboo
     def one(experiment: "Experiment") -> float | NotebookFailed:
         start = time.perf_counter()
         try:
-            execute(experiment.settings.study.notebook, experiment.parameters.flat(), experiment.folder)
+            name, parameters = experiment.study.notebook, experiment.parameters.flat()
+            execute(name, parameters, experiment.folder, experiment.title)
         except NotebookFailed as failure:
             return failure
         experiment.mark_finished()
@@ -66,8 +69,10 @@ def _environment(name: str, value: str) -> Iterator[None]:
             del os.environ[name]
 
 
-def execute(name: str, parameters: dict, folder: Path) -> Path:
+def execute(name: str, parameters: dict, folder: Path, title: str) -> Path:
     """Execute a notebook into ``folder/notebook.<lang>.ipynb`` and ``.html``; return the notebook's path.
+
+    It is the notebook of the parameters' language; ``title`` is that of its page.
 
     Raises ``NotebookFailed`` when a cell fails; its partial notebook is kept as ``notebook.<lang>.failed.ipynb``.
     """
@@ -77,8 +82,10 @@ def execute(name: str, parameters: dict, folder: Path) -> Path:
     # papermill writes as it goes: a killed or failed run must not lie where a finished one would.
     aside = folder / f".{stem}.{os.getpid()}.half.ipynb"
     failed.unlink(missing_ok=True)
-    _execute(find(name), aside, parameters, failed)
-    write_text(target.with_suffix(".html"), _html(aside))
+    for half in folder.glob(".*.half.ipynb"):
+        remove_if_left(half)
+    _execute(find(name, parameters["lang"]), aside, parameters, failed)
+    write_text(target.with_suffix(".html"), html(aside, title, parameters["lang"]))
     os.replace(aside, target)
     return target
 
@@ -112,9 +119,37 @@ def _execute(source: Path, aside: Path, parameters: dict, failed: Path) -> None:
                 raise NotebookFailed(f"the kernel died {attempt} times: {error}; see {failed}") from None
 
 
-def _html(path: Path) -> str:
-    """Return the notebook as one page, without the numbered prompts."""
+# nbconvert's page without what it would load from elsewhere: require.js, MathJax, Mermaid and the widgets' manager.
+_OFFLINE = "{% extends 'lab/index.html.j2' %}" + "".join(
+    f"{{% block {name} %}}{{% endblock %}}"
+    for name in ("html_head_js", "jupyter_widgets", "html_head_js_mathjax", "html_head_js_mermaidjs")
+)
+
+
+def html(path: Path, title: str, lang: str) -> str:
+    """Return the notebook as one page that needs nothing from elsewhere, without the numbered prompts."""
+    from html import unescape
+
+    import nbformat
+    from jinja2 import pass_context
+    from latex2mathml.converter import convert
     from nbconvert import HTMLExporter
 
-    exporter = HTMLExporter(exclude_input_prompt=True, exclude_output_prompt=True, embed_images=True)
-    return exporter.from_filename(str(path))[0]
+    def mathml(found: re.Match) -> str:
+        return convert(unescape(found[2]).strip(), display="block" if found[1] == "$$" else "inline")
+
+    class Page(HTMLExporter):
+        @pass_context
+        def markdown2html(self, context, source):
+            return re.sub(r"(\$\$?)(.+?)\1", mathml, super().markdown2html(context, source), flags=re.DOTALL)
+
+    notebook = nbformat.read(path, 4)
+    notebook.metadata["title"] = title
+    exporter = Page(
+        raw_template=_OFFLINE,
+        language_code=lang,
+        exclude_input_prompt=True,
+        exclude_output_prompt=True,
+        embed_images=True,
+    )
+    return exporter.from_notebook_node(notebook)[0]

@@ -1,6 +1,7 @@
 """The flat parameters of a study: papermill's, ``kdlib run --set``'s and the notebook's, all checked in one place."""
 
 import ast
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -11,9 +12,11 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from kdlib.errors import UserError, did_you_mean
 from kdlib.progress import note
 from kdlib.studies import schema
+from kdlib.studies.study import Study
 
 _NOISE = re.compile(r"[\[\](){}\"'“”‘’`]")
 _COMMA = re.compile(r"[+-]?\d+,\d+")
+MOST_SEEDS = 1000
 _RANGE = re.compile(r"(\d+)[ \t]*(?:-|–|\.\.)[ \t]*(\d+)")
 
 
@@ -34,8 +37,17 @@ def _seeds(value: Any) -> Any:
         ends = _RANGE.fullmatch(part) if isinstance(part, str) else None
         if ends and int(ends[1]) > int(ends[2]):
             raise ValueError(f"the range {part} goes down; write {ends[2]}-{ends[1]}")
+        if ends and int(ends[2]) - int(ends[1]) >= MOST_SEEDS:
+            raise ValueError(f"the range {part} holds more than {MOST_SEEDS} seeds")
         found += range(int(ends[1]), int(ends[2]) + 1) if ends else [part]
     return found or None
+
+
+def _path(value: Any) -> Any:
+    """Refuse what no file can be called."""
+    if isinstance(value, str) and "\0" in value:
+        raise ValueError("a path holds no null character")
+    return value
 
 
 def _numbers(value: Any) -> Any:
@@ -73,6 +85,7 @@ def _unless_empty(read: Callable[[Any], Any]) -> BeforeValidator:
 
 Listed, Seeds, Numbers = _unless_empty(_listed), _unless_empty(_seeds), _unless_empty(_numbers)
 Blank = BeforeValidator(_empty_is_none)
+FilePath = _unless_empty(_path)
 Decimal = _unless_empty(_number)
 Seed = Annotated[int, Field(ge=0)]
 Positive = Annotated[float, Field(gt=0)]
@@ -92,10 +105,10 @@ class Parameters(BaseModel):
     profile: Literal["smoke", "quick", "reduced", "paper"] = "quick"
     lang: Literal["en", "tr"] = "en"
     seeds: Annotated[list[Seed] | None, Seeds] = None
-    data_root: Annotated[str | None, Blank] = None
-    source_root: Annotated[str | None, Blank] = None
+    data_root: Annotated[str | None, FilePath] = None
+    source_root: Annotated[str | None, FilePath] = None
     device: str = "auto"
-    output_dir: str = "outputs"
+    output_dir: Annotated[str, BeforeValidator(_path)] = "outputs"
 
     teacher: Annotated[str | None, Blank] = None
     students: Annotated[list[str] | None, Listed] = None
@@ -112,7 +125,7 @@ class Parameters(BaseModel):
     keep: Annotated[list[str] | None, Listed] = None
     normalise: Annotated[Literal["mean", "none"] | None, Blank] = None
     open_layers: Annotated[list[str] | None, Listed] = None
-    weights: Annotated[str | None, Blank] = None
+    weights: Annotated[str | None, FilePath] = None
     T: Annotated[list[Positive] | None, Numbers] = None
     alpha: Annotated[list[Weight] | None, Numbers] = None
     lam: Annotated[Weight | None, Decimal] = None
@@ -127,8 +140,8 @@ class Parameters(BaseModel):
     label_smoothing: Annotated[float | None, Decimal] = Field(None, ge=0, lt=1)
     precision: Annotated[Literal["auto", "bf16", "fp32"] | None, Blank] = None
     dataset: Annotated[str | None, Blank] = None
-    image_size: Annotated[int | None, Blank] = Field(None, ge=8)
-    input_size: Annotated[int | None, Blank] = Field(None, ge=8)
+    image_size: Annotated[int | None, Blank] = Field(None, ge=8, le=4096)
+    input_size: Annotated[int | None, Blank] = Field(None, ge=8, le=4096)
     train_size: Annotated[int | None, Blank] = Field(None, ge=2)
     test_size: Annotated[int | None, Blank] = Field(None, ge=1)
     grayscale: Annotated[bool | None, Blank] = None
@@ -141,15 +154,17 @@ class Parameters(BaseModel):
     @property
     def root(self) -> Path:
         """``output_dir/profile``: the runs and the studies' folders lie below it."""
-        folder = Path(self.output_dir).expanduser()
-        # JupyterLab starts a kernel in the notebook's folder; outputs/ lies beside it.
-        if (
-            not folder.is_absolute()
-            and Path.cwd().name == "notebooks"
-            and (Path.cwd().parent / "pyproject.toml").exists()
-        ):
-            folder = Path.cwd().parent / folder
+        folder = Path(os.path.expanduser(self.output_dir))
+        # JupyterLab starts a kernel in the notebook's folder, notebooks/ or one below it; outputs/ lies beside it.
+        for place in (Path.cwd(), Path.cwd().parent) if not folder.is_absolute() else ():
+            if place.name == "notebooks" and (place.parent / "pyproject.toml").exists():
+                folder = place.parent / folder
         return folder / self.profile
+
+    def asked(self) -> dict[str, Any]:
+        """Return what was asked of the study: not which one, and not where things are."""
+        where = {"study", "profile", "lang", "data_root", "source_root", "device", "output_dir", "download"}
+        return self.model_dump(exclude_none=True, exclude=where)
 
     def flat(self) -> dict[str, Any]:
         """Return what was set, as papermill parameters: plain values, lists as ``0,1,2``."""
@@ -174,6 +189,13 @@ def parse(values: dict[str, Any]) -> Parameters:
     _say_commas(found, values)
     schema.load(found.study)
     return found
+
+
+def settle(parameters: Parameters) -> Study:
+    """Return the study with its profile and the parameters applied; raises ``UserError`` for what does not fit."""
+    study = schema.load(parameters.study).with_(parameters.profile, parameters.asked())
+    study.check()
+    return study
 
 
 def _how(name: str, value: Any) -> str:

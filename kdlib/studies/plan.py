@@ -1,14 +1,11 @@
-"""From settings to the runs they take: what is compared, and what must be there first."""
+"""From a study to the runs it takes: what is compared, and what must be there first."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
-from kdlib import data, models, pruning
-from kdlib.studies.pruning_schema import Cut, Pruning
+from kdlib.data import Dataset
 from kdlib.studies.records import Condition
-from kdlib.studies.run import Run, Weights
-from kdlib.studies.settings import Settings
+from kdlib.studies.run import Run
+from kdlib.studies.study import Compared, Study
 
 
 @dataclass(frozen=True)
@@ -19,150 +16,42 @@ class Plan:
     runs: dict[str, Run]
 
 
-def plan(settings: Settings, dataset: data.Dataset, source: data.Dataset | None = None) -> Plan:
-    """List what the settings compare.
+def plan(study: Study, dataset: Dataset, source: Dataset | None = None) -> Plan:
+    """List what a study compares on its images, and on those of its source task.
 
-    Distillation: for each seed and column a teacher, baselines, and distilled students. Transfer: for each seed and
-    column a model for each choice of open layers. Before them the runs of the source task, where there is one.
-    Pruning: the unpruned model; for each seed and setting it pruned, and then fine-tuned. Settings that come to the
-    same run (a loss without a temperature at several) are one condition. Raises ``UserError`` for a loss that is to
-    look where a model has nothing to see, or that says nothing about so few classes.
+    Settings that come to the same run (a loss without a temperature at several) are one condition. Raises
+    ``UserError`` for a loss that is to look where a model has nothing to see, or that says nothing about so few
+    classes.
     """
-    conditions: list[Condition] = []
+    conditions: dict[Condition, Run] = {}
+    for one in study.runs(dataset, source):
+        conditions.setdefault(_condition(one), one.run)
     runs: dict[str, Run] = {}
-    study = settings.study
-    compare = _transfers if study.transfer else _prunings if study.pruning else _distillations
-    for role, column, run, variant in compare(settings, dataset, source):
-        told = (*_weights_of_loss(run), run.id, variant, *_pruning_of(run), run.method)
-        condition = Condition(role, run.model, column, run.seed, *told)
-        if condition not in conditions:
-            conditions.append(condition)
-            runs.setdefault(run.id, run)
+    for run in conditions.values():
+        runs.setdefault(run.id, run)
     for run in runs.values():
         run.pairs()
         if run.loss:
             run.loss.check_classes(dataset.num_classes)
             run.loss.check_batch(run.recipe.batch_size)
-    return Plan(conditions, runs)
+    return Plan(list(conditions), runs)
 
 
-def _weights_of_loss(run: Run) -> tuple[float | None, ...]:
-    return (run.loss.T, run.loss.alpha, run.loss.lam) if run.loss else (None, None, None)
-
-
-def _pruning_of(run: Run) -> tuple:
-    spec = run.pruning
-    return (spec.criterion, spec.ratio, spec.macs, spec.protect_se) if spec else (None, None, None, None)
-
-
-Compared = Iterator[tuple[str, str, Run, str | None]]
-
-
-def _transfers(settings: Settings, dataset: data.Dataset, source: data.Dataset | None) -> Compared:
-    transfer = settings.study.transfer
-    common = {"precision": settings.precision, "dataset": dataset, "input_size": settings.input_size}
-    for seed in settings.seeds:
-        weights = _weights_of(settings, transfer.model, seed, source)
-        if isinstance(weights, Run):
-            yield "source", "source", weights, None
-        for column, recipe_ in settings.recipes.items():
-            for name, variant in settings.variants.items():
-                if variant.columns and column not in variant.columns:
-                    continue
-                begin = {"weights": weights, "head": transfer.head} if variant.weights else {}
-                open_ = tuple(variant.open) if variant.open is not None else None
-                yield "transfer", column, Run(transfer.model, recipe_, seed, **common, **begin, open=open_), name
-
-
-def _prunings(settings: Settings, dataset: data.Dataset, source: data.Dataset | None) -> Compared:
-    asked = settings.pruning
-    common = {"precision": settings.precision, "dataset": dataset, "input_size": settings.input_size}
-    (column, recipe_), *_ = settings.recipes.items()
-    for i, seed in enumerate(settings.seeds):
-        original = _original(settings, seed, common)
-        yield "original", "original", original, None
-        for cut, spec in _specs(asked, seed):
-            if cut.seeds is not None and i >= cut.seeds:
-                continue
-            pruned = Run(asked.model, None, seed, **common, weights=original, prune=spec)
-            yield "pruned", column, pruned, None
-            if "plain" in cut.train:
-                yield "finetuned", column, Run(asked.model, recipe_, seed, **common, weights=pruned), None
-            for point in settings.points if "distilled" in cut.train else ():
-                for loss in settings.losses_of(point):
-                    taught = {"loss": loss, "teacher": original}
-                    yield "distilled", column, Run(asked.model, recipe_, seed, **common, weights=pruned, **taught), None
-
-
-def _original(settings: Settings, seed: int, common: dict[str, Any]) -> Run:
-    """The model before pruning: trained here, or a checkpoint that is taken as it is."""
-    asked, seed = settings.pruning, seed if settings.teacher_seed is None else settings.teacher_seed
-    if isinstance(settings.weights, Weights):
-        return Run(asked.model, None, seed, **common, weights=settings.weights, role="teacher")
-    begin = {}
-    if settings.weights == "imagenet":
-        begin = {"weights": Weights(models.imagenet_name(asked.model)), "head": asked.head}
-    return Run(asked.model, settings.teacher_recipe, seed, **common, **begin, role="teacher")
-
-
-def _specs(asked: Pruning, seed: int) -> Iterator[tuple[Cut, pruning.Spec]]:
-    common = {
-        **{key: getattr(asked, key) for key in ("scope", "steps", "round_to", "threshold", "norm", "normalise")},
-        "calibration_batches": asked.calibration_batches,
-        "batch_size": asked.calibration_batch_size,
-        "keep": tuple(asked.keep),
-        "seed": seed,
-    }
-    for cut in asked.cuts:
-        targets = [{"ratio": ratio} for ratio in cut.ratio] + [{"macs": macs} for macs in cut.macs]
-        for target in targets:
-            for protect in cut.protect_se:
-                for criterion in cut.criteria or asked.criteria:
-                    yield cut, pruning.Spec(criterion, **target, protect_se=protect, **common)
-
-
-def _weights_of(settings: Settings, model: str, seed: int, source: data.Dataset | None) -> Run | Weights:
-    """What a model starts from: the run of the source task, ImageNet weights, or a checkpoint."""
-    if settings.weights == "source":
-        seed = seed if settings.source_seed is None else settings.source_seed
-        common = {"precision": settings.precision, "dataset": source, "input_size": settings.input_size}
-        return Run(model, settings.source_recipe, seed, **common, role="source")
-    if settings.weights == "imagenet":
-        return Weights(models.imagenet_name(model))
-    return settings.weights
-
-
-def _distillations(settings: Settings, dataset: data.Dataset, source: data.Dataset | None) -> Compared:
-    common = {"precision": settings.precision, "dataset": dataset, "input_size": settings.input_size}
-
-    def start(model: str, seed: int) -> dict[str, Any]:
-        begin = settings.study.starts.get(model)
-        if begin is None:
-            return {}
-        open_ = tuple(begin.open) if begin.open is not None else None
-        return {"weights": _weights_of(settings, model, seed, source), "head": begin.head, "open": open_}
-
-    for seed in settings.seeds:
-        for model in dict.fromkeys((settings.teacher, *settings.students)):
-            if isinstance(weights := start(model, seed).get("weights"), Run):
-                yield "source", "source", weights, None
-        for column, recipe_ in settings.recipes.items():
-            teacher_seed = seed if settings.teacher_seed is None else settings.teacher_seed
-            own = start(settings.teacher, teacher_seed)
-            recipe_of_teacher = settings.teacher_recipe or recipe_
-            given = isinstance(settings.weights, Weights) and not settings.study.starts
-            if given:  # a trained teacher, taken as it is, whatever the seed
-                recipe_of_teacher, teacher_seed, own = None, 0, {"weights": settings.weights}
-            teacher = Run(settings.teacher, recipe_of_teacher, teacher_seed, **common, **own, role="teacher")
-            # One teacher for all columns is a condition of its own column.
-            yield "teacher", "teacher" if settings.teacher_recipe or given else column, teacher, None
-            for model in settings.students:
-                yield "baseline", column, Run(model, recipe_, seed, **common, **start(model, seed)), None
-            for point in settings.points:
-                for model in settings.students:
-                    if point.students and model not in point.students:
-                        continue
-                    for loss in settings.losses_of(point):
-                        taught = {"loss": loss, "teacher": teacher}
-                        run = Run(model, recipe_, seed, **common, **start(model, seed), **taught)
-                        yield "student", column, run, None
+def _condition(one: Compared) -> Condition:
+    run, loss, spec = one.run, one.run.loss, one.run.pruning
+    return Condition(
+        role=one.role,
+        model=run.model,
+        recipe=one.column,
+        seed=run.seed,
+        T=loss and loss.T,
+        alpha=loss and loss.alpha,
+        lam=loss and loss.lam,
+        id=run.id,
+        variant=one.variant,
+        criterion=spec and spec.criterion,
+        ratio=spec and spec.ratio,
+        macs=spec and spec.macs,
+        protect_se=spec and spec.protect_se,
+        method=run.method,
+    )

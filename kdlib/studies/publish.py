@@ -86,7 +86,9 @@ def _contents(record: records.Record) -> dict[str, bytes]:
         kept["groups"] = groups.astype(np.int32)
     arrays = io.BytesIO()
     np.savez_compressed(arrays, labels=labels.astype(np.uint8), **kept)
-    texts = {name: (record.path / name).read_bytes() for name in ("run.json", "history.csv")}
+    # The files' checksums are of what is not packed, or not as it was; a ZIP has its own.
+    run = {key: value for key, value in record.run.items() if key != "files"}
+    texts = {"run.json": records.sealed(run).encode(), "history.csv": (record.path / "history.csv").read_bytes()}
     return {**texts, "predictions.npz": arrays.getvalue()}
 
 

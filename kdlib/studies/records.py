@@ -7,9 +7,10 @@ import platform
 import shutil
 import subprocess
 import zipfile
+import zlib
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from functools import cache
 from importlib.metadata import version
@@ -18,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 import kdlib
-from kdlib.errors import UserError
+from kdlib.errors import UserError, first_line
 from kdlib.files import flush, whole
 
 PACKED = "records.zip"
@@ -74,13 +75,38 @@ class Record:
 
     def history(self) -> dict[str, list[float]]:
         """Return the columns of history.csv, one value an epoch."""
-        with (self.path / "history.csv").open(newline="", encoding="utf-8") as lines:
+        with self._whole("history.csv"), (self.path / "history.csv").open(newline="", encoding="utf-8") as lines:
             rows = list(csv.DictReader(lines))
-        return {name: [float(row[name]) for row in rows] for name in (rows[0] if rows else {})}
+            return {name: [float(row[name]) for row in rows] for name in (rows[0] if rows else {})}
+
+    @contextmanager
+    def _whole(self, name: str) -> Iterator[None]:
+        """Raise ``UserError`` for a file that is not as it was written, or that cannot be read inside."""
+        file = self.path / name
+        try:
+            if not self._unchanged(name):
+                raise ValueError("its checksum does not hold")
+            yield
+        except (UserError, MemoryError, FileNotFoundError, PermissionError):
+            raise
+        except Exception as error:  # readers of damaged files raise anything
+            reason = first_line(error)
+            raise UserError(f"{file} is damaged ({reason}); delete {self.path} and run the study again") from None
+
+    def _unchanged(self, name: str) -> bool:
+        """Whether a file has the checksum it was written with; packed and earlier records say none."""
+        said = self.run.get("files", {}).get(name)
+        return said is None or not isinstance(self.path, Path) or _file_checksum(self.path / name) == said
+
+    @property
+    def intact(self) -> bool:
+        """Whether every file that is here is as it was written."""
+        return all(self._unchanged(name) for name in self.run.get("files", {}) if (self.path / name).is_file())
 
     @contextmanager
     def _arrays(self) -> Iterator[Mapping[str, np.ndarray]]:
-        with (self.path / "predictions.npz").open("rb") as stream, np.load(stream) as file:
+        name = "predictions.npz"
+        with self._whole(name), (self.path / name).open("rb") as stream, np.load(stream, allow_pickle=False) as file:
             yield file
 
     def correct(self) -> np.ndarray:
@@ -109,29 +135,27 @@ class Record:
     def cuts(self) -> list:
         """Return what left each layer, step by step (``kdlib.pruning.History``); a whole model's is empty."""
         file = self.path / "cuts.json"
-        return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else []
+        with self._whole(file.name) if file.is_file() else nullcontext():
+            return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else []
 
     def scores(self) -> dict[str, np.ndarray] | None:
         """Return the criterion's scores of each set of channels, float32 (n,); a published record holds none."""
         file = self.path / "scores.npz"
         if not file.is_file():
             return None
-        with np.load(file) as found:
+        with self._whole(file.name), np.load(file, allow_pickle=False) as found:
             return {name: found[name] for name in found.files}
 
     def weights(self) -> dict:
         """Return the state dict, tensors on the CPU, with the versions of its modules."""
-        from safetensors import SafetensorError, safe_open
+        from safetensors import safe_open
 
         file = self.path / "model.safetensors"
         if not file.is_file():
             raise UserError(f"record {self.id} was published without its weights; run the study to have them")
-        try:
-            with safe_open(file, framework="pt") as found:
-                state = OrderedDict((name, found.get_tensor(name)) for name in found.keys())  # noqa: SIM118
-                about = found.metadata() or {}
-        except SafetensorError as error:
-            raise UserError(f"{file} is damaged ({error}); delete {self.path} and run the study again") from None
+        with self._whole(file.name), safe_open(file, framework="pt") as found:
+            state = OrderedDict((name, found.get_tensor(name)) for name in found.keys())  # noqa: SIM118
+            about = found.metadata() or {}
         if _VERSIONS in about:
             # A network may load old weights in another way than its own (torchvision's MNASNet does).
             state._metadata = OrderedDict(json.loads(about[_VERSIONS]))
@@ -141,16 +165,21 @@ class Record:
 def runs_of(folder: Path) -> Path | zipfile.Path:
     """Return where the records of a study's folder lie: beside it, or, published, packed in it."""
     packed = folder / PACKED
-    return zipfile.Path(packed) if packed.is_file() else folder.parent / "runs"
+    try:
+        return zipfile.Path(packed) if packed.is_file() else folder.parent / "runs"
+    except zipfile.BadZipFile as error:
+        raise UserError(f"{packed} is damaged ({first_line(error)}); fetch it again") from None
 
 
 def read(runs: Path | zipfile.Path, id: str) -> Record | None:
     """Return the record of a run, or None where there is none."""
     path = runs / id / "run.json"
     try:
-        return Record(id, path.parent, json.loads(path.read_text(encoding="utf-8")))
-    except (FileNotFoundError, NotADirectoryError, ValueError):  # what a power cut left empty is no record
+        return Record(id, path.parent, _unsealed(path.read_text(encoding="utf-8")))
+    except (FileNotFoundError, NotADirectoryError, ValueError):  # what is damaged is no record
         return None
+    except (zipfile.BadZipFile, zlib.error) as error:
+        raise UserError(f"{path} is damaged ({first_line(error)}); fetch it again") from None
 
 
 def read_all(runs: Path) -> list[Record]:
@@ -198,10 +227,12 @@ def write(runs: Path, id: str, config: dict, outcome, extra: dict, pruned=None) 
         "hardware": hardware(),
         "packages": packages(),
         "code": code(),
+        "files": {path.name: _file_checksum(path) for path in sorted(aside.iterdir())},
     }
-    write_text(aside / "run.json", json.dumps(run, indent=1, allow_nan=True))
+    write_text(aside / "run.json", sealed(run))
     flush(aside)
-    if read(runs, id) is None:  # what lies there without a run.json is no record
+    there = read(runs, id)
+    if there is None or not there.intact:  # what lies there without a run.json, or damaged, is no record
         shutil.rmtree(runs / id, ignore_errors=True)
     try:
         os.rename(aside, runs / id)
@@ -224,10 +255,52 @@ def write_text(path: Path, text: str) -> None:
         aside.write_text(text, encoding="utf-8")
 
 
+def sealed(content: dict) -> str:
+    """Return JSON with a checksum of all the rest."""
+    return json.dumps({**content, "checksum": _checksum(content)}, indent=1, allow_nan=True)
+
+
+def read_sealed(path: Path) -> dict:
+    """Return what `sealed` wrote to a file; ``UserError`` where it is damaged."""
+    try:
+        return _unsealed(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UserError(f"{path} is damaged ({first_line(error)}); run the study again") from None
+
+
+def _unsealed(text: str) -> dict:
+    """The content of such a text, ``ValueError`` where it is damaged; earlier texts say no checksum."""
+    content = json.loads(text)
+    if not isinstance(content, dict):
+        raise ValueError("it holds no mapping")
+    said = content.pop("checksum", None)
+    if said is not None and said != _checksum(content):
+        raise ValueError("its checksum does not hold")
+    return content
+
+
+def _checksum(content: dict) -> str:
+    return f"{zlib.crc32(json.dumps(content).encode()):08x}"
+
+
+def _file_checksum(path: Path) -> str:
+    about = path.stat()
+    return _checksum_of(path, about.st_size, about.st_mtime_ns)
+
+
+@cache
+def _checksum_of(path: Path, size: int, changed: int) -> str:
+    total = 0
+    with path.open("rb") as file:
+        while part := file.read(2**20):
+            total = zlib.crc32(part, total)
+    return f"{total:08x}"
+
+
 def write_conditions(folder: Path, conditions: list[Condition], about: dict) -> None:
     """Write a study's ``runs.json``: the conditions it compares, with the ids of their runs."""
     folder.mkdir(parents=True, exist_ok=True)
-    write_text(folder / "runs.json", json.dumps({**about, "arms": [asdict(one) for one in conditions]}, indent=1))
+    write_text(folder / "runs.json", sealed({**about, "arms": [asdict(one) for one in conditions]}))
 
 
 def read_conditions(folder: Path) -> tuple[list[Condition], dict]:
@@ -235,8 +308,11 @@ def read_conditions(folder: Path) -> tuple[list[Condition], dict]:
     path = folder / "runs.json"
     if not path.is_file():
         raise UserError(f"{folder} holds no runs.json; run the study first")
-    about = json.loads(path.read_text(encoding="utf-8"))
-    return [Condition(**condition) for condition in about.pop("arms")], about
+    try:
+        about = read_sealed(path)
+        return [Condition(**condition) for condition in about.pop("arms")], about
+    except (KeyError, TypeError) as error:
+        raise UserError(f"{path} is damaged ({first_line(error)}); run the study again") from None
 
 
 @cache
@@ -244,7 +320,7 @@ def hardware() -> dict:
     """Return what the runs ran on: processor, cores, threads, memory, GPU."""
     import torch
 
-    from kdlib.training.precision import processor
+    from kdlib.training.device import processor
 
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return {

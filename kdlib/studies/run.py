@@ -166,32 +166,25 @@ _paired: dict[tuple, tuple[tuple[str, str], ...]] = {}
 
 
 def _macs(run: Run) -> int:
-    return counts.kept(_all_macs, *_of_model(run))
+    return _counted(run)["all"]
 
 
 def _open_macs(run: Run) -> int:
     """MACs of the layers that are trained."""
     if run.open is None:
         return _macs(run)
-    layers = counts.kept(_macs_by_layer, *_of_model(run))
+    layers = _counted(run)["layers"]
     return sum(macs for name, macs in layers.items() if any(f"{name}.".startswith(f"{open_}.") for open_ in run.open))
 
 
-def _of_model(run: Run) -> tuple:
-    return (run.model, run.dataset.num_classes, *run.dataset.shape, run.input_size)
+def _counted(run: Run) -> dict[str, Any]:
+    return counts.kept(_count, run.model, run.dataset.num_classes, *run.dataset.shape, run.input_size)
 
 
-def _all_macs(name: str, num_classes: int, channels: int, height: int, width: int, input_size: int | None) -> int:
-    return forward_macs(_resizing(name, num_classes, channels, input_size), (channels, height, width))
-
-
-def _macs_by_layer(
+def _count(
     name: str, num_classes: int, channels: int, height: int, width: int, input_size: int | None
-) -> dict[str, int]:
-    return layer_macs(_resizing(name, num_classes, channels, input_size), (channels, height, width))
-
-
-def _resizing(name: str, num_classes: int, channels: int, input_size: int | None):
-    """A model that resizes its images; for counting, which does not ask for their statistics."""
-    model = models.build(name, num_classes, channels)
-    return models.adapt(model, name, (0.0,) * channels, (1.0,) * channels, input_size)
+) -> dict[str, Any]:
+    """MACs of a model that resizes its images; counting does not ask for their statistics."""
+    model, shape = models.build(name, num_classes, channels), (channels, height, width)
+    models.adapt(model, name, (0.0,) * channels, (1.0,) * channels, input_size)
+    return {"all": forward_macs(model, shape), "layers": layer_macs(model, shape)}

@@ -15,27 +15,29 @@ from torch import nn
 from kdlib import models, pruning
 from kdlib.data import check_batch
 from kdlib.errors import UserError
-from kdlib.progress import Progress
+from kdlib.progress import Progress, note
 from kdlib.studies import engines, records, trimming
 from kdlib.studies.plan import Plan
 from kdlib.studies.run import Run, Weights
 from kdlib.training import Checkpoints, Job, Outcome, Stop, TeacherStore, check_model, derive, resolve_device, train
+from kdlib.training.callbacks import TensorBoard
 from kdlib.training.checkpoint import EVERY
-from kdlib.training.memory import available
-from kdlib.training.precision import choose
+from kdlib.training.device import available, choose
 
 
 @dataclass(frozen=True)
 class Options:
     """How runs are done, which changes no result.
 
-    ``checkpoint_every``: seconds, 0 for every epoch; ``teacher_store``: bytes of teachers' logits to keep, 0 for none.
+    ``checkpoint_every``: seconds, 0 for every epoch; ``teacher_store``: bytes of teachers' logits to keep, 0 for none;
+    ``log``: "tensorboard" for event files of every epoch in the folder of that name beside the runs' folder.
     ``engine``: ``local`` with ``jobs`` processes, or ``ray`` on the cluster at ``address``; ``threads``: of the CPU for
     each piece of work, None for this machine's shared out over its jobs, on Ray for all of the smallest node.
     """
 
     checkpoint_every: float = EVERY
     teacher_store: int = 2_000_000_000
+    log: str | None = None
     engine: str = "local"
     address: str | None = None
     jobs: int = 1
@@ -45,6 +47,10 @@ class Options:
     def alone(self) -> bool:
         """Whether everything is done in this process."""
         return self.engine == "local" and self.jobs == 1
+
+    def callbacks(self, folder: Path) -> list[TensorBoard]:
+        """Return what looks into trainings whose records lie in ``folder``; raises ``UserError`` where it cannot."""
+        return [TensorBoard(folder.parent / self.log)] if self.log else []
 
 
 @dataclass(frozen=True)
@@ -89,8 +95,13 @@ class Group:
 
 
 def missing(plan: Plan, folder: Path) -> list[Run]:
-    """Return the runs whose records are not in ``folder``."""
-    return [run for run in plan.runs.values() if records.read(folder, run.id) is None]
+    """Return the runs whose records are not in ``folder``, or are damaged."""
+    return [run for run in plan.runs.values() if not _is_there(run, folder)]
+
+
+def _is_there(run: Run, folder: Path) -> bool:
+    record = records.read(folder, run.id)
+    return record is not None and record.intact
 
 
 def groups(plan: Plan, todo: Sequence[Run]) -> list[Group]:
@@ -161,8 +172,11 @@ def execute(
     resolved = resolve_device(device)
     checkpoints = Checkpoints(folder / ".training", options.checkpoint_every)
     if todo:
+        options.callbacks(folder)
         check(plan, device)
         records.sweep(folder)
+        for run in (run for run in todo if (folder / run.id).exists()):
+            note(f"record {folder / run.id} is damaged; it is done again")
         work = groups(plan, todo)
         with (
             Progress(sum(group.flops() for group in work) / 1e12, "training") as bar,
@@ -302,7 +316,7 @@ def _do(
     group: Group, bar: Progress, stop: Stop, *, folder: Path, device: str, options: Options, memory_share=None
 ) -> None:
     """Do what is not on record of a group, here."""
-    runs = [run for run in group.runs if records.read(folder, run.id) is None]
+    runs = [run for run in group.runs if not _is_there(run, folder)]
     if runs:
         checkpoints = Checkpoints(folder / ".training", options.checkpoint_every)
         _train(Group(runs, group.teacher), Place(folder, device, options, checkpoints, stop, bar, memory_share))
@@ -330,6 +344,7 @@ def _train(group: Group, place: Place) -> None:
         teacher_store=place.teacher_store(group.teacher) if group.teacher else None,
         checkpoints=place.checkpoints,
         stop=place.stop,
+        callbacks=place.options.callbacks(place.folder),
         finished=lambda i, outcome: _write(group.runs[i], outcome, place),
     )
 

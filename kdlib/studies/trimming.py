@@ -7,11 +7,11 @@ import torch
 from torch import nn
 
 from kdlib import models, pruning
+from kdlib.copies import on_cpu
 from kdlib.progress import Progress, note
 from kdlib.studies import records
 from kdlib.studies.run import Run
 from kdlib.training import Stop, evaluate
-from kdlib.training.learner import on_cpu
 
 
 def do(

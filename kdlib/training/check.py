@@ -14,18 +14,20 @@ from kdlib.copies import check_not_lazy
 from kdlib.data import Dataset
 from kdlib.errors import UserError, first_line
 from kdlib.progress import note
-from kdlib.training.precision import autocast
+from kdlib.training.device import autocast
 
 
 @dataclass(frozen=True)
 class Handling:
-    """How a model is run: in which memory format it gets its images, as a copy where it writes into them, and whether
-    it has auxiliary outputs in training (GoogLeNet, Inception), of which the main logits alone count.
+    """How a model is run: in which memory format it gets its images; as a copy where it ``writes`` into them; whether
+    it has ``auxiliary`` outputs in training (GoogLeNet, Inception), of which the main logits alone count; and whether
+    some of its weights lead to no logits and stay ``unused``.
     """
 
     memory_format: torch.memory_format
     writes: bool
     auxiliary: bool = False
+    unused: bool = False
 
     def run(self, model: nn.Module, images: torch.Tensor, name: str) -> torch.Tensor:
         """Return what the model ``name`` answers to images (B, C, H, W), which stay as they are.
@@ -79,28 +81,12 @@ def check_model(
     precision: str = "fp32",
     *,
     trains: bool = True,
-) -> None:
-    """Raise ``UserError`` unless the model trains on the dataset's images and gives one logit a class.
-
-    With batches of one image batch norm cannot train. The model is left in the modes and with the buffers it came in.
-    A model that only answers need not train.
-    """
-    handling(model, dataset, name, batch_size=batch_size, precision=precision, trains=trains)
-
-
-def handling(
-    model: nn.Module,
-    dataset: Dataset,
-    name: str,
-    *,
-    batch_size: int = 2,
-    precision: str = "fp32",
-    trains: bool = True,
 ) -> Handling:
     """Try the model as it will run, in eval mode and (if it ``trains``) a training step, and say how to handle it.
 
     channels_last memory where the model takes it, else contiguous; its weights are brought into that format. Modes and
-    buffers are left as they were. Raises ``UserError`` as `check_model` does.
+    buffers are left as they were. Raises ``UserError`` unless the model takes the data set's images, gives one logit a
+    class, and trains: with batches of one image batch norm cannot.
     """
     check_not_lazy(model)
     weight = next(model.parameters(), None)
@@ -117,9 +103,10 @@ def handling(
             batches = [torch.zeros((count, *dataset.shape), device=weight.device) for count in (1, min(batch_size, 2))]
             single, batch = (images.contiguous(memory_format=memory_format) for images in batches)
             versions = single._version, batch._version
-            with _untouched(model), autocast(weight.device, precision), torch.no_grad():
+            with untouched(model), autocast(weight.device, precision), torch.no_grad():
+                model.zero_grad(set_to_none=True)  # the caller's gradients are not added to
                 answered = [model.eval()(single)]
-                auxiliary = False
+                auxiliary = unused = False
                 if trains:
                     with torch.enable_grad():
                         logits = model.train()(batch)
@@ -127,6 +114,7 @@ def handling(
                         logits = _main(logits) if auxiliary else logits
                         if isinstance(logits, torch.Tensor) and logits.requires_grad:
                             logits.float().sum().backward()
+                    unused = any(p.grad is None for p in model.parameters() if p.requires_grad)
                     answered.append(logits)
         except Exception as error:  # a model of the user's own may raise anything
             reason = first_line(error)
@@ -135,7 +123,8 @@ def handling(
             _check_logits(logits, len(images), dataset, f"{name} gives outputs{mode}")
         if auxiliary:
             note(f"{name} gives auxiliary outputs in training: its main logits are trained, the others are left out")
-        return Handling(memory_format, writes=(single._version, batch._version) != versions, auxiliary=auxiliary)
+        writes = (single._version, batch._version) != versions
+        return Handling(memory_format, writes, auxiliary, unused)
     size = "×".join(map(str, dataset.shape))
     raise UserError(f"{name} cannot take images of {size} (channels×height×width): {reason}")
 
@@ -160,26 +149,26 @@ def _check_logits(logits: object, count: int, dataset: Dataset, what: str) -> No
 
 
 @contextmanager
-def _untouched(model: nn.Module) -> Iterator[None]:
+def untouched(model: nn.Module | None) -> Iterator[None]:
     """Put modes, buffers, gradients and random states back as they were."""
-    modes = [(module, module.training) for module in model.modules()]
+    modules = [] if model is None else [*model.modules()]
+    modes = [(module, module.training) for module in modules]
     # By name and by value: a model may write into a buffer, or put another in its place.
     buffers = [
         (module, name, buffer, None if buffer is None else buffer.clone())
-        for module in model.modules()
+        for module in modules
         for name, buffer in module._buffers.items()
     ]
-    gradients = [(p, p.grad) for p in model.parameters()]
-    for p, _ in gradients:
-        p.grad = None
+    parameters = [(p, p.grad, p.requires_grad) for module in modules for p in module.parameters(recurse=False)]
     with random_states():
         try:
             yield
         finally:
             for module, mode in modes:
                 module.training = mode
-            for p, gradient in gradients:
+            for p, gradient, trained in parameters:
                 p.grad = gradient
+                p.requires_grad_(trained)
             with torch.no_grad():
                 for module, name, buffer, value in buffers:
                     module._buffers[name] = buffer

@@ -102,7 +102,10 @@ class Checkpoints:
     def _write(self, path: Path, state: dict[str, Any]) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         with whole(path) as aside, open(aside, "wb") as file:
-            torch.save(state, file)
+            try:
+                torch.save(state, file)
+            except RuntimeError as error:  # what torch makes of a write that failed
+                raise error.__context__ if isinstance(error.__context__, OSError) else error from None
             file.flush()
             os.fsync(file.fileno())
 

@@ -9,8 +9,9 @@ import torch.nn.functional as F
 from torch import nn
 
 from kdlib.data import Dataset, Split, normalise
-from kdlib.training.check import handling, random_states, seed_draws
+from kdlib.training.check import check_model, random_states, seed_draws
 from kdlib.training.job import Outcome, derive
+from kdlib.training.world import ALONE, World
 
 # Images at a time, and fewer of large ones. A CPU answers fastest while a layer's maps stay in its caches.
 _BATCH = {"cpu": 128, "cuda": 500}
@@ -26,10 +27,16 @@ def batch_of(dataset: Dataset, device: torch.device) -> int:
     return max(1, min(_BATCH.get(device.type, 128), _PIXELS // (height * width)))
 
 
-def eval_batches(split: Split, dataset: Dataset, device: torch.device) -> Iterator[torch.Tensor]:
-    """Yield normalised images of a split in its order, on the device, in batches that fit."""
-    for images in split.images.split(batch_of(dataset, device)):
-        yield normalise(images.to(device), dataset.mean, dataset.std)
+def eval_batches(
+    split: Split, dataset: Dataset, device: torch.device, world: World = ALONE
+) -> Iterator[tuple[int, torch.Tensor | None]]:
+    """Yield number and normalised images, on the device, of this process's batches of a split, which fit.
+
+    None for images where the others still have a batch.
+    """
+    batches = split.images.split(batch_of(dataset, device))
+    for i in world.turns(range(len(batches))):
+        yield i, None if i is None else normalise(batches[i].to(device), dataset.mean, dataset.std)
 
 
 def scores(logits: torch.Tensor, labels: torch.Tensor, weights: torch.Tensor | None = None) -> dict[str, float]:
@@ -44,6 +51,14 @@ def scores(logits: torch.Tensor, labels: torch.Tensor, weights: torch.Tensor | N
         "accuracy": hits.mean().item(),
         "balanced_accuracy": (right / counts)[counts > 0].mean().item(),
         "loss": F.cross_entropy(logits.double(), labels, None if weights is None else weights.double()).item(),
+    }
+
+
+def parameter_counts(model: nn.Module) -> dict[str, int]:
+    """Return how many parameters a model has, and how many of them take gradients."""
+    return {
+        "params": sum(p.numel() for p in model.parameters()),
+        "trainable_params": sum(p.numel() for p in model.parameters() if p.requires_grad),
     }
 
 
@@ -83,18 +98,14 @@ def evaluate(model: nn.Module, dataset: Dataset, device: torch.device, name: str
     model = model.to(device)
     found = {}
     with random_states([device] if device.type == "cuda" else []), torch.no_grad():
-        handled = handling(model, dataset, name, trains=False)
+        handled = check_model(model, dataset, name, trains=False)
         for part in ("val", "test"):
             rows = []
-            for i, images in enumerate(eval_batches(getattr(dataset, part), dataset, device)):
+            for i, images in eval_batches(getattr(dataset, part), dataset, device):
                 seed_draws(derive(0, "evaluate", part, i), device)
                 rows.append(handled.run(model.eval(), images, name).float().cpu())
             found[part] = torch.cat(rows)
-    metrics = {
-        "epoch": 0,
-        "params": sum(p.numel() for p in model.parameters()),
-        "trainable_params": sum(p.numel() for p in model.parameters() if p.requires_grad),
-    }
+    metrics = {"epoch": 0, **parameter_counts(model)}
     for part, logits in found.items():
         metrics |= {f"{part}_{key}": value for key, value in scores(logits, getattr(dataset, part).labels).items()}
     finite = all(logits.isfinite().all() for logits in found.values())

@@ -1,20 +1,23 @@
 """Many models in lockstep over one pass of the data, each ending exactly as it would alone."""
 
 import time
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
-from kdlib.data import Dataset, Split, augment, draws, normalise
+from kdlib.data import Dataset, Split, augment, draws, normalise, read_ahead
 from kdlib.progress import Progress, note
+from kdlib.training.callbacks import Callbacks, TrainingState
 from kdlib.training.check import seed_draws
 from kdlib.training.checkpoint import Checkpoints, Stop, Stopped
+from kdlib.training.device import Workers
 from kdlib.training.evaluation import blown_up, eval_batches, scores
 from kdlib.training.job import Outcome, derive
 from kdlib.training.learner import Learner
 from kdlib.training.teacher import Teacher, TeacherOutput
-from kdlib.training.workers import Workers
+from kdlib.training.world import ALONE, World
 
 
 def batches(n: int, batch_size: int) -> int:
@@ -33,6 +36,8 @@ class Course:
     checkpoints: Checkpoints | None
     stop: Stop
     bar: Progress
+    callbacks: Callbacks
+    world: World = ALONE
 
 
 class Group:
@@ -41,21 +46,23 @@ class Group:
     It can be left between any two batches: ``epoch`` and ``batch`` say which comes next, and seeds all the rest.
     """
 
-    def __init__(
-        self, learners: list[Learner], course: Course, workers: Workers, weight: float, state: dict[str, Any] | None
-    ):
-        self.learners, self.course, self.workers, self.weight = learners, course, workers, weight
+    def __init__(self, learners: list[Learner], course: Course, weight: float, state: dict[str, Any] | None):
+        self.learners, self.course, self.weight = learners, course, weight
+        self.workers = Workers(learners, course.device)
         self.recipe = learners[0].job.recipe
         self.epoch, self.batch, self.seconds, self.epoch_seconds = 0, 0, 0.0, 0.0
         self.batches = batches(len(course.dataset.train), self.recipe.batch_size)
         self.labels = course.dataset.train.labels.to(course.device)
-        self.images = course.dataset.train.images.to(course.device)
+        images = course.dataset.train.images
+        self.images = images if course.dataset.storage == "disk" else images.to(course.device)
         losses = [learner.job.loss for learner in learners if learner.job.loss]
         self.guided = bool(losses)
         self.needs_logits = any(loss.needs_logits for loss in losses)
         self.layers = sorted({name for learner in learners if learner.features for name in learner.features.teacher})
         ids = [learner.job.id for learner in learners]
-        self.ids = ids if course.checkpoints and all(ids) else None
+        self.ids = ids if course.checkpoints and all(ids) and course.world.rank == 0 else None
+        for learner in learners:
+            learner.begin()
         if state is not None:
             self.epoch, self.batch = state["epoch"], state["batch"]
             self.seconds, self.epoch_seconds = state["seconds"], state["epoch_seconds"]
@@ -73,12 +80,13 @@ class Group:
 
     def run(self) -> list[Outcome]:
         """Train to the end and return the outcomes."""
-        while self.epoch < self.recipe.epochs and self.running:
-            if self.batch < self.batches:
-                self._train_epoch()
-            self._validate()
-        self._advance((self.recipe.epochs - self.epoch) * self.batches)
-        return self._finish()
+        with self.workers:
+            while self.epoch < self.recipe.epochs and self.running:
+                if self.batch < self.batches:
+                    self._train_epoch()
+                self._validate()
+            self._advance((self.recipe.epochs - self.epoch) * self.batches)
+            return self._finish()
 
     def forget(self) -> None:
         """Remove the group's checkpoint."""
@@ -87,18 +95,28 @@ class Group:
 
     def _train_epoch(self) -> None:
         dataset, seed = self.course.dataset, self.course.order_seed
-        order = torch.randperm(len(self.labels), generator=_generator(seed, "order", self.epoch)).to(self.course.device)
+        shuffle = torch.Generator().manual_seed(derive(seed, "order", self.epoch))
+        order = torch.randperm(len(self.labels), generator=shuffle)
+        indices = order.split(self.recipe.batch_size)[self.batch : self.batches]
         numbers = draws(len(self.labels), derive(seed, "augment", self.epoch))
         logits = self._teacher_logits()
         learners = self.running
-        for index in order.split(self.recipe.batch_size)[self.batch : self.batches]:
+        for index, images in zip(indices, self._images(map(self.course.world.share, indices)), strict=True):
             self._pause()
-            batch = augment(self.images[index], self.recipe.augmentation, numbers[index.cpu()])
+            batch = augment(images, self.recipe.augmentation, numbers[self.course.world.share(index)])
+            index = index.to(self.course.device)
             x, y = normalise(batch, dataset.mean, dataset.std), self.labels[index]
-            output = self._teacher_output(x, None if logits is None else logits[index])
+            output = self._teacher_output(x, len(y), None if logits is None else logits[index])
             self.workers.each(learners, lambda learner, x=x, y=y, output=output: learner.step(x, y, output))
+            self._show("on_step", learners)
             self.batch += 1
             self._advance(1)
+
+    def _images(self, indices: Iterable[torch.Tensor]) -> Iterator[torch.Tensor]:
+        """The images of each batch, on the device."""
+        if self.course.dataset.storage == "disk":
+            return (images.to(self.course.device) for images in read_ahead(self.images, indices))
+        return (self.images[index.to(self.course.device)] for index in indices)
 
     def _teacher_logits(self) -> torch.Tensor | None:
         """The teacher's logits of all images of this epoch, if a loss looks at them."""
@@ -109,20 +127,24 @@ class Group:
             self.recipe.augmentation, self.course.order_seed, self.epoch, between=self._pause
         )
 
-    def _teacher_output(self, images: torch.Tensor, logits: torch.Tensor | None) -> TeacherOutput | None:
+    def _teacher_output(self, images: torch.Tensor, batch: int, logits: torch.Tensor | None) -> TeacherOutput | None:
         if not self.guided:
             return None
         if not self.layers:
             return TeacherOutput(logits, {})
         seed_draws(derive(self.course.order_seed, "maps", self.epoch, self.batch), self.course.device)
-        live = self.course.teacher.answer(images, self.layers)
-        return live if logits is None else TeacherOutput(logits, live.maps)
+        live, world = self.course.teacher.answer(images, self.layers), self.course.world
+        maps = {name: world.gather(found, batch) for name, found in live.maps.items()}
+        return TeacherOutput(world.gather(live.logits, batch) if logits is None else logits, maps)
 
     def _validate(self) -> None:
         learners, val = self.running, self.course.dataset.val
+        for learner in learners:
+            learner.average_statistics()
         for learner, logits in zip(learners, self._split_logits(learners, "val"), strict=True):
             weights = None if learner.class_weights is None else learner.class_weights.cpu()
             learner.close_epoch(scores(logits, val.labels, weights), self._elapsed())
+        self._show("on_epoch", learners)
         best = max(learner.history[-1]["val_accuracy"] for learner in learners)
         count = f"best of {len(learners)} " if len(learners) > 1 else ""
         self.epoch, self.batch, self.epoch_seconds = self.epoch + 1, 0, 0.0
@@ -130,15 +152,39 @@ class Group:
         if self.ids and self.course.checkpoints.every == 0:
             self._save()
 
+    def _show(self, event: str, learners: list[Learner]) -> None:
+        """Let the callbacks look at each run; their time is not the training's."""
+        if not self.course.callbacks.of[event]:
+            return
+        self._elapsed()
+        for one in learners:
+            state = TrainingState(
+                job=one.job,
+                index=one.index,
+                name=one.name,
+                model=one.model,
+                teacher=self.course.teacher and self.course.teacher.model,
+                epoch=self.epoch + 1,
+                epochs=self.recipe.epochs,
+                step=one.steps_taken,
+                steps=one.steps,
+                losses=one.losses,
+                metrics=dict(one.history[-1]) if event == "on_epoch" else {},
+            )
+            self.course.callbacks.call(event, state)
+        self._clock = time.perf_counter()
+
     def _split_logits(self, learners: list[Learner], part: str, precision: str | None = None) -> list[torch.Tensor]:
         split: Split = getattr(self.course.dataset, part)
         rows: list[list[torch.Tensor]] = [[] for _ in learners]
-        for i, x in enumerate(eval_batches(split, self.course.dataset, self.course.device)):
+        for i, x in eval_batches(split, self.course.dataset, self.course.device, self.course.world):
             self._pause()
+            if x is None:
+                continue
             found = self.workers.each(learners, lambda learner, x=x, i=i: learner.logits(x, part, i, precision))
             for row, logits in zip(rows, found, strict=True):
                 row.append(logits.cpu())
-        return [torch.cat(row) for row in rows]
+        return [torch.cat(self.course.world.merge(row)) for row in rows]
 
     def _finish(self) -> list[Outcome]:
         self._elapsed()
@@ -159,7 +205,7 @@ class Group:
 
     def _pause(self) -> None:
         """Between two batches: save what is due, and stop if that is asked for."""
-        stopping = self.course.stop.requested
+        stopping = self.course.world.any(self.course.stop.requested)
         if self.ids:
             every = self.course.checkpoints.every
             if stopping or (every and time.perf_counter() - self._saved >= every):
@@ -194,7 +240,3 @@ class Group:
 
     def _advance(self, batches: int) -> None:
         self.course.bar.advance(self.weight * batches / self.recipe.epochs / self.batches)
-
-
-def _generator(seed: int, *words: str | int) -> torch.Generator:
-    return torch.Generator().manual_seed(derive(seed, *words))

@@ -1,7 +1,7 @@
 """One model in training: its optimiser, its loss, its running sums."""
 
-import copy
 import time
+import warnings
 from typing import Any
 
 import torch
@@ -9,13 +9,16 @@ import torch.nn.functional as F
 from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.dropout import _DropoutNd
+from torch.nn.parallel import DistributedDataParallel
 
+from kdlib.copies import on_cpu
 from kdlib.losses import Response, tapped
 from kdlib.training.check import Handling, seed_draws
-from kdlib.training.evaluation import NOT_FINITE, scores
+from kdlib.training.device import autocast
+from kdlib.training.evaluation import NOT_FINITE, parameter_counts, scores
 from kdlib.training.job import Job, Outcome, derive
-from kdlib.training.precision import autocast
 from kdlib.training.teacher import FeaturePairs, TeacherOutput
+from kdlib.training.world import ALONE, World
 
 _RANDOM = (_DropoutNd, nn.RReLU, nn.FractionalMaxPool2d, nn.FractionalMaxPool3d, nn.MultiheadAttention, nn.RNNBase)
 _KNOWN = ("torch.nn.modules.", "kdlib.models.")
@@ -24,10 +27,14 @@ SMALL = 5_000_000
 
 
 class Learner:
-    """Steps one model on batches it is handed; knows nothing of the other models of its group.
+    """Steps one model on batches it is handed, from `begin` on; knows nothing of the other models of its group.
 
     ``small``: it steps on one thread, alone or in a group, so that its bits do not depend on the group.
     """
+
+    optimiser: torch.optim.Optimizer
+    frozen: list[nn.Module]
+    trained: nn.Module  # the model, or where several processes train it, what keeps theirs alike
 
     def __init__(
         self,
@@ -40,22 +47,45 @@ class Learner:
         class_weights: torch.Tensor | None = None,
         features: FeaturePairs | None = None,
         small: bool = False,
+        index: int = 0,
+        world: World = ALONE,
     ):
         self.job, self.device, self.precision, self.steps = job, device, precision, steps
         self.class_weights, self.features, self.handling, self.small = class_weights, features, handling, small
-        self.name = job.name or type(model).__name__
-        self.model = model.to(device)
-        self.adapter = None if features is None or features.adapter is None else features.adapter.to(device)
-        own = [] if self.adapter is None else [*self.adapter.parameters()]
-        self.frozen = frozen_modules(model)
-        self.optimiser = job.recipe.optimiser([*self.model.parameters(), *own])
+        self.name, self.index = job.name or type(model).__name__, index
+        self.model, self.world = model, world
         self.history: list[dict[str, float]] = []
         self.diverged: dict | None = None
         self.best: tuple[tuple[float, float], int, dict[str, torch.Tensor]] | None = None
         self.seconds = 0.0
-        self._step = 0
+        self.losses: dict[str, torch.Tensor] = {}  # of the last batch
+        self.steps_taken = 0
         self._sums = torch.zeros(3, dtype=torch.float64, device=device)
         self._seen = 0
+
+    def begin(self) -> None:
+        """Go to the device and make the optimiser: from here on the learner takes memory there.
+
+        Of several processes each holds the whole model; on GPUs batch norm has the statistics of the whole batch.
+        """
+        if self.world.size > 1 and self.device.type == "cuda":
+            self.model = nn.SyncBatchNorm.convert_sync_batchnorm(self.model)
+        self.frozen = frozen_modules(self.model)
+        parts = [self.model] if self.adapter is None else [self.model, self.adapter]
+        for part in parts:
+            part.to(self.device)
+        self.optimiser = self.job.recipe.optimiser(p for part in parts for p in part.parameters())
+        self.trained = self.model
+        if self.world.size > 1:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", FutureWarning)  # newer versions call it forward_sync_buffers
+                options = {"broadcast_buffers": False, "find_unused_parameters": self.handling.unused}
+                self.trained = DistributedDataParallel(self.model, **options)
+
+    @property
+    def adapter(self) -> nn.Module | None:
+        """The module between the feature maps that its loss compares."""
+        return None if self.features is None else self.features.adapter
 
     @property
     def independent(self) -> bool:
@@ -73,44 +103,59 @@ class Learner:
         )
 
     def step(self, images: torch.Tensor, labels: torch.Tensor, teacher_output: TeacherOutput | None) -> None:
-        """Take one optimiser step on normalised images (B, C, H, W), labels (B,), and the teacher's answer to them."""
+        """Take one optimiser step on normalised images (B, C, H, W), labels (B,), and the teacher's answer to them.
+
+        Of several processes each is handed its share of the images, and all labels and answers.
+        """
         start = time.perf_counter()
-        self._seed("step", self._step)
-        lr = self.job.recipe.lr_at(self._step, self.steps)
+        self._seed("step", self.steps_taken)
+        lr = self.job.recipe.lr_at(self.steps_taken, self.steps)
         for group in self.optimiser.param_groups:
             group["lr"] = lr
         self.model.train()
         for module in self.frozen:
             module.eval()
-        response = self._respond(images)
+        response = self._respond(images, len(labels))
         logits = response.logits
         smoothing = self.job.recipe.label_smoothing
         if self.job.loss is None:
-            hard = loss = F.cross_entropy(logits.float(), labels, self.class_weights, label_smoothing=smoothing)
+            soft, hard = None, F.cross_entropy(logits.float(), labels, self.class_weights, label_smoothing=smoothing)
         else:
             target = teacher_output.response(self.features)
             soft, hard = self.job.loss.terms(response, target, labels, self.class_weights, self.adapter, smoothing)
-            loss = self.job.loss.combine(soft, hard)
+        loss = hard if soft is None else self.job.loss.combine(soft, hard)
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
+        if self.adapter is not None:
+            self.world.average(p.grad for p in self.adapter.parameters() if p.grad is not None)
         self.optimiser.step()
         hits = (logits.detach().argmax(dim=1) == labels).sum()
+        terms = {"objective": loss, "cross_entropy": hard} | ({} if soft is None else {"soft": soft})
+        self.losses = {name: term.detach() for name, term in terms.items()}
         self._sums += torch.stack([loss.detach(), hard.detach(), hits / len(labels)]).double() * len(labels)
         self._seen += len(labels)
-        self._step += 1
+        self.steps_taken += 1
         self.seconds += time.perf_counter() - start
 
     def _seed(self, *purpose: str | int) -> None:
         """Seed what the model draws from for this purpose alone, so that it does not depend on the group."""
         if not self.independent:
-            seed_draws(derive(self.job.seed, self.job.role, *purpose), self.device)
+            others = [f"rank {self.world.rank}"] if self.world.rank and purpose[0] == "step" else []
+            seed_draws(derive(self.job.seed, self.job.role, *purpose, *others), self.device)
 
-    def _respond(self, images: torch.Tensor) -> Response:
-        """The student's logits and, where the loss compares them, its feature maps."""
+    def _respond(self, images: torch.Tensor, batch: int) -> Response:
+        """The student's logits of the whole batch and, where the loss compares them, its feature maps."""
         names = () if self.features is None else self.features.student
         with autocast(self.device, self.precision), tapped(self.model, names) as maps:
-            logits = self.handling.run(self.model, images, self.name)
-        return Response(logits, tuple(maps[name] for name in names))
+            logits = self.handling.run(self.trained, images, self.name)
+        return Response(self.world.gather(logits, batch), tuple(self.world.gather(maps[name], batch) for name in names))
+
+    def average_statistics(self) -> None:
+        """Have one batch norm where each process kept the statistics of its own shares, as on CPUs."""
+        for module in self.model.modules():
+            kept = isinstance(module, _NormBase) and not isinstance(module, nn.SyncBatchNorm)
+            if kept and module.running_mean is not None and module not in self.frozen:
+                self.world.average([module.running_mean, module.running_var])
 
     @torch.no_grad()
     def logits(self, images: torch.Tensor, part: str, batch: int, precision: str | None = None) -> torch.Tensor:
@@ -119,7 +164,7 @@ class Learner:
         Where ``precision`` is given, in that one.
         """
         start = time.perf_counter()
-        self._seed("evaluate", part, self._step, batch)
+        self._seed("evaluate", part, self.steps_taken, batch)
         self.model.eval()
         with autocast(self.device, precision or self.precision):
             logits = self.handling.run(self.model, images, self.name).float()
@@ -128,7 +173,7 @@ class Learner:
 
     def close_epoch(self, val: dict[str, float], seconds: float) -> None:
         """Write the epoch's row, given the validation scores; a loss that is no number ends the run as diverged."""
-        objective, hard, accuracy = (self._sums / max(1, self._seen)).tolist()
+        objective, hard, accuracy = self.world.agree(lambda: (self._sums / max(1, self._seen)).tolist())
         epoch = len(self.history) + 1
         self.history.append(
             {
@@ -163,8 +208,7 @@ class Learner:
         kept = ("val_accuracy", "val_balanced_accuracy", "val_loss", "train_accuracy", "train_loss")
         metrics = {
             "epoch": epoch,
-            "params": sum(p.numel() for p in self.model.parameters()),
-            "trainable_params": sum(p.numel() for p in self.model.parameters() if p.requires_grad),
+            **parameter_counts(self.model),
             **{f"test_{key}": value for key, value in scores(logits, labels).items()},
             **{key: row[key] for key in kept},
         }
@@ -196,7 +240,7 @@ class Learner:
             "diverged": self.diverged,
             "best": self.best,
             "seconds": self.seconds,
-            "step": self._step,
+            "step": self.steps_taken,
             "sums": self._sums,
             "seen": self._seen,
         }
@@ -212,7 +256,7 @@ class Learner:
         self.optimiser.load_state_dict(state["optimiser"])
         self.precision, self.history, self.diverged = state["precision"], state["history"], state["diverged"]
         self.best, self.seconds = state["best"], state["seconds"]
-        self._step, self._seen = state["step"], state["seen"]
+        self.steps_taken, self._seen = state["step"], state["seen"]
         self._sums.copy_(state["sums"])
 
 
@@ -231,11 +275,3 @@ def frozen_modules(model: nn.Module) -> list[nn.Module]:
         if weights and not any(p.requires_grad for p in weights):
             found.append(module)
     return found
-
-
-def on_cpu(model: nn.Module) -> dict[str, torch.Tensor]:
-    """Return a copy of a model's state dict, contiguous, on the CPU, with the versions of its modules."""
-    state = copy.copy(model.state_dict())  # keeps _metadata, which a new dict would not
-    for name, tensor in state.items():
-        state[name] = tensor.detach().to("cpu", copy=True).contiguous()
-    return state

@@ -13,15 +13,15 @@ from kdlib.errors import UserError
 from kdlib.losses import stages
 from kdlib.profiling import forward_macs
 from kdlib.progress import Progress
-from kdlib.training import memory
-from kdlib.training.check import Handling, handling, random_states, seed_draws
+from kdlib.training.callbacks import Callbacks, TrainingState
+from kdlib.training.check import check_model, random_states, seed_draws
 from kdlib.training.checkpoint import Checkpoints, Stop
+from kdlib.training.device import PRECISIONS, available, choose, groups_that_fit, resolve_device
 from kdlib.training.group import Course, Group, batches
 from kdlib.training.job import Job, Outcome, derive
 from kdlib.training.learner import SMALL, Learner
-from kdlib.training.precision import PRECISIONS, choose
-from kdlib.training.teacher import FeaturePairs, Teacher, TeacherStore, feature_pairs
-from kdlib.training.workers import Workers, at_once
+from kdlib.training.teacher import Teacher, TeacherStore, feature_pairs
+from kdlib.training.world import World, joined
 
 
 def fit(job: Job, dataset: Dataset, **options) -> Outcome:
@@ -52,6 +52,7 @@ def train(
     teacher_store: TeacherStore | None = None,
     checkpoints: Checkpoints | None = None,
     stop: Stop | None = None,
+    callbacks: Sequence[Callable[[TrainingState], None] | object] = (),
     finished: Callable[[int, Outcome], None] = lambda index, outcome: None,
 ) -> list[Outcome]:
     """Train every job over the same batches and return the outcomes in order.
@@ -67,55 +68,38 @@ def train(
     saved and ``Stopped`` raised. ``finished`` is handed index and outcome of each job as soon as its group is done; the
     group's checkpoint goes after that.
 
+    ``callbacks`` look inside: functions of a `TrainingState`, called for every run at the end of each epoch, and
+    objects with methods ``on_epoch`` or ``on_step``. They change no number. What an interrupted training does again
+    after its last checkpoint they are shown again.
+
+    In several processes that have a ``torch.distributed`` process group (``torchrun``) one job is trained by all: each
+    learns its share of every batch and returns the same outcome; the first alone shows progress, writes checkpoints and
+    logits, and calls ``callbacks`` and ``finished``. See docs/scaling.md for what stays as in one process.
+
     Raises ``UserError`` for input no training can use, before any training.
     """
-    place = resolve_device(device)
+    place, looking = resolve_device(device), Callbacks(callbacks)
     _check(jobs, dataset, teacher, precision)
-    with _frame(place), contextlib.nullcontext(progress) if progress else Progress(weight, "training") as bar:
-        models, choices, handlings = _built(jobs, dataset, place, precision)
-        _check_distinct(jobs, models, teacher)
-        guide = None
-        if teacher is not None:
-            guide = Teacher(teacher, dataset, place, precision, teacher_store)
-        features = _features(jobs, models, dataset, guide)
-        limit = memory.available(place) if memory_limit is None else memory_limit
-        small = [_small(model, dataset) for model in models]
-        course = Course(dataset, guide, order_seed, place, checkpoints, stop or Stop(), bar)
-        steps = jobs[0].recipe.epochs * batches(len(dataset.train), jobs[0].recipe.batch_size)
-        weights = [_class_weights(job, dataset, place) for job in jobs]
+    with _frame(place), _world(jobs, dataset) as world, _bar(progress, weight, world) as bar:
+        if world.rank:
+            looking, finished = Callbacks(()), lambda index, outcome: None
+        learners = [_built(job, i, dataset, place, precision, world) for i, job in enumerate(jobs)]
+        _check_distinct(learners, teacher)
+        guide = None if teacher is None else Teacher(teacher, dataset, place, precision, teacher_store, world)
+        _pair_features(learners, dataset, guide)
+        course = Course(dataset, guide, order_seed, place, checkpoints, stop or Stop(), bar, looking, world)
+        limit = available(place) if memory_limit is None else memory_limit
+        saved, rest = world.agree(lambda: _resumable(jobs, checkpoints))
+        fresh = groups_that_fit([learners[i] for i in rest], dataset.shape, limit, place)
         outcomes: dict[int, Outcome] = {}
-        saved, rest = _resumable(jobs, checkpoints)
-        at_a_time = at_once([choices[i] for i in rest], [small[i] for i in rest], place)
-        split = memory.split([jobs[i] for i in rest], [models[i] for i in rest], dataset.shape, limit, at_a_time)
-        for state, chunk in [*saved, *((None, [rest[i] for i in part]) for part in split)]:
-            learners = []
-            for i in chunk:
-                own = (jobs[i], models[i], place, choices[i], steps, handlings[i], weights[i], features[i], small[i])
-                learners.append(Learner(*own))
-            with Workers(learners, place) as workers:
-                group = Group(learners, course, workers, weight * len(chunk) / len(jobs), state)
-                for i, outcome in zip(chunk, group.run(), strict=True):
-                    outcomes[i] = outcome
-                    finished(i, outcome)
+        for state, chunk in [*saved, *((None, [rest[i] for i in part]) for part in fresh)]:
+            group = Group([learners[i] for i in chunk], course, weight * len(chunk) / len(jobs), state)
+            for i, outcome in zip(chunk, group.run(), strict=True):
+                outcomes[i], learners[i] = outcome, None
+                finished(i, outcome)
             group.forget()
-            for i in chunk:
-                models[i] = None
+            del group  # and with it its memory, before the next one begins
         return [outcomes[i] for i in range(len(jobs))]
-
-
-def resolve_device(name: str) -> torch.device:
-    """Return the device of a name; ``auto`` is CUDA where there is one. Raises ``UserError`` for one not here."""
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        device = None
-    if device is None or device.type not in ("cpu", "cuda"):
-        raise UserError(f"unknown device {name!r}; say auto, cpu or cuda")
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise UserError(f"device {name!r} is not here: torch sees no CUDA device; say cpu or auto")
-    return device
 
 
 def _check(jobs: Sequence[Job], dataset: Dataset, teacher: nn.Module | None, precision: str) -> None:
@@ -142,32 +126,57 @@ def _check(jobs: Sequence[Job], dataset: Dataset, teacher: nn.Module | None, pre
     check_batch(dataset, jobs[0].recipe.batch_size)
 
 
-def _class_weights(job: Job, dataset: Dataset, device: torch.device) -> torch.Tensor | None:
-    if job.recipe.class_weights == "none":
-        return None
-    counts = torch.bincount(dataset.train.labels, minlength=dataset.num_classes)
-    return (len(dataset.train) / (dataset.num_classes * counts)).float().to(device)
+@contextlib.contextmanager
+def _world(jobs: Sequence[Job], dataset: Dataset) -> Iterator[World]:
+    """The processes that train together; raises ``UserError`` for what several cannot."""
+    with joined() as world:
+        if world.size > 1:
+            if len(jobs) > 1:
+                raise UserError(
+                    f"{world.size} processes train one model at a time, not {len(jobs)}; ask for one by one"
+                )
+            n, batch_size = len(dataset.train), jobs[0].recipe.batch_size
+            smallest = min(batch_size, n if n % batch_size < 2 else n % batch_size)
+            if smallest < 2 * world.size:  # of one image batch norm has no statistics
+                raise UserError(
+                    f"a batch of {smallest} images is too small for {world.size} processes, which need two each; take "
+                    f"another batch_size than {batch_size} for {n} training images"
+                )
+        yield world
 
 
-def _built(
-    jobs: Sequence[Job], dataset: Dataset, device: torch.device, precision: str
-) -> tuple[list[nn.Module], list[str], list[Handling]]:
-    """Models as they begin, the precision each trains in, and how it is handled."""
-    models, choices, handlings = [], [], []
-    for job in jobs:
-        seed_draws(derive(job.seed, job.role, "init"), device)
-        models.append(job.build())
-        choices.append(choose(models[-1], device, precision))
-        name = job.name or type(models[-1]).__name__
-        handlings.append(handling(models[-1], dataset, name, batch_size=job.recipe.batch_size, precision=choices[-1]))
-    return models, choices, handlings
+def _bar(progress: Progress | None, weight: float, world: World) -> contextlib.AbstractContextManager[Progress]:
+    return contextlib.nullcontext(progress) if progress else Progress(weight, "training", shown=world.rank == 0)
 
 
-def _check_distinct(jobs: Sequence[Job], models: Sequence[nn.Module], teacher: nn.Module | None) -> None:
+def _built(job: Job, index: int, dataset: Dataset, device: torch.device, precision: str, world: World) -> Learner:
+    """The model as it begins, the precision it trains in, and how it is handled."""
+    seed_draws(derive(job.seed, job.role, "init"), device)
+    model, recipe = job.build(), job.recipe
+    precision = world.agree(lambda: choose(model, device, precision))
+    handling = check_model(model, dataset, job.name or type(model).__name__, recipe.batch_size, precision)
+    weights = None
+    if recipe.class_weights == "balanced":
+        counts = torch.bincount(dataset.train.labels, minlength=dataset.num_classes)
+        weights = (len(dataset.train) / (dataset.num_classes * counts)).float().to(device)
+    steps = recipe.epochs * batches(len(dataset.train), recipe.batch_size)
+    small = _small(model, dataset)
+    return Learner(job, model, device, precision, steps, handling, weights, small=small, index=index, world=world)
+
+
+def _small(model: nn.Module, dataset: Dataset) -> bool:
+    """Whether a step of the model gains little from a second thread."""
+    try:
+        return forward_macs(model, dataset.shape) < SMALL
+    except Exception:  # counting copies the model, which not every one allows
+        return False
+
+
+def _check_distinct(learners: Sequence[Learner], teacher: nn.Module | None) -> None:
     """Raise ``UserError`` where two models share weights: each would train the other's."""
     owners = dict.fromkeys(_memory(teacher), "the teacher") if teacher is not None else {}
-    for i, (job, model) in enumerate(zip(jobs, models, strict=True), 1):
-        name, own = f"job {i} ({job.name or type(model).__name__})", _memory(model)
+    for i, learner in enumerate(learners, 1):
+        name, own = f"job {i} ({learner.name})", _memory(learner.model)
         for other in {owners[place] for place in own if place in owners}:
             raise UserError(f"{name} shares weights with {other}; let its build make a model of its own")
         owners |= dict.fromkeys(own, name)
@@ -179,21 +188,12 @@ def _memory(model: nn.Module) -> set[int]:
     return {tensor.untyped_storage().data_ptr() for tensor in tensors}
 
 
-def _features(
-    jobs: Sequence[Job], models: list[nn.Module], dataset: Dataset, teacher: Teacher | None
-) -> list[FeaturePairs | None]:
-    """What each job's loss compares, None for those on logits."""
-    needed = any(job.loss and job.loss.needs_features for job in jobs)
-    theirs = stages(teacher.model, dataset.shape) if needed else []
-    return [feature_pairs(job, model, theirs, dataset.shape) for job, model in zip(jobs, models, strict=True)]
-
-
-def _small(model: nn.Module, dataset: Dataset) -> bool:
-    """Whether a step of the model gains little from a second thread."""
-    try:
-        return forward_macs(model, dataset.shape) < SMALL
-    except Exception:  # counting copies the model, which not every one allows
-        return False
+def _pair_features(learners: Sequence[Learner], dataset: Dataset, teacher: Teacher | None) -> None:
+    """Say to each learner which feature maps its loss compares."""
+    comparing = [learner for learner in learners if learner.job.loss and learner.job.loss.needs_features]
+    theirs = stages(teacher.model, dataset.shape) if comparing else []
+    for learner in comparing:
+        learner.features = feature_pairs(learner.job, learner.model, theirs, dataset.shape)
 
 
 def _resumable(
@@ -217,6 +217,7 @@ def _frame(device: torch.device) -> Iterator[None]:
     gpus = device.type == "cuda" or torch.cuda.is_initialized()
     devices = range(torch.cuda.device_count()) if gpus else []
     with (
+        torch.cuda.device(device) if device.type == "cuda" else contextlib.nullcontext(),
         random_states(devices),
         cudnn.flags(enabled=True, benchmark=False, deterministic=True),
     ):

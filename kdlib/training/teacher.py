@@ -18,10 +18,11 @@ from kdlib.copies import copied
 from kdlib.data import Augmentation, Dataset, augment, draws, normalise
 from kdlib.files import make_room, whole
 from kdlib.losses import Response, Stage, stages, tapped
-from kdlib.training.check import handling, seed_draws
+from kdlib.training.check import check_model, seed_draws
+from kdlib.training.device import autocast, choose
 from kdlib.training.evaluation import batch_of
 from kdlib.training.job import Job, derive
-from kdlib.training.precision import autocast, choose
+from kdlib.training.world import ALONE, World
 
 _MANY = 1000  # training images from which on fusing pays
 
@@ -44,16 +45,12 @@ class FeaturePairs:
         return tuple(theirs for _, theirs in self.pairs)
 
 
-def feature_pairs(
-    job: Job, student: nn.Module, theirs: list[Stage], shape: tuple[int, int, int]
-) -> FeaturePairs | None:
-    """Return what the job's loss compares on images of ``shape`` (C, H, W); None for a loss on logits.
+def feature_pairs(job: Job, student: nn.Module, theirs: list[Stage], shape: tuple[int, int, int]) -> FeaturePairs:
+    """Return what the job's loss, one on feature maps, compares on images of ``shape`` (C, H, W).
 
     ``theirs``: the teacher's stages. The adapter's weights draw from the job's seed, whatever was drawn before. Raises
     ``UserError`` for layers that the models have not.
     """
-    if job.loss is None or not job.loss.needs_features:
-        return None
     ours = stages(student, shape)
     pairs = job.loss.pair(ours, theirs)
     first, second = ({stage.name: stage.shape for stage in of} for of in (ours, theirs))
@@ -132,10 +129,11 @@ class Teacher:
         device: torch.device,
         precision: str,
         store: TeacherStore | None = None,
+        world: World = ALONE,
     ):
-        self.precision = choose(model, device, precision)
+        self.precision, self.world = world.agree(lambda: choose(model, device, precision)), world
         self.model = copied(model).to(device)
-        self.handling = handling(self.model, dataset, "the teacher", precision=self.precision, trains=False)
+        self.handling = check_model(self.model, dataset, "the teacher", precision=self.precision, trains=False)
         self.model.eval().requires_grad_(False)
         self.dataset, self.device, self.store = dataset, device, store
         self.begun: dict[str, list] | None = None  # an epoch's answers so far; a checkpoint keeps them
@@ -178,20 +176,27 @@ class Teacher:
             "batch": batch_of(self.dataset, self.device),
         }
         path = self.store.path(key, epoch)
-        found = self.store.read(path, (len(self.dataset.train), self.dataset.num_classes))
+        shape = (len(self.dataset.train), self.dataset.num_classes)
+        found = self.world.agree(lambda: self.store.read(path, shape))
         if found is None:
             found = self._computed(augmentation, seed, epoch, between)
-            self.store.write(path, found)
+            if self.world.rank == 0:
+                self.store.write(path, found)
         return found.to(self.device)
 
     def _computed(self, augmentation: Augmentation, seed: int, epoch: int | None, between) -> torch.Tensor:
         images, size, fast = self.dataset.train.images, batch_of(self.dataset, self.device), self._fused
         numbers = draws(len(images), derive(seed, "augment", epoch)) if augmentation.active else None
-        if self.begun is None or self.begun["asked"] != [seed, epoch, size]:
-            self.begun = {"asked": [seed, epoch, size], "rows": []}
-        rows = self.begun["rows"]
-        for start in range(size * len(rows), len(images), size):
+        begun = self.begun
+        if begun is None or begun["asked"] != [seed, epoch, size]:
+            begun = {"asked": [seed, epoch, size], "rows": []}
+        if self.world.size == 1:  # what several have begun lies with each of them
+            self.begun = begun
+        rows = begun["rows"]
+        for start in self.world.turns(range(size * len(rows), len(images), size)):
             between()
+            if start is None:
+                continue
             seed_draws(derive(seed, "teacher", epoch, start), self.device)
             batch = images[start : start + size].to(self.device)
             if numbers is not None:
@@ -200,7 +205,7 @@ class Teacher:
             with torch.no_grad():
                 rows.append(fast(x.contiguous()) if fast else self.answer(x).logits.cpu())
         self.begun = None
-        return torch.cat(rows)
+        return torch.cat(self.world.merge(rows))
 
     @cached_property
     def _checksum(self) -> int:

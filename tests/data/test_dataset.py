@@ -43,7 +43,7 @@ def toy() -> Iterator[str]:
             labels = labels_of(*sizes)
             generator.manual_seed(len(labels))
             images = torch.randint(0, 256, (len(labels), 3, 8, 8), dtype=torch.uint8, generator=generator)
-            parts.append(Part.in_memory(images, labels))
+            parts.append(Part(images, labels))
         return Parts(("a", "b", "c"), *parts)
 
     yield "toy"
@@ -178,7 +178,7 @@ def test_mean_and_deviation_are_of_the_training_split(toy):
 
 def test_a_channel_without_variation_can_be_divided_by():
     images = torch.full((10, 1, 4, 4), 51, dtype=torch.uint8)
-    part = Part.in_memory(images, torch.arange(10) % 2)
+    part = Part(images, torch.arange(10) % 2)
     register("flat")(lambda request: Parts(("a", "b"), part, part))
     try:
         data = load("flat", grayscale=True)
@@ -196,7 +196,7 @@ def test_gray_and_resized(toy):
 
 def test_grey_is_the_usual_weighting():
     images = torch.tensor([[255, 0, 0], [0, 255, 0], [0, 0, 255], [255, 255, 255]], dtype=torch.uint8)
-    part = Part.in_memory(images.view(4, 3, 1, 1), torch.arange(4) % 2)
+    part = Part(images.view(4, 3, 1, 1), torch.arange(4) % 2)
     register("colours")(lambda request: Parts(("a", "b"), part, part))
     try:
         data = load("colours", grayscale=True, val_fraction=0)
@@ -291,7 +291,7 @@ def test_unknown_name_lists_the_known_ones():
 
 
 def test_a_class_that_a_source_leaves_without_images():
-    part = Part.in_memory(torch.zeros(4, 3, 2, 2, dtype=torch.uint8), torch.tensor([0, 0, 2, 2]))
+    part = Part(torch.zeros(4, 3, 2, 2, dtype=torch.uint8), torch.tensor([0, 0, 2, 2]))
     register("gap")(lambda request: Parts(("a", "b", "c"), part, part))
     try:
         with pytest.raises(UserError, match="class 'b' of data set 'gap' has no train images"):

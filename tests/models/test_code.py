@@ -7,9 +7,8 @@ import pytest
 
 from kdlib import models
 from kdlib.models import registry
-from kdlib.studies.parameters import parse
+from kdlib.studies.parameters import parse, settle
 from kdlib.studies.plan import plan
-from kdlib.studies.settings import settle
 
 NET = """
 from torch import nn

@@ -14,9 +14,8 @@ from kdlib import models
 from kdlib.data import normalise
 from kdlib.errors import UserError
 from kdlib.models import from_timm
-from kdlib.studies.parameters import parse
+from kdlib.studies.parameters import parse, settle
 from kdlib.studies.plan import plan
-from kdlib.studies.settings import settle
 
 LITE0, LITE2 = "timm/tf_efficientnet_lite0", "timm/tf_efficientnet_lite2"
 

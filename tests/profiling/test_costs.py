@@ -11,7 +11,7 @@ from torch import nn
 from kdlib import models
 from kdlib.cli import main
 from kdlib.errors import UserError
-from kdlib.profiling import MEANING, costs, counters, profile
+from kdlib.profiling import MEANING, costs, counts, profile
 
 KEYS = {
     *("total_params", "trainable_params", "frozen_params", "mult_adds", "fwd_bwd_mb", "params_mb", "total_mb"),
@@ -52,7 +52,7 @@ def test_table_2_of_the_turkish_report(model, params, sizes, flops):
     assert (round(found["mult_adds"] / 1e6, 2), *mb) == sizes
     value, size = flops
     image = torch.zeros(1, 3, size, size)
-    assert round(counters.macs_fvcore(model, image) / 1e9, 4) == value
+    assert round(counts.by_fvcore(model, image) / 1e9, 4) == value
 
 
 def test_counters_by_hand():
@@ -132,9 +132,9 @@ def test_profiling_leaves_nothing_behind_when_a_counter_fails():
     before = traces(model)
     Fragile.calls = 1
     image = torch.zeros(1, 3, 8, 8)
-    assert set(counters.torchinfo_counts(model, image).values()) == {None}
-    assert counters.macs_thop(model, image) is None
-    assert counters.macs_fvcore(model, image) is None
+    assert set(counts.by_torchinfo(model, image).values()) == {None}
+    assert counts.by_thop(model, image) is None
+    assert counts.by_fvcore(model, image) is None
     assert traces(model) == before
 
 

@@ -9,7 +9,7 @@ from torch import nn
 
 from kdlib import models
 from kdlib.profiling import count_parameters, forward_macs, layer_macs
-from kdlib.profiling.counting import macs_by_torch
+from kdlib.profiling.counts import by_torch
 
 
 def test_count_parameters_leaves_buffers_out_and_frozen_weights_in():
@@ -68,7 +68,7 @@ def test_counting_leaves_nothing_behind_when_the_model_fails():
 @pytest.mark.parametrize("name", models.names())
 def test_the_quick_count_is_torchs_own(name):
     model = models.build(name, 10)
-    assert forward_macs(model, (3, 64, 64)) == macs_by_torch(model, (3, 64, 64)) > 0
+    assert forward_macs(model, (3, 64, 64)) == by_torch(model, (3, 64, 64)) > 0
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ def test_the_quick_count_is_torchs_own(name):
     ],
 )
 def test_every_kind_of_layer_counts_as_torch_has_it(layer):
-    assert forward_macs(layer, (4, 8, 8)) == macs_by_torch(layer, (4, 8, 8)) > 0
+    assert forward_macs(layer, (4, 8, 8)) == by_torch(layer, (4, 8, 8)) > 0
 
 
 class Odd(nn.Module):

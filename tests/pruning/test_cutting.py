@@ -7,7 +7,7 @@ from torch import nn
 
 from kdlib import models
 from kdlib.errors import UserError
-from kdlib.pruning import Spec, cutting, prune, replay, scan
+from kdlib.pruning import Spec, prune, replay, scan
 
 
 def shapes(model: nn.Module) -> dict[str, tuple]:
@@ -16,13 +16,13 @@ def shapes(model: nn.Module) -> dict[str, tuple]:
 
 def test_cuts_by_hand():
     structure = scan(normed(), (3, 8, 8))
-    cut = cutting.cuts(structure, {"conv1": torch.tensor([1, 4])})
+    cut = structure.cuts({"conv1": torch.tensor([1, 4])})
     assert sorted(cut) == [("bn1", "out", [1, 4]), ("conv1", "out", [1, 4]), ("conv2", "in", [1, 4])]
 
 
 def test_flattened_channels_take_all_their_inputs():
     model = nn.Sequential(nn.Conv2d(3, 2, 1), nn.Flatten(), nn.Linear(2 * 9, 4))
-    cut = cutting.cuts(scan(model, (3, 3, 3)), {"0": torch.tensor([1])})
+    cut = scan(model, (3, 3, 3)).cuts({"0": torch.tensor([1])})
     assert sorted(cut) == [("0", "out", [1]), ("2", "in", list(range(9, 18)))]
 
 

@@ -7,8 +7,8 @@ from torch import nn
 
 from kdlib.errors import UserError
 from kdlib.pruning import Spec, prune, replay, scan
-from kdlib.pruning.limit import TookTooLong, at_most
 from kdlib.pruning.meaning import Meaning
+from kdlib.pruning.structure import TookTooLong, at_most
 
 SHAPE = (3, 8, 8)
 

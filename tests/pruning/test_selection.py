@@ -6,7 +6,7 @@ import torch
 from kdlib import models
 from kdlib.errors import UserError
 from kdlib.pruning import Channels, Member, Spec, Structure, scan
-from kdlib.pruning.selection import choose
+from kdlib.pruning.prune import choose
 
 
 def structure(blocks: int = 1, **sizes: int) -> Structure:

@@ -140,7 +140,8 @@ def condition(role: str, model: str, *, recipe="r", seed=0, T=None, alpha=None, 
 def study_of(tables=(), figures=(), **more) -> SimpleNamespace:
     """A study that says only what reporting reads."""
     said = {"name": "made_up", "title": {"en": "Made up", "tr": "Uydurma"}, "source": {"en": "Nobody", "tr": "Kimse"}}
-    said |= {"labels": {}, "loss": "convex_kl", "recipes": {}, "profiles": {}}
+    said |= {"labels": {}, "loss": "convex_kl", "recipes": {}, "profiles": {}, "report": True, "beside": []}
+    said |= dict.fromkeys(("transfer", "pruning", "clinical", "costs"))
     return SimpleNamespace(**{**said, "tables": list(tables), "figures": list(figures), **more})
 
 

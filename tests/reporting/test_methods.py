@@ -208,45 +208,19 @@ def test_a_study_without_a_report_says_nothing_of_one(tmp_path):
 # Figures
 
 
-@pytest.mark.parametrize("lang", ["en", "tr"])
-def test_the_figure_has_a_row_for_each_method(tmp_path, lang):
-    drawing = draw(methods_results(tmp_path, ALONE, DISTILLED, figures=figures("methods")), lang)["methods"]
+def test_the_figure_has_a_row_for_each_method_with_its_seeds(tmp_path):
+    drawing = draw(methods_results(tmp_path, ALONE, DISTILLED, figures=figures("methods")), "tr")["methods"]
     (ax,) = drawing.figure.axes
-    assert [label.get_text() for label in ax.get_yticklabels()] == [
-        names.method(None, method, lang) for method in DISTILLED
+    labels = [label.get_text() for label in ax.get_yticklabels()]
+    assert [label.split(";")[0] for label in labels[1:]] == [
+        f"Ağ: {names.method(study_of(), m, 'tr')}" for m in DISTILLED
     ]
     assert ax.yaxis.get_inverted()  # the study's order from the top
-    mark = {"en": "+1.37 [+0.33; +2.40]", "tr": "+1,37 [+0,33; +2,40]"}[lang]
-    assert mark in [text.get_text() for text in ax.texts]
+    assert "+1,37 [+0,33; +2,40]" in [text.get_text() for text in ax.texts]
+    assert sorted(ax.collections[0].get_offsets()[:, 0]) == pytest.approx([0.9, 1.5, 1.7])
+    assert list(ax.lines[0].get_xdata()) == pytest.approx([0.3324, 2.4009], abs=1e-3)
     assert drawing.png()
     assert drawing.svg()
-
-
-def test_intervals_and_seeds_where_they_belong(tmp_path):
-    results = methods_results(tmp_path, ALONE, {"sp": [0.720, 0.735, 0.730]}, figures=figures("methods"))
-    (ax,) = draw(results, "en")["methods"].figure.axes
-    dots = sorted(ax.collections[0].get_offsets()[:, 0])
-    assert dots == pytest.approx([2.0, 2.0, 3.0])
-    ends = next(line.get_xdata() for line in ax.lines if list(line.get_ydata()) == [0, 0])
-    half = 4.302653 * (1 / 3) ** 0.5 / 3**0.5
-    assert list(ends) == pytest.approx([7 / 3 - half, 7 / 3 + half])
-
-
-def test_a_wide_interval_that_runs_on_ends_in_arrows(tmp_path):
-    outcomes = {"sp": [0.70, 0.70, 0.75], "at": [0.72, 0.725, 0.72]}
-    results = methods_results(tmp_path, [0.70, 0.70, 0.70], outcomes, figures=figures("methods"))
-    (ax,) = draw(results, "en")["methods"].figure.axes
-    # seeds from 0 to 5 points: drawn from -5 to 10; SP: 1.67 ± 4.303 * 2.887 / sqrt(3) = ± 7.17
-    ends = next(line.get_xdata() for line in ax.lines if list(line.get_ydata()) == [0, 0])
-    assert list(ends) == pytest.approx(
-        [
-            -5,
-            8.838,
-        ],
-        abs=1e-3,
-    )
-    assert sum(line.get_marker() in ("<", ">") for line in ax.lines) == 1  # AT's ± 0.72 fits
-    assert "+1.67 [-5.50; +8.84]" in [text.get_text() for text in ax.texts]
 
 
 def test_without_the_student_alone_there_is_no_figure(tmp_path):
@@ -269,7 +243,7 @@ def test_many_methods_are_lines_of_their_own_and_no_colour_bar(tmp_path):
     drawing = draw(methods_results(tmp_path, ALONE, many, figures=figures("curves")), "en")["curves"]
     assert len(drawing.figure.axes) == 2  # one row: loss and accuracy
     labels = drawing.figure.axes[1].get_legend_handles_labels()[1]
-    assert labels == ["alone", *(names.method(None, method, "en") for method in many)]
+    assert labels == ["alone", *(names.method(study_of(), method, "en") for method in many)]
 
 
 def test_a_grid_of_one_method_is_a_map_of_its_own(tmp_path):

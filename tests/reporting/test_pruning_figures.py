@@ -9,10 +9,9 @@ from report_data import study_of
 
 from kdlib.reporting import draw
 from kdlib.reporting.core import names
-from kdlib.reporting.core.results import Results
-from kdlib.reporting.pruning.figure_parts import look, setting_name, share
-from kdlib.reporting.pruning.figures import front, pareto, sweep
-from kdlib.reporting.pruning.structure_figures import channels, stage_of
+from kdlib.reporting.core.results import Results, estimate
+from kdlib.reporting.pruning.figures import Point, channels, front, look, pareto, stage_of, sweep
+from kdlib.reporting.pruning.study import percent, read
 
 MAKERS = {
     "pareto": pareto,
@@ -100,11 +99,18 @@ def test_the_original_stands_at_all_of_its_macs(two):
         assert star.get_xydata()[0] == pytest.approx((x, 80.0))
 
 
-def test_the_front_is_what_nothing_beats():
-    assert front([(3, 9), (1, 5), (2, 5), (2, 7), (3, 8)]) == [1, 3, 0]
-    assert front([(2, 5), (1, 5)]) == [1]
-    assert front([(1, 5), (1, 5)]) == [0]
-    assert front([]) == []
+@pytest.mark.parametrize(
+    ("points", "best"),
+    [
+        ([(3, 9), (1, 5), (2, 5), (2, 7), (3, 8)], [(1, 5), (2, 7), (3, 9)]),
+        ([(2, 5), (1, 5)], [(1, 5)]),
+        ([(1, 5), (1, 5)], [(1, 5)]),
+        ([], []),
+    ],
+)
+def test_the_front_is_what_nothing_beats(points, best):
+    made = [Point(None, estimate([height / 100]), {"macs": estimate([cost])}) for cost, height in points]
+    assert [(point.costs["macs"].mean, pytest.approx(point.height)) for point in front(made, "macs")] == best
 
 
 def test_the_front_is_joined_and_named(two):
@@ -112,7 +118,7 @@ def test_the_front_is_joined_and_named(two):
     line = next(line for line in said["figure"].axes[0].lines if line.get_gid() == "front")
     assert line.get_xydata()[-1] == pytest.approx((91, 80.5))
     assert (np.diff(line.get_xydata(), axis=0) > 0).all()
-    assert "Taylor (ratio 5%) 80.50%." in said["caption"]
+    assert "Taylor (5% of channels) 80.50%." in said["caption"]
     turkish = parts(two, "pareto", "tr")
     assert "Taylor (budama oranı %5) %80,50." in turkish["caption"]
 
@@ -193,16 +199,17 @@ def test_the_parts_of_a_network():
 
 
 def test_settings_are_named(two):
-    named = [
-        setting_name(two, {"ratio": r, "macs": m, "protect_se": p}, "en")
-        for r, m, p in ((0.1, None, False), (None, 0.85, False), (0.1, None, True))
+    settings = ((0.1, None, False), (None, 0.85, False), (0.1, None, True))
+    wheres = [dict(zip(("ratio", "macs", "protect_se"), setting, strict=True)) for setting in settings]
+    assert [read(two).called(where, "en") for where in wheres] == [
+        "10% of channels",
+        "85% of MACs kept",
+        "10% of channels, squeeze-excite protected",
     ]
-    assert named == ["ratio 10%", "85% of MACs kept", "ratio 10%; squeeze-excite protected"]
-    resnet = make(study="ts4", seeds=(0,))
-    assert setting_name(resnet, {"ratio": 0.1, "macs": None, "protect_se": True}, "tr") == "budama oranı %10"
-    assert [share(value, "en") for value in (0.29, 0.125, 0.05)] == ["29%", "12.5%", "5%"]
+    assert read(make(study="ts4", seeds=(0,))).called(wheres[2], "tr") == "budama oranı %10"
+    assert [percent(value, "en") for value in (0.29, 0.125, 0.05)] == ["29%", "12.5%", "5%"]
 
 
 def test_criteria_look_different_in_grey(two):
     for key in ("marker", "linestyle", "color"):
-        assert len({str(look(two, name)[key]) for name in CRITERIA}) == 5
+        assert len({str(look(read(two), name)[key]) for name in CRITERIA}) == 5

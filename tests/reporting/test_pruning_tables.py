@@ -110,7 +110,7 @@ def test_comparison_says_what_counts_and_what_cannot_be(made):
     assert "The report's 5.32 ms for Coverage, Wanda, against 0.58–0.59 ms for the others, cannot come" in notes
     assert "forward hooks" in notes
     turkish = "\n".join(made["comparison"].notes("tr"))
-    assert "Raporda Kapsama, Wanda için verilen 5,32 ms, ötekiler için verilen 0,58–0,59 ms" in turkish
+    assert "Raporda ötekiler için verilen 0,58–0,59 ms karşısında Kapsama, Wanda için verilen 5,32 ms" in turkish
 
 
 def test_the_hooks_go_unsaid_where_the_report_gives_no_latency(tmp_path):
@@ -176,7 +176,7 @@ def test_what_is_left_at_each_setting(made):
     assert (rows["10% of channels", "Taylor"][1], protected[1]) == ("77.60 ± 0.14", "78.20 ± 0.14")
     assert rows["10% of channels", "Coverage"][9] == "12 → 2 (features.1.0.block.1.fc1)"
     assert protected[9].startswith("6 → 6")
-    assert "korunan MAC oranı %85" in {setting for setting, _ in labels(made["settings"], "tr")}
+    assert "MAC'lerin %85'i korunarak" in {setting for setting, _ in labels(made["settings"], "tr")}
 
 
 def test_whether_cuts_were_checked_is_said(tmp_path, made):
@@ -200,7 +200,7 @@ def test_the_output_is_never_the_narrowest_layer(tmp_path):
         if "pruning" in record.run:
             record.run["pruning"]["channels"]["classifier.1"] = [1, 1]
     study = pruning_tables.read(found)
-    assert study.narrowest("taylor", "report") == (2, 12, "features.1.0.block.1.fc1")
+    assert pruning_tables.narrowest(study.structures("taylor", "report")) == (2, 12, "features.1.0.block.1.fc1")
 
 
 def test_equal_macs_may_have_protected_runs_alone(tmp_path):

@@ -99,7 +99,7 @@ def test_a_source_task_is_no_student_and_its_data_no_change(tmp_path):
     text = "\n".join(findings(results, "en"))
     assert "Small, T = 2, α = 0.5, λ = 0.5 72.00%" in text
     assert "alone" not in text
-    paper = SimpleNamespace(data=SimpleNamespace(name="cifar10"))
+    paper = {"data": {"name": "cifar10"}}
     transfer = transfer_results(tmp_path / "t", ONE, study(profiles={"paper": paper}), profile="paper")
     assert transfer.changed == []
     assert names.provenance(transfer, "en").startswith("Profile: paper (the report's own settings)")
@@ -137,8 +137,10 @@ def test_a_row_of_a_study_that_is_not_beside_is_refused():
     said = {**schema.load("tr_transfer").model_dump(), "beside": []}
     table = table_of(ROWS, COLUMNS)
     with pytest.raises(ValueError, match="row study 'tr_kd' is not among beside"):
-        schema.Study.model_validate({**said, "tables": [table.model_dump()]})
-    assert schema.Study.model_validate({**said, "tables": [table.model_dump()], "beside": ["tr_kd"]})
+        type(schema.load("tr_transfer")).model_validate({**said, "tables": [table.model_dump()]})
+    assert type(schema.load("tr_transfer")).model_validate(
+        {**said, "tables": [table.model_dump()], "beside": ["tr_kd"]}
+    )
 
 
 def test_cells_do_not_mix_open_layers(tmp_path):
@@ -186,4 +188,4 @@ def test_names_of_open_layers():
     assert layers("2-3-4", "en") == "layers 2, 3, 4"
     assert layers("mine", "en") == "mine"
     assert layers(None, "en") == ""
-    assert layers("head", "tr", schema.load("tr_transfer")) == "yalnız başlık"
+    assert layers("head", "tr", schema.load("tr_transfer")) == "yalnızca sınıflandırıcı"

@@ -45,12 +45,13 @@ def written(results, tmp_path_factory):
     return folder, {path for lang in ("en", "tr") for path in reporting.write(results, folder, lang)}
 
 
+FIGURES = ("pdf", "svg", "png")
 STEMS = ("effects", "curves", "heatmap-cnn2-sgd", "temperature-cnn2")
 
 
 def test_every_file_is_there_and_returned(written):
     folder, paths = written
-    expected = {f"figures/{stem}.{lang}.{kind}" for stem in STEMS for lang in ("en", "tr") for kind in ("svg", "png")}
+    expected = {f"figures/{stem}.{lang}.{kind}" for stem in STEMS for lang in ("en", "tr") for kind in FIGURES}
     expected |= {
         f"tables/{id}.{lang}.{kind}"
         for id in ("verdicts", "performance", "grid", "resnet18_students", "all_runs")
@@ -75,7 +76,7 @@ def test_a_second_write_gives_the_same_bytes(results, written, tmp_path):
     folder, _ = written
     fresh = reporting.Results(results.study, results.conditions, results.records, results.profile)
     paths = reporting.write(fresh, tmp_path, "tr")
-    assert len(paths) == 2 * len(STEMS) + 1 + 2 * (5 * 4 + 1)  # figures in one language, tables in both
+    assert len(paths) == len(FIGURES) * len(STEMS) + 1 + 2 * (5 * 4 + 1)  # figures in one language, tables in both
     for path in paths:
         assert path.read_bytes() == (folder / path.relative_to(tmp_path)).read_bytes(), path.name
 
@@ -135,10 +136,29 @@ def test_pictures_are_png_at_150_dpi(written):
         )
 
 
+def test_a_pdf_embeds_its_fonts_and_says_what_it_shows(written):
+    folder, _ = written
+    pdf = (folder / "figures" / "curves.en.pdf").read_bytes()
+    assert b"/FontFile2" in pdf  # TrueType
+    assert b"/Type3" not in pdf
+    assert b"/Title (Loss and accuracy over the epochs)" in pdf
+    assert b"CreationDate" not in pdf
+
+
 def test_a_drawing_shows_itself_with_its_alt_text(results):
     html = reporting.draw(results, "tr")["effects"]._repr_html_()
     assert '; sayıları çalışmanın tablolarındadır."' in html
     assert "data:image/png;base64," in html
+
+
+def test_figures_fit_a_paper(results):
+    from matplotlib.text import Text
+
+    from kdlib.reporting.core import canvas
+
+    for drawing in reporting.draw(results, "tr").values():
+        assert drawing.figure.get_figwidth() in (canvas.COLUMN, canvas.PAGE)
+        assert min(text.get_fontsize() for text in drawing.figure.findobj(Text) if text.get_text()) >= 7
 
 
 def test_turkish_csv_opens_in_a_turkish_spreadsheet(written):

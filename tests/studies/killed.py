@@ -52,7 +52,7 @@ def after_an_epoch(folder: Path) -> None:
     inner, calls = learner.Learner.step, []
 
     def step(self, *batch):
-        calls.append(self._step)
+        calls.append(self.steps_taken)
         if self.job.loss and calls.count(4) == 2:  # the second student is about to take its fifth step of six
             stand_still(folder)
         inner(self, *batch)

@@ -7,9 +7,8 @@ import torch
 
 from kdlib.data import Dataset
 from kdlib.studies import records
-from kdlib.studies.parameters import parse
+from kdlib.studies.parameters import parse, settle
 from kdlib.studies.plan import Plan, plan
-from kdlib.studies.settings import settle
 
 FILES = {"history.csv", "model.safetensors", "predictions.npz", "run.json"}
 ASKED = {

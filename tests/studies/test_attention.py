@@ -22,7 +22,7 @@ def experiment(make_tiny, tmp_path_factory):
     plan = small_plan(dataset, T="4", alpha="0.5")
     runner.execute(plan, folder / "runs", "cpu")
     return SimpleNamespace(
-        settings=SimpleNamespace(study=SimpleNamespace(figures=[SimpleNamespace(kind="attention")]), seeds=[0]),
+        study=SimpleNamespace(figures=[SimpleNamespace(kind="attention")], seeds=[0]),
         parameters=SimpleNamespace(device="cpu"),
         dataset=dataset,
         plan=plan,
@@ -77,8 +77,8 @@ def test_a_file_of_the_same_runs_is_left_and_one_of_others_written_anew(experime
 
 
 def test_a_study_that_draws_none_writes_none(experiment, tmp_path):
-    settings = SimpleNamespace(study=SimpleNamespace(figures=[SimpleNamespace(kind="curves")]), seeds=[0])
-    assert attention.write(SimpleNamespace(settings=settings, folder=tmp_path)) is None
+    study = SimpleNamespace(figures=[SimpleNamespace(kind="curves")], seeds=[0])
+    assert attention.write(SimpleNamespace(study=study, folder=tmp_path)) is None
     assert not list(tmp_path.iterdir())
 
 

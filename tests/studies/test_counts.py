@@ -1,7 +1,5 @@
 """Counts that are kept: the same answer, made once, and anew when kdlib or the model's code changes."""
 
-import json
-
 import pytest
 
 from kdlib import models
@@ -38,13 +36,13 @@ def test_another_process_reads_what_was_counted(calls):
     counts._here.clear()
     assert counts.kept(counting, "cnn2", 10, 3) == {"answer": 1}
     (file,) = (cache_folder() / "counts").iterdir()
-    assert json.loads(file.read_text()) == {"answer": 1}
+    assert file.read_text().endswith(' {"answer": 1}')
 
 
 def test_half_a_file_is_counted_again():
     counts.kept(counting, "cnn2", 10, 3)
     (file,) = (cache_folder() / "counts").iterdir()
-    file.write_text('{"answer"')
+    file.write_text(file.read_text()[:-1])
     counts._here.clear()
     assert counts.kept(counting, "cnn2", 10, 3) == {"answer": 2}
 

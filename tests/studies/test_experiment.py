@@ -12,9 +12,8 @@ from kdlib.data import normalise
 from kdlib.errors import UserError
 from kdlib.studies import experiment as module
 from kdlib.studies import records, runner
-from kdlib.studies.experiment import Experiment, model_table, prepare
-from kdlib.studies.parameters import parse
-from kdlib.studies.settings import settle
+from kdlib.studies.experiment import Experiment, prepare
+from kdlib.studies.parameters import parse, settle
 
 
 @pytest.fixture
@@ -180,15 +179,6 @@ def test_nothing_is_trained_for_another_language(small, tiny, tmp_path, monkeypa
 
 
 def test_studies_share_a_folder_of_records(small, tiny, tmp_path):
-    other = replace(
-        small, settings=replace(small.settings, study=small.settings.study.model_copy(update={"name": "b"}))
-    )
+    other = replace(small, study=small.study.model_copy(update={"name": "b"}))
     assert other.runs_folder == small.runs_folder == tmp_path / "outputs" / "smoke" / "runs"
     assert (small.folder.name, other.folder.name) == ("cnn_grid", "b")
-
-
-def test_model_table():
-    frame = model_table()
-    assert frame.loc["resnet18_kd", "parameters"] == "11,335,114"
-    assert frame.loc["resnet18_kd", "MACs"] == "140,346,624"
-    assert frame.loc["cnn2", "MACs"] == "397,312"

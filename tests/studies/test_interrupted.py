@@ -103,7 +103,7 @@ def test_the_next_call_goes_on_and_ends_the_same(killed, undisturbed, tiny, scen
     step = learner.Learner.step
 
     def first_step(self, *batch):
-        began.setdefault(self.job.id, self._step)
+        began.setdefault(self.job.id, self.steps_taken)
         step(self, *batch)
 
     monkeypatch.setattr(learner.Learner, "step", first_step)

@@ -4,8 +4,7 @@ import pytest
 from pydantic import ValidationError
 
 from kdlib.errors import UserError
-from kdlib.studies.parameters import Parameters, from_notebook, parse
-from kdlib.studies.settings import fitted, settle
+from kdlib.studies.parameters import Parameters, from_notebook, parse, settle
 
 
 def refused(says: str | None):
@@ -100,17 +99,17 @@ def test_a_folder_is_used_whole_unless_said():
 
 def test_batches_fit_a_small_folder(capsys):
     asked = parse({"profile": "reduced", "dataset": "folder"})
-    small = fitted(settle(asked), 38, asked)
-    assert {recipe.batch_size for recipe in (*small.recipes.values(), small.teacher_recipe)} == {8}
+    small = settle(asked).fitted(38)
+    assert {recipe.batch_size for recipe in (*small.by_column.values(), small.taught_by)} == {8}
     assert "there are 38 training images: batches are of 8, not of 128" in capsys.readouterr().err
-    assert fitted(settle(asked), 128, asked) == settle(asked)
+    assert settle(asked).fitted(128).by_column == settle(asked).by_column
     asked = parse({"profile": "reduced", "dataset": "folder", "batch_size": 64})
-    assert {recipe.batch_size for recipe in fitted(settle(asked), 38, asked).recipes.values()} == {64}
+    assert {recipe.batch_size for recipe in settle(asked).fitted(38, keep=True).by_column.values()} == {64}
 
 
 def test_how_labels_count_holds_for_teacher_and_students():
     found = settle(parse({"profile": "reduced", "class_weights": "balanced", "label_smoothing": "0.1"}))
-    for recipe in (*found.recipes.values(), found.teacher_recipe):
+    for recipe in (*found.by_column.values(), found.taught_by):
         assert (recipe.class_weights, recipe.label_smoothing) == ("balanced", 0.1)
 
 
@@ -172,6 +171,9 @@ def test_root_beside_the_notebooks(tmp_path, monkeypatch):
     (tmp_path / "pyproject.toml").touch()
     assert parse({}).root == tmp_path / "outputs" / "quick"
     assert parse({"output_dir": str(tmp_path / "x")}).root == tmp_path / "x" / "quick"
+    (tmp_path / "notebooks" / "tr").mkdir()
+    monkeypatch.chdir(tmp_path / "notebooks" / "tr")
+    assert parse({}).root == tmp_path / "outputs" / "quick"
 
 
 # What a user gets wrong

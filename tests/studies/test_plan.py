@@ -6,9 +6,9 @@ import json
 import pytest
 
 from kdlib.studies import cost, records
-from kdlib.studies.parameters import parse
+from kdlib.studies.parameters import parse, settle
 from kdlib.studies.plan import plan
-from kdlib.studies.settings import recipe, settle
+from kdlib.studies.study import recipe
 
 
 def planned(dataset, **values):
@@ -212,7 +212,7 @@ def test_data_parameters_reach_the_data(monkeypatch, tiny):
             "download": "true",
         }
     )
-    assert settle(parameters).load_data(parameters) is tiny
+    assert settle(parameters).data.load(parameters.data_root, parameters.download) is tiny
     expected = {"name": "folder", "data_root": "/x", "image_size": 64, "train_size": 100, "test_size": 50}
     assert expected.items() <= asked.items()
     assert (asked["download"], asked["val_fraction"]) == (True, 0.2)

@@ -12,9 +12,8 @@ from kdlib.data import normalise
 from kdlib.errors import UserError
 from kdlib.profiling import forward_macs, state_bytes
 from kdlib.studies import records, runner
-from kdlib.studies.parameters import parse
+from kdlib.studies.parameters import parse, settle
 from kdlib.studies.plan import plan
-from kdlib.studies.settings import settle
 
 ASKED = {"study": "ts6", "profile": "smoke", "model": "conv3", "criteria": "magnitude,taylor", "device": "cpu"}
 
@@ -231,8 +230,8 @@ def test_a_ratio_that_empties_a_layer_is_refused_before_anything_is_trained(tiny
         ({"criteria": "tailor"}, "did you mean 'taylor'"),
         ({"ratio": "1.5"}, "parameter ratio"),
         ({"macs": "0"}, "parameter macs"),
-        ({"teacher": "conv3"}, "say model"),
-        ({"students": "conv3"}, "say model"),
+        ({"teacher": "conv3"}, "this pruning study has no teacher; it has model, criteria"),
+        ({"students": "conv3"}, "this pruning study has no students; it has model, criteria"),
         ({"columns": "finetune"}, "does nothing"),
         ({"open_layers": "fc"}, "does nothing"),
         ({"weights": "source"}, "no source task"),
@@ -241,9 +240,12 @@ def test_a_ratio_that_empties_a_layer_is_refused_before_anything_is_trained(tiny
         ({"normalise": "max"}, "parameter normalise='max'"),
         (
             {"study": "tr_kd", "model": "", "criteria": "", "keep": "conv1"},
-            "keep does nothing in study tr_kd: it prunes nothing",
+            "keep does nothing in study tr_kd: this distillation study has no keep",
         ),
-        ({"study": "tr_kd", "students": "conv3"}, "model does nothing in study tr_kd: it prunes nothing"),
+        (
+            {"study": "tr_kd", "students": "conv3"},
+            "this distillation study has no model",
+        ),
     ],
 )
 def test_what_does_not_fit_is_said_in_one_line(asked, says):

@@ -1,6 +1,7 @@
 """The runner: what is missing and nothing else, in groups that share their batches."""
 
 import shutil
+import sys
 
 import numpy as np
 import pytest
@@ -280,9 +281,8 @@ def test_a_student_alone_of_its_teachers_architecture_is_a_run_of_its_own(tiny):
 
 
 def test_columns_that_differ_in_batch_size_are_groups_of_their_own(tiny):
-    from kdlib.studies.parameters import parse
+    from kdlib.studies.parameters import parse, settle
     from kdlib.studies.plan import plan
-    from kdlib.studies.settings import settle
 
     # paper: three columns of two recipes with batches of 128, one with 64; each has its own teacher
     found = plan(settle(parse({"study": "tr_kd", "profile": "paper"})), tiny)
@@ -306,3 +306,20 @@ def test_the_arithmetic_of_a_group_counts_the_teacher_once(tiny):
     guidance = next(run.guidance_flops() for run in students.runs if run.teacher)
     assert guidance["logits"] > 0
     assert students.flops() == sum(own[run.id] for run in students.runs) + guidance["logits"]
+
+
+def test_log_says_what_is_missing_before_anything_is_written(tiny, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    with pytest.raises(UserError, match=r"install kdlib\[log\]"):
+        runner.execute(small_plan(tiny), tmp_path / "runs", "cpu", runner.Options(log="tensorboard"))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_logged_runs_lie_beside_the_records_and_are_the_same(tiny, executed, tmp_path):
+    pytest.importorskip("tensorboard")
+    found = small_plan(tiny)
+    runner.execute(found, tmp_path / "runs", "cpu", runner.Options(log="tensorboard"))
+    logged = {path.name.rpartition("-")[2] for path in (tmp_path / "tensorboard").iterdir()}
+    assert logged == {id for id, run in found.runs.items() if run.recipe}
+    for id in found.runs:
+        assert_same_record(records.read(executed, id), records.read(tmp_path / "runs", id))

@@ -9,10 +9,9 @@ from kdlib import models
 from kdlib.data import normalise
 from kdlib.errors import UserError
 from kdlib.studies import records, runner
-from kdlib.studies.parameters import parse
+from kdlib.studies.parameters import parse, settle
 from kdlib.studies.plan import plan
 from kdlib.studies.run import Run, Weights
-from kdlib.studies.settings import settle
 
 OPEN = {"head": ("fc",), "2-3-4": ("layer2", "layer3", "layer4", "fc"), "all": None, "scratch": None}
 
@@ -182,11 +181,17 @@ def test_records_say_how_much_was_trained(executed):
 @pytest.mark.parametrize(
     ("values", "says"),
     [
-        ({"study": "tr_transfer", "T": 2}, "T does nothing in study tr_transfer: it distils nothing"),
+        (
+            {"study": "tr_transfer", "T": 2},
+            "T does nothing in study tr_transfer: this transfer study has no T; it has model",
+        ),
         ({"study": "tr_transfer", "teacher": "cnn2"}, "teacher does nothing in study tr_transfer"),
         ({"study": "tr_kd", "open_layers": "head"}, "open_layers does nothing in study tr_kd"),
         ({"study": "cnn_grid", "weights": "imagenet"}, "is the file of a trained teacher"),
-        ({"study": "radiology_model2", "source_epochs": 3}, "its models start from no weights"),
+        (
+            {"study": "radiology_model2", "source_epochs": 3},
+            "this distillation study has no source_epochs; it has",
+        ),
         ({"study": "tr_transfer", "weights": "nowhere.pt"}, "weights: nowhere.pt is not there"),
         ({"study": "tr_transfer", "profile": "paper", "weights": "source"}, "has no source task; say weights=imagenet"),
         (

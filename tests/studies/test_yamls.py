@@ -6,9 +6,8 @@ import yaml
 from kdlib.data import Augmentation
 from kdlib.errors import UserError
 from kdlib.studies import schema
-from kdlib.studies.parameters import parse
+from kdlib.studies.parameters import parse, settle
 from kdlib.studies.plan import plan
-from kdlib.studies.settings import settle
 
 STUDIES = ("cifar_conv", "cnn_grid", "resnet_ladder", "tr_kd")
 
@@ -42,26 +41,26 @@ def test_every_study_loads_with_every_profile(name):
         assert settings.recipes
         assert settings.points
     # embedded images where no data is asked for, the reports' images elsewhere
-    sources = {profile: study.profiles[profile].data.name for profile in schema.PROFILES}
+    sources = {profile: study.with_(profile).data.name for profile in schema.PROFILES}
     assert sources == {"smoke": "shapes10", "quick": "shapes10", "reduced": "cifar10", "paper": "cifar10"}
 
 
 @pytest.mark.parametrize("name", STUDIES)
 def test_paper_changes_nothing_of_the_report(name):
-    profile = schema.load(name).profiles["paper"]
+    study, profile = schema.load(name), schema.load(name).with_("paper")
     assert profile.recipe == {}
     # the grid's students learn without augmentation, as their reported accuracy tells; its ResNet18 cannot
     augmented = {"augmentation": {"pad": 4, "flip": True}}
     assert profile.teacher_recipe == ({**schema.load(name).recipes["sgd"], **augmented} if name == "cnn_grid" else None)
-    assert (profile.columns, profile.students, profile.points) == (None, None, None)
+    assert (profile.columns, profile.students, profile.points) == (None, study.students, study.points)
     assert (profile.data.train_size, profile.data.test_size, profile.data.image_size) == (None, None, None)
 
 
 @pytest.mark.parametrize("name", STUDIES)
 def test_real_images_are_held_out_by_a_fifth(name):
     # "20% used as Validation set and rest 80% for training"
-    profiles = schema.load(name).profiles
-    assert {profiles[profile].data.val_fraction for profile in ("reduced", "paper")} == {0.2}
+    study = schema.load(name)
+    assert {study.with_(profile).data.val_fraction for profile in ("reduced", "paper")} == {0.2}
 
 
 @pytest.mark.parametrize("name", STUDIES)
@@ -87,7 +86,7 @@ def test_every_text_is_there_in_both_languages(name):
 def test_tr_kd_as_reported():
     settings = paper("tr_kd")
     assert (settings.teacher, settings.students) == ("resnet18_kd", ["resnet18_kd", "resnet18_light"])
-    columns = [(r.optimizer, r.batch_size, r.lr) for r in settings.recipes.values()]
+    columns = [(r.optimizer, r.batch_size, r.lr) for r in settings.by_column.values()]
     assert columns == [("adam", 128, 0.001), ("sgd", 128, 0.001), ("adam", 64, 0.001)]
     found = [triple for point in settings.points for triple in point.settings()]
     assert found == [
@@ -113,11 +112,11 @@ def test_tr_kd_plan(tiny):
 def test_cnn_grid_as_reported():
     settings = paper("cnn_grid")
     assert (settings.teacher, settings.students) == ("resnet18_kd", ["cnn2", "resnet18_kd"])
-    (recipe,) = settings.recipes.values()
+    (recipe,) = settings.by_column.values()
     assert (recipe.optimizer, recipe.lr, recipe.schedule) == ("sgd", 0.1, "cosine")
     assert (recipe.epochs, recipe.batch_size) == (100, 128)
     assert not recipe.augmentation.active
-    assert settings.teacher_recipe.augmentation == Augmentation(pad=4, flip=True)
+    assert settings.taught_by.augmentation == Augmentation(pad=4, flip=True)
     assert settings.loss == "convex_soft_ce"
 
 
@@ -276,8 +275,6 @@ def test_the_copy_itself_loads(changed):
 @pytest.mark.parametrize(
     ("where", "key"),
     [
-        ((), "techer"),
-        (("profiles", "quick"), "epochs"),
         (("profiles", "quick", "data"), "trainsize"),
         (("points", 0), "aplha"),
         (("tables", 0), "colums"),
@@ -294,6 +291,30 @@ def test_a_misspelled_key_is_refused(changed, where, key):
 
     with pytest.raises(UserError, match=rf"study cnn_grid: .*{key}: Extra inputs"):
         changed(change)
+
+
+@pytest.mark.parametrize(
+    ("where", "key", "says"),
+    [
+        ((), "techer", "a distillation study has no techer; did you mean 'teacher'?"),
+        (("profiles", "quick"), "epochs", "a distillation study has no epochs; known: kind, name"),
+        ((), "variants", "a distillation study has no variants; known: kind, name"),
+    ],
+)
+def test_what_a_kind_of_study_has_not_is_refused(changed, where, key, says):
+    def change(content):
+        for step in where:
+            content = content[step]
+        content[key] = 1
+
+    with pytest.raises(UserError) as caught:
+        changed(change)
+    assert str(caught.value).startswith(f"study cnn_grid: {says}")
+
+
+def test_a_study_is_of_a_kind(changed):
+    with pytest.raises(UserError, match=r"study cnn_grid: unknown kind 'destillation'; did you mean 'distillation'\?"):
+        changed(lambda content: content.update(kind="destillation"))
 
 
 @pytest.mark.parametrize(

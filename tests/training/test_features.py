@@ -9,7 +9,7 @@ from kdlib import losses, models
 from kdlib.data import Augmentation
 from kdlib.errors import UserError
 from kdlib.training import Job, Recipe, distill
-from kdlib.training.check import handling
+from kdlib.training.check import check_model
 from kdlib.training.learner import Learner
 from kdlib.training.teacher import Teacher, feature_pairs
 
@@ -82,7 +82,8 @@ def test_an_adapter_is_trained_with_the_student(tiny):
     torch.manual_seed(0)
     student = resnet3()
     cpu = torch.device("cpu")
-    learner = Learner(job("fitnets"), student, cpu, "fp32", 4, handling(student, tiny, "student"), None, again)
+    learner = Learner(job("fitnets"), student, cpu, "fp32", 4, check_model(student, tiny, "student"), None, again)
+    learner.begin()
     output = Teacher(teacher(), tiny, cpu, "fp32").answer(torch.randn(8, *tiny.shape), again.teacher)
     learner.step(torch.randn(8, *tiny.shape), torch.zeros(8, dtype=torch.int64), output)
     assert not torch.equal(begun, again.adapter.weight)

@@ -156,7 +156,7 @@ def test_unknown_class_weights():
 
 def test_radiograph_augmentation_does_not_mirror():
     from kdlib.studies.schema import load
-    from kdlib.studies.settings import recipe
+    from kdlib.studies.study import recipe
 
     final = load("radiology_final").recipes["sgd"]
     assert recipe(final).augmentation == Augmentation(rotate=10, scale=0.1, brightness=0.1, contrast=0.1)

@@ -1,11 +1,13 @@
 """Groups that fit into memory: sizes by hand, and where they are cut."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from small import batchnorm, linear
 from torch import nn
 
-from kdlib.training import Job, Recipe, memory
+from kdlib.training import Job, Recipe, device
 
 
 @pytest.mark.parametrize(
@@ -19,25 +21,25 @@ from kdlib.training import Job, Recipe, memory
 )
 def test_held_bytes_by_hand(recipe, copies):
     # 192·4 + 4 weights of 4 bytes
-    assert memory.held_bytes(Job(linear, recipe), linear()) == copies * 772 * 4
+    assert device.held_bytes(Job(linear, recipe), linear()) == copies * 772 * 4
 
 
 def test_activations_by_hand():
     # ReLU keeps its output for the way back, the second layer its input: one tensor of 16·50; the first layer keeps
     # its input of 16·192
     model = nn.Sequential(nn.Flatten(), nn.Linear(192, 50), nn.ReLU(), nn.Linear(50, 4))
-    assert memory.activation_bytes(model, (3, 8, 8), 16) == 16 * (192 + 50) * 4
+    assert device.activation_bytes(model, (3, 8, 8), 16) == 16 * (192 + 50) * 4
 
 
 def test_activations_grow_with_the_batch():
-    small, large = (memory.activation_bytes(batchnorm(), (3, 8, 8), size) for size in (8, 80))
+    small, large = (device.activation_bytes(batchnorm(), (3, 8, 8), size) for size in (8, 80))
     assert large == pytest.approx(10 * small, rel=0.01)
 
 
 def test_measuring_leaves_the_model_as_it_was():
     model = batchnorm()
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    memory.activation_bytes(model, (3, 8, 8), 16)
+    device.activation_bytes(model, (3, 8, 8), 16)
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
     assert all(p.grad is None for p in model.parameters())
 
@@ -61,15 +63,16 @@ def test_measuring_leaves_the_model_as_it_was():
     ],
 )
 def test_where_groups_are_cut(monkeypatch, held, activations, limit, cuts):
-    monkeypatch.setattr(memory, "held_bytes", lambda job, model: held[model])
-    monkeypatch.setattr(memory, "activation_bytes", lambda model, shape, batch: activations[model])
-    jobs = [Job(linear, Recipe())] * len(held)
-    found = memory.split(jobs, range(len(held)), (3, 8, 8), limit)
+    monkeypatch.setattr(device, "held_bytes", lambda job, model: held[model])
+    monkeypatch.setattr(device, "activation_bytes", lambda model, shape, batch: activations[model])
+    job = Job(linear, Recipe())
+    learners = [SimpleNamespace(job=job, model=i, precision="fp32", small=False) for i in range(len(held))]
+    found = device.groups_that_fit(learners, (3, 8, 8), limit, torch.device("cpu"))
     assert [(r.start, r.stop) for r in found] == cuts
 
 
 def test_available_memory_is_some_and_not_all_of_it():
-    free = memory.available(torch.device("cpu"))
+    free = device.available(torch.device("cpu"))
     with open("/proc/meminfo", encoding="ascii") as lines:
         total = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemTotal"))
     assert 0 < free < total
@@ -80,4 +83,4 @@ def test_a_machine_without_proc_still_has_memory(monkeypatch):
         raise FileNotFoundError
 
     monkeypatch.setattr("builtins.open", missing)
-    assert memory.available(torch.device("cpu")) > 0
+    assert device.available(torch.device("cpu")) > 0

@@ -80,11 +80,12 @@ def test_last_keeps_the_last(bumpy, unruly):
 
 
 def test_between_epochs_of_one_accuracy_the_lower_loss_is_better(tiny):
-    from kdlib.training.check import handling
+    from kdlib.training.check import check_model
     from kdlib.training.learner import Learner
 
     recipe, model = dataclasses.replace(RECIPE, select="best"), linear()
-    learner = Learner(Job(linear, recipe), model, torch.device("cpu"), "fp32", 6, handling(model, tiny, "linear"))
+    learner = Learner(Job(linear, recipe), model, torch.device("cpu"), "fp32", 6, check_model(model, tiny, "linear"))
+    learner.begin()
     for accuracy, loss in ((0.5, 1.0), (0.75, 0.9), (0.75, 0.8), (0.75, 0.85), (0.5, 0.1)):
         learner.close_epoch({"loss": loss, "accuracy": accuracy, "balanced_accuracy": accuracy}, 0.0)
     assert learner.keep() == 3

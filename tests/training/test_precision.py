@@ -8,7 +8,7 @@ from kdlib import models
 from kdlib.data import normalise
 from kdlib.errors import UserError
 from kdlib.losses import weighted_kl
-from kdlib.training import PRECISIONS, Job, Recipe, distill, fit, precision
+from kdlib.training import PRECISIONS, Job, Recipe, device, distill, fit
 
 CPU = torch.device("cpu")
 RECIPE = Recipe(lr=0.01, batch_size=16, epochs=1)
@@ -49,61 +49,61 @@ def test_weights_and_logits_are_fp32_in_any_precision(tiny, asked):
     ("has", "speed", "chosen"), [(True, 2.0, "bf16"), (True, 0.8, "fp32"), (True, 1.29, "fp32"), (False, None, "fp32")]
 )
 def test_auto_asks_the_cpu(tiny, monkeypatch, has, speed, chosen):
-    monkeypatch.setattr(precision, "has_bf16", lambda: has)
+    monkeypatch.setattr(device, "has_bf16", lambda: has)
     # without instructions it is not tried
-    monkeypatch.setattr(precision, "speed_of_bf16", lambda: speed)
+    monkeypatch.setattr(device, "speed_of_bf16", lambda: speed)
     assert fit(Job(mlp, RECIPE), tiny, precision="auto").precision == chosen
     teacher, student = models.build("resnet18_kd", 4), models.build("mobilenetv2_fc", 4)
-    assert precision.choose(teacher, CPU, "auto") == chosen
+    assert device.choose(teacher, CPU, "auto") == chosen
     # depthwise convolutions have no fast kernel in bf16
-    assert precision.choose(student, CPU, "auto") == "fp32"
+    assert device.choose(student, CPU, "auto") == "fp32"
 
 
 def test_the_cpu_is_asked_for_instructions_not_for_kernels(monkeypatch):
     for bf16, amx, found in ((False, False, False), (True, False, True), (False, True, True)):
         monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda bf16=bf16: bf16)
         monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda amx=amx: amx)
-        assert precision.has_bf16() == found
+        assert device.has_bf16() == found
 
 
 @pytest.fixture
 def measured(monkeypatch, tmp_path):
     """The trials of a machine whose bf16 is twice as fast; its memory is a folder of its own."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    precision.speed_of_bf16.cache_clear()
+    device.speed_of_bf16.cache_clear()
     trials = []
-    monkeypatch.setattr(precision, "_trial", lambda which: (trials.append(which), 1.0 if which == "bf16" else 2.0)[1])
+    monkeypatch.setattr(device, "_trial", lambda which: (trials.append(which), 1.0 if which == "bf16" else 2.0)[1])
     yield trials
-    precision.speed_of_bf16.cache_clear()
+    device.speed_of_bf16.cache_clear()
 
 
 def test_a_machine_is_measured_once_and_remembered(measured, monkeypatch, tmp_path):
-    assert precision.speed_of_bf16() == 2.0
+    assert device.speed_of_bf16() == 2.0
     assert len(measured) == 10
-    precision.speed_of_bf16.cache_clear()  # as in another process
-    monkeypatch.setattr(precision, "_trial", lambda which: 1.0)
-    assert precision.speed_of_bf16() == 2.0
+    device.speed_of_bf16.cache_clear()  # as in another process
+    monkeypatch.setattr(device, "_trial", lambda which: 1.0)
+    assert device.speed_of_bf16() == 2.0
     (file,) = (path for path in (tmp_path / "cache").rglob("*") if path.is_file())
     assert file.name == "bf16.json"
     for broken in ("", "[]x", "{}"):
         file.write_text(broken)
-        precision.speed_of_bf16.cache_clear()
-        assert precision.speed_of_bf16() == 1.0
+        device.speed_of_bf16.cache_clear()
+        assert device.speed_of_bf16() == 1.0
 
 
 def test_without_a_cache_folder_it_is_measured_all_the_same(measured, monkeypatch, tmp_path):
     (tmp_path / "cache").write_text("a file")
-    assert precision.speed_of_bf16() == 2.0
+    assert device.speed_of_bf16() == 2.0
 
 
 def test_the_trial_is_of_a_training_step():
     random = torch.get_rng_state()
-    assert all(precision._trial(which) > 0 for which in ("fp32", "bf16"))
+    assert all(device._trial(which) > 0 for which in ("fp32", "bf16"))
     assert torch.equal(torch.get_rng_state(), random)
 
 
 def test_what_auto_chooses_does_not_change_a_run(tiny, monkeypatch):
-    monkeypatch.setattr(precision, "has_bf16", lambda: False)
+    monkeypatch.setattr(device, "has_bf16", lambda: False)
     auto = fit(Job(batchnorm, RECIPE), tiny, precision="auto")
     assert_same(auto, fit(Job(batchnorm, RECIPE), tiny, precision="fp32"))
 

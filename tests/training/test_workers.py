@@ -1,6 +1,7 @@
 """Learners that step several at a time: the same every time, and none that must not."""
 
 import threading
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -9,7 +10,7 @@ from torch import nn
 
 from kdlib.losses import weighted_kl
 from kdlib.training import Job, Recipe, distill, learner, loop
-from kdlib.training.workers import Workers, at_once
+from kdlib.training.device import Workers, at_once
 
 CPU = torch.device("cpu")
 RECIPE = Recipe(lr=0.01, batch_size=16, epochs=2)
@@ -29,7 +30,7 @@ def seen(monkeypatch):
     steps, plain = [], learner.Learner.step
 
     def step(self, *batch):
-        steps.append((self.job.build, self._step, threading.current_thread().name, torch.get_num_threads()))
+        steps.append((self.job.build, self.steps_taken, threading.current_thread().name, torch.get_num_threads()))
         plain(self, *batch)
 
     monkeypatch.setattr(learner.Learner, "step", step)
@@ -46,11 +47,13 @@ def none_small(monkeypatch):
 
 
 def test_how_many_step_at_a_time():
-    assert at_once(["bf16"] * 9, [False] * 9, CPU) == 2
-    assert at_once(["fp32"] * 9, [True] * 9, CPU) == 2
-    assert at_once(["bf16", "fp32"], [False, False], CPU) == 1
-    assert at_once(["fp32"] * 9, [False] * 9, CPU) == 1
-    assert at_once(["bf16"] * 9, [True] * 9, torch.device("cuda")) == 1
+    large, small = SimpleNamespace(precision="fp32", small=False), SimpleNamespace(precision="fp32", small=True)
+    half = SimpleNamespace(precision="bf16", small=False)
+    assert at_once([half] * 9, CPU) == 2
+    assert at_once([small] * 9, CPU) == 2
+    assert at_once([half, large], CPU) == 1
+    assert at_once([large] * 9, CPU) == 1
+    assert at_once([half, small] * 9, torch.device("cuda")) == 1
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])

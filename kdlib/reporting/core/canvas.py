@@ -12,7 +12,7 @@ from functools import cache, lru_cache
 from pathlib import Path
 
 from kdlib.progress import note
-from kdlib.reporting.core import numbers
+from kdlib.reporting.core import names, numbers
 
 STYLE_FILE = Path(__file__).with_name("style.mplstyle")
 FURTHER_FONTS = (
@@ -20,6 +20,7 @@ FURTHER_FONTS = (
     *("Source Han Sans", "WenQuanYi Zen Hei", "WenQuanYi Micro Hei", "Droid Sans Fallback", "IPAGothic"),
     *("PingFang SC", "Hiragino Sans", "Microsoft YaHei", "Yu Gothic", "Malgun Gothic", "Arial Unicode MS"),
 )
+COLUMN, PAGE = 3.5, 7.1  # inches: the width of a column of a paper, and of both
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 DASHES = ("-", (0, (5, 1.5)), (0, (1, 1)), (0, (5, 1.5, 1, 1.5)), (0, (8, 2)), (0, (3, 1, 1, 1, 1, 1)))
 BLACK, GREY = "#111111", "#6f6f6f"
@@ -56,7 +57,7 @@ def style():
 
 
 def panels(rows: int, columns: int, size: tuple[float, float], **options):
-    """A figure of `size` inches with a rows × columns array of axes (always 2-D)."""
+    """A figure of `size` inches (as wide as a COLUMN or the PAGE) with a rows × columns array of axes (always 2-D)."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=size, layout="constrained")
@@ -79,6 +80,21 @@ def sequence(n: int) -> list:
     return [*seaborn.color_palette("viridis", n + 1)][:n]
 
 
+def cycle(keys, *looks) -> dict:
+    """Each key with what stands at its place in each of ``looks`` (colours, markers, dashes), which begin again."""
+    return {key: tuple(look[k % len(look)] for look in looks) for k, key in enumerate(dict.fromkeys(keys))}
+
+
+def labelled(axes, skip: str = "") -> dict:
+    """Label -> handle of all axes, each label once; the same label looks the same in each."""
+    found = {}
+    for ax in axes:
+        for handle, label in zip(*ax.get_legend_handles_labels(), strict=True):
+            if label != skip:
+                found.setdefault(label, handle)
+    return found
+
+
 def titled(figure, title: str, footer: str, handles=()) -> None:
     """Title on top left, a one-line legend of `handles` top right, and below, grey, where the numbers come from."""
     width = figure.get_figwidth()
@@ -89,6 +105,13 @@ def titled(figure, title: str, footer: str, handles=()) -> None:
     figure.suptitle("\n".join(textwrap.wrap(title, max(24, int(room / 0.095)))), x=0.01, ha="left")
     lines = textwrap.wrap(footer, max(40, int(width * 18.5)))
     figure.supxlabel("\n".join(lines), x=0.01, ha="left", fontsize=7, color=GREY, linespacing=1.4)
+
+
+def finished(results, figure, title: str, caption: str, lang: str, notes: str = "", handles=()) -> dict:
+    """What a `Drawing` is made of, the figure `titled`: below it, and after its caption, ``notes`` and where from."""
+    footer = (f"{notes}. " if notes else "") + names.provenance(results, lang)
+    titled(figure, title, footer, handles)
+    return {"figure": figure, "title": title, "caption": f"{caption} {footer}"}
 
 
 def ticks(axis, lang: str, most: int = 4) -> None:

@@ -21,6 +21,7 @@ class Difference:
 
     ``over``: ``seeds`` (t), ``images`` or ``patients`` (bootstrap), or "" (no interval). ``n`` counts what it was drawn
     over. ``p``: the two-sided p-value that goes with the interval. ``runs``: ids of the records it comes from.
+    ``values``: the differences of single seeds, where seeds pair.
     """
 
     mean: float
@@ -29,6 +30,7 @@ class Difference:
     n: int = 1
     p: float | None = None
     runs: tuple[str, ...] = ()
+    values: tuple[float, ...] = ()
 
     @property
     def verdict(self) -> str:
@@ -62,9 +64,9 @@ def over_seeds(differences: Iterable[float]) -> Difference:
     """The mean of paired differences, one a seed, with its t-interval."""
     paired = estimate(differences)
     if paired.interval is None:
-        return Difference(paired.mean, n=paired.n)
-    t = paired.mean / (paired.sd / math.sqrt(paired.n))
-    return Difference(paired.mean, paired.interval, "seeds", paired.n, _p(t, paired.n - 1))
+        return Difference(paired.mean, n=paired.n, values=paired.values)
+    p = _p(paired.mean / (paired.sd / math.sqrt(paired.n)), paired.n - 1)
+    return Difference(paired.mean, paired.interval, "seeds", paired.n, p, values=paired.values)
 
 
 def _p(t: float, df: float) -> float:

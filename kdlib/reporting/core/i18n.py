@@ -1,14 +1,18 @@
 """What reporting says: English stands in the code, Turkish in ``locale/tr/LC_MESSAGES/kdlib.po``.
 
-``make extract`` brings the catalogue up to date with the code. Turkish sentences are built so that no suffix follows a
-number or a name: vowel harmony would depend on how each is read aloud.
+``make extract`` brings the catalogue up to date with the code. A Turkish message names the ending of a number or a name
+after an apostrophe, ``{n:'si}``; `suffix` gives it the vowels of how the value is read aloud.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
+from string import Formatter
 from typing import Any
+
+from kdlib.reporting.core.suffix import suffixed
 
 LANGS = ("en", "tr")
 LOCALE = Path(__file__).parents[1] / "locale"
@@ -25,12 +29,17 @@ N_ = Message  # gettext's name for what marks a text to be translated where it i
 
 def say(message: str, lang: str, /, **values: Any) -> str:
     """``message`` in ``lang``, its {fields} filled with ``values``; as it is where the catalogue does not have it."""
-    return _catalogue(lang).get(message, message).format(**values)
+    return _fill(_catalogue(lang).get(message, message), **values)
 
 
 def translations(message: str, /, **values: Any) -> dict[str, str]:
     """``message`` in every language; a value that depends on the language is a function of it."""
     return {lang: say(message, lang, **{k: v(lang) if callable(v) else v for k, v in values.items()}) for lang in LANGS}
+
+
+def both(said: Callable[..., str], /, *about: Any) -> dict[str, str]:
+    """What a function says of ``about`` in every language; it takes the language last."""
+    return {lang: said(*about, lang) for lang in LANGS}
 
 
 def text(value: Any, lang: str) -> str:
@@ -44,6 +53,16 @@ def text(value: Any, lang: str) -> str:
     if hasattr(value, lang):
         return str(getattr(value, lang))
     return str(value)
+
+
+class _Formatter(Formatter):
+    def format_field(self, value: Any, spec: str) -> str:
+        if spec.startswith("'"):
+            return suffixed(str(value), spec[1:])
+        return super().format_field(value, spec)
+
+
+_fill = _Formatter().format
 
 
 REASONS = (

@@ -41,8 +41,7 @@ PRUNING = {
 
 def label(study, key: str, lang: str) -> str:
     """The display name of a model or recipe; its own name when the study gives none."""
-    labels = getattr(study, "labels", None) or {}
-    return text(labels[key], lang) if key in labels else key
+    return text(study.labels.get(key, key), lang)
 
 
 def capital(said: str, lang: str) -> str:
@@ -52,13 +51,13 @@ def capital(said: str, lang: str) -> str:
 
 def method(study, key: str | None, lang: str) -> str:
     """How a way of distilling is called; None is plain distillation, by softened logits."""
-    labels, key = getattr(study, "labels", None) or {}, key or PLAIN
-    return text(labels.get(key) or METHODS.get(key) or key, lang)
+    key = key or PLAIN
+    return text(study.labels.get(key) or METHODS.get(key) or key, lang)
 
 
 def layers(variant: str | None, lang: str, study=None) -> str:
     """Which layers a variant leaves open, in words: the study's own where it has some; an unknown one as it is."""
-    named = getattr(getattr(study, "transfer", None), "variants", None) or {}
+    named = getattr(study, "variants", None) or {}
     if variant in named:
         return text(named[variant].label, lang)
     if variant in ("head", "all", "scratch"):
@@ -136,6 +135,21 @@ def each_recipe(results, filters: dict[str, str]) -> list[str]:
     return [recipe for recipe in recipes(results) if wanted in (None, recipe)]
 
 
+def trained(results, filters: dict[str, str]) -> list[dict[str, str]]:
+    """The (model, recipe) pairs of students among the filtered runs, in the study's order."""
+    return [
+        {"model": model, "recipe": recipe}
+        for recipe in each_recipe(results, filters)
+        for model in students(results, {**filters, "recipe": recipe})
+    ]
+
+
+def network(results, here: dict, lang: str) -> str:
+    """A model, and its recipe where the study has several."""
+    several = len(recipes(results)) > 1
+    return ", ".join(label(results.study, here[key], lang) for key in ("model", "recipe")[: 1 + several])
+
+
 def stem(results, kind: str, filters: dict[str, str], **extra: str) -> str:
     """A file stem: the kind, the model and recipe the study names, and those it has several of."""
     parts = [kind]
@@ -167,7 +181,7 @@ def provenance(results, lang: str) -> str:
 
 
 def _profile(results, lang: str) -> str:
-    if not getattr(results.study, "report", True):
+    if not results.study.report:
         return say("Profile: {profile}", lang, profile=results.profile)
     if results.profile != "paper":
         return say("Profile: {profile} (not the report's own settings)", lang, profile=results.profile)

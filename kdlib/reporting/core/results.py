@@ -165,7 +165,7 @@ class Results:
         """Whether λ is 1 - α throughout, as a study with a convex loss has it."""
         weights = {(one.alpha, one.lam) for one in self.conditions if one.alpha is not None and one.lam is not None}
         rest = all(math.isclose(lam, 1 - alpha, abs_tol=1e-9) for alpha, lam in weights)
-        return rest and str(getattr(self.study, "loss", "convex")).startswith("convex")
+        return rest and self.study.loss.startswith("convex")
 
     @cached_property
     def has_methods(self) -> bool:
@@ -179,14 +179,14 @@ class Results:
         A caller may run that profile with, say, fewer epochs; then it is not what the report did.
         """
         found = {}
-        paper = (getattr(self.study, "profiles", None) or {}).get("paper")
+        paper = self.study.profiles.get("paper")
         for condition, record in self.select():
-            asked = (getattr(self.study, "recipes", None) or {}).get(condition.recipe, {})
+            asked = self.study.recipes.get(condition.recipe, {})
             done = record.run.get("config", {}).get("recipe") or {}
             found |= {key: True for key in asked if key in done and not _agrees(done[key], asked[key])}
             if condition.role == "source":  # trained on data of its own
                 continue
-            if paper and record.run.get("dataset", {}).get("name", paper.data.name) != paper.data.name:
+            if paper and record.run.get("dataset", {}).get("name", paper["data"]["name"]) != paper["data"]["name"]:
                 found["data"] = True
         return list(found)
 

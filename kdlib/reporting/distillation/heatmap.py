@@ -8,26 +8,24 @@ from kdlib.reporting.core import canvas, names, numbers
 from kdlib.reporting.core.choice import best_by_validation
 from kdlib.reporting.core.evidence import compare
 from kdlib.reporting.core.i18n import N_, say
-from kdlib.reporting.core.names import each_recipe, stem, students
+from kdlib.reporting.core.names import stem
 from kdlib.reporting.core.reported import alone as report_alone
 from kdlib.reporting.core.reported import given, key
 
 
 def heatmap(results, lang: str, filters: dict):
     """Yield (stem, parts): a figure for each student and recipe whose settings make up a grid."""
-    for recipe in each_recipe(results, filters):
-        for model in students(results, {**filters, "recipe": recipe}):
-            here = {"model": model, "recipe": recipe}
-            settings = [w for w in results.settings(role="student", **here) if w["T"] and w["alpha"] is not None]
-            for method in dict.fromkeys(w["method"] for w in settings):
-                places = {(w["alpha"], w["T"]): w for w in settings if w["method"] == method}
-                alphas, temperatures = (sorted({place[k] for place in places}) for k in (0, 1))
-                size = len(alphas) * len(temperatures)
-                # A few single points off a line of temperatures are no grid: most of the map would be empty.
-                if len(alphas) > 1 and len(temperatures) > 1 and len(places) >= 0.6 * size:
-                    grid = [[places.get((alpha, T)) for T in temperatures] for alpha in alphas]
-                    parts = _drawing(results, lang, {**here, "method": method}, grid, alphas, temperatures)
-                    yield stem(results, "heatmap", filters, **here) + (f"-{method}" if method else ""), parts
+    for here in names.trained(results, filters):
+        settings = [w for w in results.settings(role="student", **here) if w["T"] and w["alpha"] is not None]
+        for method in dict.fromkeys(w["method"] for w in settings):
+            places = {(w["alpha"], w["T"]): w for w in settings if w["method"] == method}
+            alphas, temperatures = (sorted({place[k] for place in places}) for k in (0, 1))
+            size = len(alphas) * len(temperatures)
+            # A few single points off a line of temperatures are no grid: most of the map would be empty.
+            if len(alphas) > 1 and len(temperatures) > 1 and len(places) >= 0.6 * size:
+                grid = [[places.get((alpha, T)) for T in temperatures] for alpha in alphas]
+                parts = _drawing(results, lang, {**here, "method": method}, grid, alphas, temperatures)
+                yield stem(results, "heatmap", filters, **here) + (f"-{method}" if method else ""), parts
 
 
 def _drawing(results, lang: str, here: dict, grid, alphas, temperatures) -> dict:
@@ -38,7 +36,7 @@ def _drawing(results, lang: str, here: dict, grid, alphas, temperatures) -> dict
     best = best_by_validation(results, settings)
     theirs, their_alone = _reported(results, grid)
     panels = 1 if theirs is None else 2
-    size = (max(5.2, 1.6 + 0.62 * len(temperatures)), 1.6 + panels * (0.6 + 0.44 * len(alphas)))
+    size = (canvas.PAGE, 1.6 + panels * (0.6 + 0.44 * len(alphas)))
     figure, axes = canvas.panels(panels, 1, size, sharex=True)
     ours = _labels(accuracy, alone, _marks(results, grid, base), lang)
     shown = [accuracy if alone is None else accuracy - alone]
@@ -53,26 +51,17 @@ def _drawing(results, lang: str, here: dict, grid, alphas, temperatures) -> dict
     _map_axes(figure, axes[:, 0], mesh, alphas, temperatures, alone, lang)
     _special_cells(axes[0][0], results, grid, accuracy)
     handles = _frames(axes[0][0], grid, accuracy, best, lang)
-    model = names.label(results.study, here["model"], lang)
-    title = say("{model}: test accuracy (%)", lang, model=model)
+    title = say("{model}: test accuracy (%)", lang, model=names.network(results, here, lang))
     title += f", {names.method(results.study, here['method'], lang)}" if results.has_methods else ""
-    if len(names.recipes(results)) > 1:
-        title += f" ({names.label(results.study, here['recipe'], lang)})"
-    canvas.titled(figure, title, names.provenance(results, lang), handles)
-    baseline = numbers.percent(alone, 2, lang)
     caption = say(
         "Test accuracy (%) of the distilled {model}, and the difference to the same network trained alone "
         "({baseline}), which the shade shows: ▲ above, ▼ below, where its 95% interval leaves zero out. Solid frame: "
         "best by validation accuracy; dashed frame: highest on test.",
         lang,
-        model=model,
-        baseline=baseline,
+        model=names.label(results.study, here["model"], lang),
+        baseline=numbers.percent(alone, 2, lang),
     )
-    return {
-        "figure": figure,
-        "title": title,
-        "caption": f"{caption} {names.provenance(results, lang)}",
-    }
+    return canvas.finished(results, figure, title, caption, lang, handles=handles)
 
 
 def _reported(results, grid) -> tuple[np.ndarray | None, float | None]:

@@ -6,15 +6,31 @@ from dataclasses import dataclass
 
 from kdlib.reporting.core import names, numbers
 from kdlib.reporting.core.evidence import Difference, difference
-from kdlib.reporting.core.i18n import LANGS, N_, say
-from kdlib.reporting.core.names import each_recipe, students
+from kdlib.reporting.core.i18n import N_, both, say, translations
 from kdlib.reporting.core.results import Cell as Gathered
 from kdlib.reporting.core.results import Estimate, Results, estimate
 from kdlib.reporting.core.table import Cell, Row, Table, difference_cell
-from kdlib.reporting.distillation.text import BOOK
 
 # What must agree before two durations are compared.
 _PLACE = ("processor", "cores", "threads", "gpu")
+
+
+BOOK = {
+    "accuracy": N_("Test accuracy (%)"),
+    "n": N_("Seeds"),
+    "difference": N_("Against alone (points)"),
+    "ratio": N_("Time, alone = 1"),
+    "step": N_("Time a step (ms)"),
+    "looks": N_("Looks at"),
+    "time_note": N_(
+        "Time: what a run took over its epochs, with its validation and its share of what the runs "
+        "of its group have in common (images, the teacher's pass), divided by its training steps. "
+        "Students that learn beside one another share the teacher's pass; one that learns by itself "
+        "pays for all of it."
+    ),
+    "other_group": N_("‡ Not timed beside the student alone: it was trained in another group of runs."),
+    "diverged": N_("† so many runs diverged; they enter no mean."),
+}
 
 
 @dataclass(frozen=True)
@@ -39,11 +55,7 @@ def comparisons(results: Results, filters: dict) -> list[dict]:
     """The (model, recipe) pairs distilled by some method other than softened logits, in the study's order."""
     if not results.has_methods:
         return []
-    pairs = (
-        {"model": model, "recipe": recipe}
-        for recipe in each_recipe(results, filters)
-        for model in students(results, {**filters, "recipe": recipe})
-    )
+    pairs = names.trained(results, filters)
     return [here for here in pairs if any(w["method"] for w in results.settings(role="student", **here))]
 
 
@@ -110,10 +122,10 @@ def _sheet(results: Results, here: dict, id: str) -> Table:
     cells = [cell for row in rows for cell in row.cells if isinstance(cell, Cell)]
     marks = {"time_note": "", "other_group": "‡", "diverged": "†"}
     notes = [BOOK[key] for key, mark in marks.items() if any(mark in cell.mark for cell in cells)]
-    notes.append({lang: names.provenance(results, lang) for lang in LANGS})
+    notes.append(both(names.provenance, results))
     return Table(
         id,
-        {lang: say("Methods side by side: {model}{recipe}", lang, **_about(results, here, lang)) for lang in LANGS},
+        both(_title, results, here),
         [N_("Method"), N_("Setting")],
         [BOOK[key] for key in ("accuracy", "n", "difference", "ratio", "step", "looks")],
         rows,
@@ -140,12 +152,12 @@ def _alone(results: Results, here: dict, cell: Gathered) -> Row:
 
 def _row(results: Results, way: Way) -> Row:
     ratio = Cell(way.ratio.mean, 2, mark="‡" if way.apart else "")
-    label = {lang: names.method(results.study, way.where["method"], lang) for lang in LANGS}
+    label = both(names.method, results.study, way.where["method"])
     bare = {key: value for key, value in way.where.items() if key != "method"}
-    setting = {lang: names.setting(results, bare, lang) for lang in LANGS}
+    setting = both(names.setting, results, bare)
     looks = N_("logits") if way.looks is None else N_("features")
     if way.looks:
-        looks = {lang: say("features: {layers}", lang, layers=", ".join(way.looks)) for lang in LANGS}
+        looks = translations("features: {layers}", layers=", ".join(way.looks))
     cells = [
         _accuracy(way.cell),
         Cell(way.cell.n, kind="count"),
@@ -163,7 +175,8 @@ def _accuracy(cell: Gathered) -> Cell:
     return Cell(number, 2, sd=sd, mark=mark)
 
 
-def _about(results: Results, here: dict, lang: str) -> dict[str, str]:
+def _title(results: Results, here: dict, lang: str) -> str:
     several = len(names.recipes(results)) > 1
     recipe = f" ({names.label(results.study, here['recipe'], lang)})" if several else ""
-    return {"model": names.label(results.study, here["model"], lang), "recipe": recipe}
+    model = names.label(results.study, here["model"], lang)
+    return say("Methods side by side: {model}{recipe}", lang, model=model, recipe=recipe)

@@ -21,38 +21,26 @@ def temperature(results, lang: str, filters: dict):
     models = [m for m in models if _warm(results, {**filters, "model": m})]
     if not models or not recipes:
         return
-    size = (max(5.6, min(10.0, 3.6 * len(recipes))) + 1.6, 1.1 + 2.5 * len(models))
+    size = (canvas.PAGE, 1.1 + 2.5 * len(models))
     figure, axes = canvas.panels(len(models), len(recipes), size, sharey="row", sharex=True)
     temperatures = sorted({w["T"] for w in _warm(results, filters)})
     looks, bands = _looks(results, filters), set()
     for row, model in zip(axes, models, strict=True):
         for ax, recipe in zip(row, recipes, strict=True):
             here = {**filters, "model": model, "recipe": recipe}
-            panel = names.label(results.study, model, lang)
-            panel += f", {names.label(results.study, recipe, lang)}" if len(recipes) > 1 else ""
-            ax.set_title(panel)
+            ax.set_title(names.network(results, here, lang))
             bands |= _panel(ax, results, here, looks, temperatures, lang)
         row[0].set_ylabel(say("Test accuracy (%)", lang))
         canvas.ticks(row[0].yaxis, lang)
     _scale(axes, temperatures, lang)
-    _legend(figure, axes)
+    legend = canvas.labelled(axes.flat)
+    figure.legend(legend.values(), legend.keys(), loc="outside right center")
     title = say("Test accuracy against temperature", lang)
-    bands_said = " ".join(say(BANDS[kind], lang) + "." for kind in BANDS if kind in bands)
-    footer = f"{bands_said} {names.provenance(results, lang)}".strip()
-    canvas.titled(figure, title, footer)
-    yield (
-        stem(results, "temperature", filters),
-        {
-            "figure": figure,
-            "title": title,
-            "caption": say(
-                "Test accuracy of distilled students against the temperature T; black: the same network trained alone.",
-                lang,
-            )
-            + " "
-            + footer,
-        },
+    caption = say(
+        "Test accuracy of distilled students against the temperature T; black: the same network trained alone.", lang
     )
+    notes = ". ".join(say(BANDS[kind], lang) for kind in BANDS if kind in bands)
+    yield stem(results, "temperature", filters), canvas.finished(results, figure, title, caption, lang, notes)
 
 
 def _warm(results, filters: dict, **weights) -> list[dict]:
@@ -65,13 +53,8 @@ def _panel(ax, results, here: dict, looks: dict, temperatures: list[float], lang
     bands = set()
     alone = results.cell({"role": "baseline", **here})
     if alone.mean is not None:
-        ax.axhline(
-            100 * alone.mean,
-            color=canvas.BLACK,
-            linewidth=1.4,
-            linestyle=(0, (6, 2)),
-            label=say("alone", lang),
-        )
+        look = {"color": canvas.BLACK, "linewidth": 1.4, "linestyle": (0, (6, 2))}
+        ax.axhline(100 * alone.mean, **look, label=say("alone", lang))
         if band := _band(alone):
             bands.add(band[0])
             ax.axhspan(100 * band[1], 100 * band[2], color=canvas.BLACK, alpha=0.10, linewidth=0)
@@ -100,9 +83,8 @@ def _panel(ax, results, here: dict, looks: dict, temperatures: list[float], lang
 
 def _looks(results, filters: dict) -> dict:
     """(method, alpha, lam) -> colour, marker, dashes; the same in every panel."""
-    weights = list(dict.fromkeys(tuple(w[key] for key in WEIGHTS) for w in _warm(results, filters)))
-    kinds = (canvas.colours(), canvas.MARKERS, canvas.DASHES)
-    return {key: tuple(kind[k % len(kind)] for kind in kinds) for k, key in enumerate(weights)}
+    weights = (tuple(w[key] for key in WEIGHTS) for w in _warm(results, filters))
+    return canvas.cycle(weights, canvas.colours(), canvas.MARKERS, canvas.DASHES)
 
 
 def _aside(T: float, found: list[float], k: int) -> float:
@@ -145,12 +127,3 @@ def _scale(axes, found: list[float], lang: str) -> None:
         ax.xaxis.set_minor_locator(NullLocator())
     for ax in axes[-1]:
         ax.set_xlabel(say(N_("Temperature T (log scale)") if log else N_("Temperature T"), lang))
-
-
-def _legend(figure, axes) -> None:
-    """One legend beside the panels; the same label looks the same in each."""
-    handles = {}
-    for ax in axes.flat:
-        for handle, label in zip(*ax.get_legend_handles_labels(), strict=True):
-            handles.setdefault(label, handle)
-    figure.legend(handles.values(), handles.keys(), loc="outside right center")

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from kdlib.reporting.core import names, numbers
 from kdlib.reporting.core.evidence import Difference, compare
 from kdlib.reporting.core.i18n import N_, say, text
-from kdlib.reporting.core.names import each_recipe, students
 from kdlib.reporting.core.results import Results
 from kdlib.reporting.core.table import difference_cell
 from kdlib.reporting.reproduction import VERDICTS, Reproduced, counts
@@ -122,19 +121,16 @@ def _temperature(found: Sequence[Results], lang: str) -> Card | None:
 
 def _temperatures(results: Results) -> list[tuple[Results, dict, Difference]]:
     out = []
-    for recipe in each_recipe(results, {}):
-        for model in students(results, {"recipe": recipe}):
-            wheres = results.settings(role="student", model=model, recipe=recipe, method=None)
-            cells = {k: results.cell(where, "val_accuracy").mean for k, where in enumerate(wheres)}
-            by_T: dict[float, int] = {}  # each T at its best alpha, by validation
-            for k, mean in cells.items():
-                T = wheres[k]["T"]
-                if mean is not None and T is not None and (T not in by_T or mean > cells[by_T[T]]):
-                    by_T[T] = k
-            if len(by_T) > 1:
-                ends = [wheres[choose(by_T.values(), key=cells.get)] for choose in (max, min)]
-                if gap := compare(results, ends[0], results, ends[1]):
-                    out.append((results, ends[0], gap))
+    for here in names.trained(results, {}):
+        by_T: dict[float, tuple[float, dict]] = {}  # each T at its best alpha, by validation
+        for where in results.settings(role="student", method=None, **here):
+            mean, T = results.cell(where, "val_accuracy").mean, where["T"]
+            if mean is not None and T is not None and (T not in by_T or mean > by_T[T][0]):
+                by_T[T] = mean, where
+        if len(by_T) > 1:
+            (_, best), (_, worst) = (choose(by_T.values(), key=lambda pair: pair[0]) for choose in (max, min))
+            if gap := compare(results, best, results, worst):
+                out.append((results, best, gap))
     return out
 
 

@@ -6,8 +6,6 @@ import base64
 import io
 import json
 from collections.abc import Iterator, Sequence
-from copy import copy
-from dataclasses import dataclass
 from functools import partial
 from importlib.resources import files
 from pathlib import Path
@@ -19,10 +17,10 @@ from kdlib.reporting.core import names, numbers
 from kdlib.reporting.core.i18n import LANGS, N_, Message, say, text
 from kdlib.reporting.core.results import Results
 from kdlib.reporting.core.table import difference_cell
-from kdlib.reporting.figures import draw
+from kdlib.reporting.figures import drawn
 from kdlib.reporting.findings import findings
 from kdlib.reporting.page.answers import cards
-from kdlib.reporting.pruning.cells import as_reported
+from kdlib.reporting.pruning.study import as_reported
 from kdlib.reporting.reading import read
 from kdlib.reporting.reproduction import VERDICTS, Reproduced, counts, reproduced
 from kdlib.reporting.tables import tables
@@ -48,15 +46,6 @@ COLUMNS: dict[str, Message | str] = {
     "data": N_("Data"),
     "id": N_("Run"),
 }
-
-
-@dataclass(frozen=True)
-class Bar:
-    """A verdict as the forest draws it: places in per cent of the axis, from the left."""
-
-    low: float | None
-    mean: float
-    high: float | None
 
 
 def studies(folder: Path) -> list[Results]:
@@ -86,9 +75,9 @@ def page(found: Sequence[Results], lang: str) -> str:
     here = files("kdlib.reporting.page")
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined)
     environment.globals |= {
-        "say": partial(_say, lang),
+        "say": lambda message, **values: say(message, lang, **values),
         "text": partial(text, lang=lang),
-        "capital": partial(names.capital, lang=lang),
+        "link": _link,
     }
     reports = _reports(found)
     return environment.from_string((here / "page.jinja").read_text(encoding="utf-8")).render(
@@ -110,24 +99,17 @@ def page(found: Sequence[Results], lang: str) -> str:
     )
 
 
-def _say(lang: str, message: str, **values) -> str:
-    return say(message, lang, **values)
-
-
 def _scope(found: Sequence[Results], lang: str) -> str:
     """Profile, seeds and runs in a line."""
     seeds = {len({condition.seed for condition, _ in results.select()}) for results in found}
     runs = {record.id for results in found for record in results.used}
+    profile = say("profile {profile}", lang, profile=found[0].profile)
+    if found[0].profile != "paper":
+        scaled = say("scaled down, not the reports' own settings", lang)
+        profile += f" ({scaled})"
     most = numbers.short(max(seeds), lang) if min(seeds) == max(seeds) else f"{min(seeds)}–{max(seeds)}"
-    scaled = say(N_("scaled down, not the reports' own settings"), lang)
-    said = [
-        say("profile {profile}", lang, profile=found[0].profile)
-        + (f" ({scaled})" if found[0].profile != "paper" else ""),
-        say("studies: {n}", lang, n=len(found)),
-        say("runs: {n}", lang, n=numbers.integer(len(runs), lang)),
-        say("seeds a study: {n}", lang, n=most),
-    ]
-    return " · ".join(said)
+    said = [say("studies: {n}", lang, n=len(found)), say("runs: {n}", lang, n=numbers.integer(len(runs), lang))]
+    return " · ".join([profile, *said, say("seeds a study: {n}", lang, n=most)])
 
 
 def _reports(found: Sequence[Results]) -> list[Reproduced]:
@@ -141,15 +123,24 @@ def _reports(found: Sequence[Results]) -> list[Reproduced]:
 
 
 def _forest(results: Results, lang: str) -> dict:
+    """A study's verdicts on an axis of its own: places in per cent of it, from the left, and four to eight ticks."""
     found = verdicts(results)
-    span = _span(found)
+    ends = [end for one in found for end in (*(one.found.interval or ()), one.found.mean)]
+    low, high = min(-0.01, *ends), max(0.01, *ends)
+    low, high = low - 0.03 * (high - low), high + 0.03 * (high - low)
+    step = next((step for step in (0.5, 1, 2, 5, 10, 20, 50) if 100 * (high - low) / step <= 8), 100)
+    ticks = [k * step / 100 for k in range(int(100 * low / step), int(100 * high / step) + 1)]
+
+    def at(value: float) -> float:
+        return round(100 * (value - low) / (high - low), 2)
+
     return {
         "name": results.study.name,
         "title": text(results.study.title, lang),
         "network": _network(results, lang),
-        "rows": [(one, _bar(one, span), _number(one, lang)) for one in found],
-        "zero": _place(0.0, span),
-        "ticks": [(_place(value, span), numbers.short(100 * value, lang)) for value in _ticks(span)],
+        "rows": [(one, at(one.found.mean), [at(end) for end in one.found.interval or ()]) for one in found],
+        "zero": at(0.0),
+        "ticks": [(at(value), numbers.short(100 * value, lang)) for value in ticks],
     }
 
 
@@ -159,33 +150,6 @@ def _network(results: Results, lang: str) -> str:
     if report is None or report.model == results.study.pruning.model:
         return ""
     return say("Here: {model}", lang, model=names.label(results.study, results.study.pruning.model, lang))
-
-
-def _number(one: Verdict, lang: str) -> str:
-    return difference_cell(one.found, *((1, 3) if one.metric == "auroc" else (100, 2))).ours(lang)
-
-
-def _span(found: list[Verdict]) -> tuple[float, float]:
-    ends = [end for one in found for end in (*(one.found.interval or ()), one.found.mean)] or [0.0]
-    low, high = min(0.0, *ends, -0.01), max(0.0, *ends, 0.01)
-    return low - 0.03 * (high - low), high + 0.03 * (high - low)
-
-
-def _place(value: float, span: tuple[float, float]) -> float:
-    return round(100 * (value - span[0]) / (span[1] - span[0]), 2)
-
-
-def _bar(one: Verdict, span: tuple[float, float]) -> Bar:
-    low, high = (None if one.found.interval is None else _place(end, span) for end in one.found.interval or (0, 0))
-    return Bar(low, _place(one.found.mean, span), high)
-
-
-def _ticks(span: tuple[float, float]) -> list[float]:
-    """Round places on the axis, four to eight of them."""
-    width = 100 * (span[1] - span[0])
-    step = next((step for step in (0.5, 1, 2, 5, 10, 20, 50) if width / step <= 8), 100)
-    first, last = int(100 * span[0] / step), int(100 * span[1] / step)
-    return [k * step / 100 for k in range(first, last + 1)]
 
 
 def _beside(one: Reproduced, lang: str) -> dict:
@@ -213,81 +177,62 @@ def _oddities(found: Sequence[Results], lang: str) -> list[tuple[str, str]]:
     out = []
     for results in found:
         notes = [note for table in results.study.tables if (note := text(table.note, lang))]
-        costs = getattr(results.study, "costs", None)
-        notes += [text(note, lang) for note in costs.notes] if costs else []
+        notes += [text(note, lang) for note in results.study.costs.notes] if results.study.costs else []
         out += [(results.study.name, note) for note in dict.fromkeys(notes)]
     return out
 
 
 def _block(results: Results, lang: str) -> dict:
     study = results.study
-    made = tables(results)
     return {
         "name": study.name,
         "title": text(study.title, lang),
         "network": _network(results, lang),
-        "source": text(getattr(study, "source", None), lang),
-        "answer": _answer(results, lang),
+        "source": text(study.source, lang),
+        "answer": [_answer(asked, lang) for asked in by_question(verdicts(results))],
         "findings": findings(results, lang),
-        "tables": made,
+        "tables": tables(results),
         "picture": _picture(results, lang),
-        "csv": {table.id: _link(table.csv(lang), "text/csv") for table in made},
-        "tex": {table.id: _link(table.latex(lang), "application/x-tex") for table in made},
         "command": f"kdlib run {study.name} --profile {results.profile}",
     }
 
 
-def _answer(results: Results, lang: str) -> list[dict]:
-    """Each question in a line: its difference, or of several settings the lowest and highest, and the sides."""
-    out = []
-    for asked in by_question(verdicts(results)):
-        ends = sorted({id(end): end for end in (choose(asked, key=_mean) for choose in (min, max))}.values(), key=_mean)
-        sides = say("{up} of {count} above zero, {down} below", lang, **counted(asked))
-        shown = [
-            {"number": _number(one, lang), "mark": one.mark, "runs": one.found.runs, "setting": text(one.setting, lang)}
-            for one in ends
-        ]
-        question = names.capital(text(asked[0].question, lang), lang)
-        out.append({"question": question, "ends": shown, "sides": sides if len(asked) > 1 else ""})
-    return out
-
-
-def _mean(one: Verdict) -> float:
-    return one.found.mean
+def _answer(asked: list[Verdict], lang: str) -> dict:
+    """A question in a line: its difference, or of several settings the lowest and highest, and the sides."""
+    low, high = (choose(asked, key=lambda one: one.found.mean) for choose in (min, max))
+    sides = say("{up} of {count} above zero, {down} below", lang, **counted(asked)) if len(asked) > 1 else ""
+    return {"question": asked[0].asks(lang), "ends": [low] if low is high else [low, high], "sides": sides}
 
 
 def _picture(results: Results, lang: str) -> dict | None:
     """The study's lead figure as an embedded PNG of few colours: as its notebook has it, else drawn."""
     from PIL import Image
 
-    for kind in LEADS:
-        for alt, png in _drawn(results, kind, lang):
-            out = io.BytesIO()
-            with Image.open(io.BytesIO(png)) as image:
-                image.convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE).save(out, "PNG", optimize=True)
-                width, height = image.size
-            source = "data:image/png;base64," + base64.b64encode(out.getvalue()).decode("ascii")
-            return {"src": source, "alt": alt, "width": width, "height": height}
+    for alt, png in (found for kind in LEADS for found in _drawn(results, kind, lang)):
+        out = io.BytesIO()
+        with Image.open(io.BytesIO(png)) as image:
+            image.convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE).save(out, "PNG", optimize=True)
+            width, height = image.size
+        return {"src": _link(out.getvalue(), "image/png"), "alt": alt, "width": width, "height": height}
     return None
 
 
 def _drawn(results: Results, kind: str, lang: str) -> Iterator[tuple[str, bytes]]:
     """(alt text, PNG) of the study's figures of a kind."""
-    figures = results.folder / "figures" if results.folder else Path("nowhere")
-    listed = figures / f"figures.{lang}.json"
+    listed = results.folder / "figures" / f"figures.{lang}.json"
     for entry in json.loads(listed.read_text(encoding="utf-8")) if listed.is_file() else []:
-        png = (figures / entry["file"]).with_suffix(".png")
+        png = (listed.parent / entry["file"]).with_suffix(".png")
         if entry["kind"] == kind and png.is_file():
             yield entry["alt"], png.read_bytes()
-    alone = copy(results)
-    asked = [spec for spec in results.study.figures if spec.kind == kind]
-    alone.study, alone.drawings = results.study.model_copy(update={"figures": asked}), {}
-    for drawing in draw(alone, lang).values():
+    for drawing in drawn(results, lang, [spec for spec in results.study.figures if spec.kind == kind]).values():
         yield drawing.alt, drawing.png()
 
 
-def _link(content: str, kind: str) -> str:
-    return f"data:{kind};charset=utf-8;base64," + base64.b64encode(content.encode("utf-8")).decode("ascii")
+def _link(content: bytes | str, kind: str) -> str:
+    """A file of its own within the page."""
+    if isinstance(content, str):
+        kind, content = f"{kind};charset=utf-8", content.encode("utf-8")
+    return f"data:{kind};base64," + base64.b64encode(content).decode("ascii")
 
 
 def _runs(found: Sequence[Results], lang: str) -> list[dict]:
@@ -295,34 +240,32 @@ def _runs(found: Sequence[Results], lang: str) -> list[dict]:
     rows: dict[str, dict] = {}
     for results in found:
         for condition, record in results.select():
-            if record.id in rows:
-                if results.study.name not in rows[record.id]["study"]:
-                    rows[record.id]["study"].append(results.study.name)
-                continue
-            run, data = record.run, record.run.get("dataset") or {}
-            tested = {key: record.metrics.get(f"{key}_accuracy") for key in ("test", "val")}
-            rows[record.id] = {
-                "study": [results.study.name],
-                "role": say(ROLES[condition.role], lang),
-                "model": names.label(results.study, condition.model, lang),
-                "method": _method(results, condition, lang),
-                "criterion": names.label(results.study, condition.criterion, lang) if condition.criterion else "",
-                **{key: _short(getattr(condition, key), lang) for key in ("T", "alpha", "ratio", "seed")},
-                **{
-                    key: "" if value is None else numbers.decimal(100 * value, 2, lang) for key, value in tested.items()
-                },
-                "epochs": _short((run["config"].get("recipe") or {}).get("epochs"), lang),
-                "seconds": "" if run.get("seconds") is None else numbers.decimal(run["seconds"], 1, lang),
-                "commit": str((run.get("code") or {}).get("commit") or "")[:9],
-                "data": f"{data.get('name', '')} {str(data.get('fingerprint', ''))[:8]}".strip(),
-                "id": record.id,
-            }
+            row = rows.setdefault(record.id, {**_run(results, condition, record, lang), "study": []})
+            if results.study.name not in row["study"]:
+                row["study"].append(results.study.name)
     return [{**row, "study": ", ".join(row["study"])} for row in rows.values()]
 
 
-def _method(results: Results, condition, lang: str) -> str:
-    return names.method(results.study, condition.method, lang) if condition.role in ("student", "distilled") else ""
+def _run(results: Results, condition, record, lang: str) -> dict:
+    run, data = record.run, record.run.get("dataset") or {}
+    distilled = condition.role in ("student", "distilled")
 
+    def number(value: float | None, digits: int, scale: float = 1.0) -> str:
+        return "" if value is None else numbers.decimal(scale * value, digits, lang)
 
-def _short(value, lang: str) -> str:
-    return "" if value is None else numbers.short(value, lang)
+    def short(value: float | None) -> str:
+        return "" if value is None else numbers.short(value, lang)
+
+    return {
+        "role": say(ROLES[condition.role], lang),
+        "model": names.label(results.study, condition.model, lang),
+        "method": names.method(results.study, condition.method, lang) if distilled else "",
+        "criterion": names.label(results.study, condition.criterion, lang) if condition.criterion else "",
+        **{key: short(getattr(condition, key)) for key in ("T", "alpha", "ratio", "seed")},
+        **{key: number(record.metrics.get(f"{key}_accuracy"), 2, 100) for key in ("test", "val")},
+        "epochs": short((run["config"].get("recipe") or {}).get("epochs")),
+        "seconds": number(run.get("seconds"), 1),
+        "commit": str((run.get("code") or {}).get("commit") or "")[:9],
+        "data": f"{data.get('name', '')} {str(data.get('fingerprint', ''))[:8]}".strip(),
+        "id": record.id,
+    }

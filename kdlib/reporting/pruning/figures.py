@@ -1,4 +1,5 @@
-"""Figures of pruning: test accuracy against what a pruned network costs, and against the pruning ratio.
+"""Figures of pruning: accuracy against what a pruned network costs and against the pruning ratio, and the channels
+that are left layer by layer.
 
 Every maker is a generator (results, lang, filters) -> (stem, parts) that yields nothing where no run can be shown.
 """
@@ -6,72 +7,99 @@ Every maker is a generator (results, lang, filters) -> (stem, parts) that yields
 from __future__ import annotations
 
 import math
+from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
 
 from kdlib.reporting.core import canvas, names, numbers
-from kdlib.reporting.core.i18n import say
+from kdlib.reporting.core.i18n import N_, say
 from kdlib.reporting.core.names import stem
-from kdlib.reporting.core.results import Cell
-from kdlib.reporting.pruning.figure_parts import (
-    DASHED,
-    DOTTED,
-    TUNED,
-    converged,
-    criteria,
-    look,
-    parts,
-    report_setting,
-    setting_name,
-    share,
-    spec,
-    title,
-)
-from kdlib.reporting.pruning.figure_text import BOOK
+from kdlib.reporting.core.results import Cell, Estimate, Results, estimate
+from kdlib.reporting.pruning.study import RANDOM, PruningStudy, left, percent, read, size
 
+DASHED = (0, (5, 2))
+DOTTED = (0, (1, 1.5))
 MANY = 8  # more ratios than this get round ticks
+SPREAD = N_("Error bars, where there are several seeds: ± standard deviation over seeds.")
+EDGE = {"markeredgecolor": "white", "markeredgewidth": 0.6}
+HATCH = {"facecolor": "#e6e6e6", "edgecolor": canvas.GREY, "hatch": "/////", "linewidth": 0.0}
+PROTECTED = {
+    "squeeze-excite": N_("squeeze-excite ({n})"),
+    "output": N_("output layer ({n})"),
+    "asked": N_("kept as asked ({n})"),
+    "not prunable": N_("cannot be pruned ({n})"),
+}
+"""Why a layer lost nothing, and how many such layers there are."""
+
+
+def _study(results: Results, filters: dict) -> PruningStudy | None:
+    """The pruning study; None for one of something else, or of another model than is asked for."""
+    study = read(results)
+    return study if study and filters.get("model") in (None, study.spec.model) else None
+
+
+def look(study: PruningStudy, criterion: str) -> dict:
+    """Colour, marker and dashes of a criterion, the same in every figure; random, the control, is grey."""
+    k = study.spec.criteria.index(criterion)
+    looks = (canvas.colours(), canvas.MARKERS, canvas.DASHES)
+    style = dict(zip(("color", "marker", "linestyle"), (kind[k % len(kind)] for kind in looks), strict=True))
+    return style | ({"color": canvas.GREY} if criterion == RANDOM else {})
+
+
+def _called(study: PruningStudy, criterion: str, lang: str) -> str:
+    return names.label(study.study, criterion, lang)
+
+
+def _parts(study: PruningStudy, lang: str, figure, title: str, caption: str, spread: bool = False, handles=()):
+    """Close a figure: its title, a footer that says what error bars are, and the caption with the footer."""
+    title = say(title, lang, model=_called(study, study.spec.model, lang), scope=study.scope(lang))
+    footer = f"{say(SPREAD, lang) if spread else ''} {names.provenance(study.results, lang)}".strip()
+    canvas.titled(figure, title, footer, handles)
+    return {"figure": figure, "title": title, "caption": f"{caption} {footer}"}
+
+
+def _diverged(study: PruningStudy, lang: str) -> str:
+    """How many runs an accuracy leaves out, as a caption goes on with it."""
+    runs = sum(bool(record.diverged) for record in study.results.used)
+    return " " + say("Runs that diverged and are left out: {runs}.", lang, runs=runs) if runs else ""
+
 
 # Accuracy against cost
 
 
 @dataclass
 class Point:
-    """A fine-tuned setting: what it cost (MACs left in percent, MiB) and what it reached, with spreads over seeds."""
+    """A setting after fine-tuning, or the original (no ``where``): what it reached, its MACs (%) and its size (MiB)."""
 
-    where: dict | None  # None: the original
-    name: str
-    cell: Cell
-    macs: tuple[float, float]
-    size: tuple[float, float]
+    where: dict | None
+    accuracy: Cell
+    costs: dict[str, Estimate]
+    large: bool = False
 
     @property
     def height(self) -> float:
         """Test accuracy in percent."""
-        return 100 * self.cell.mean
+        return 100 * self.accuracy.mean
 
 
-def pareto(results, lang: str, filters: dict):
+def pareto(results: Results, lang: str, filters: dict):
     """Yield (stem, parts): test accuracy against MACs and against size, a point for each fine-tuned setting."""
-    if spec(results, filters) is None or not (points := _points(results, lang)):
+    if not (study := _study(results, filters)) or not (points := _points(study)):
         return
-    every = ([original] if (original := _original(results, points, lang)) else []) + points
-    figure, axes = canvas.panels(1, 2, (10.0, 5.0), sharey=True)
-    for ax, cost in zip(axes[0], ("macs", "size"), strict=True):
-        _costs(results, ax, points, every, original, cost)
-        ax.set_xlabel(say(BOOK[f"{cost}_axis"], lang))
+    every = [*_original(study), *points]
+    figure, axes = canvas.panels(1, 2, (canvas.PAGE, 4.6), sharey=True)
+    labels = {"macs": say("MACs kept (% of the original)", lang)}
+    labels["size"] = say("Size of parameters and buffers (MiB)", lang)
+    for ax, (cost, label) in zip(axes[0], labels.items(), strict=True):
+        _costs(study, ax, every, cost)
+        ax.set_xlabel(label)
         canvas.ticks(ax.xaxis, lang)
     axes[0][0].set_ylabel(say("Test accuracy (%)", lang))
     canvas.ticks(axes[0][0].yaxis, lang)
-    figure.legend(handles=_pareto_handles(results, points, original, lang), loc="outside right center")
-    report = report_setting(results)
-    said = {"original": numbers.percent(original.cell.mean if original else None, 2, lang)}
-    said["size"] = numbers.decimal(original.size[0] if original else None, 2, lang)
-    said["setting"] = setting_name(results, report, lang)
-    best = [every[i] for i in front([(point.macs[0], point.height) for point in every])]
-    best = "; ".join(
-        say("{name} {accuracy}", lang, name=p.name, accuracy=numbers.percent(p.cell.mean, 2, lang)) for p in best
-    )
+    setting = study.called(study.report, lang)
+    figure.legend(handles=_pareto_handles(study, every, setting, lang), loc="outside right center")
+    best = [(_point_name(study, point, lang), point.accuracy.mean) for point in front(every, "macs")]
     caption = say(
         "Test accuracy after fine-tuning against MACs (left) and size (right); {count} settings and "
         "the original ({original}, {size} MiB). Large markers: {setting}; small: the study's other "
@@ -79,98 +107,92 @@ def pareto(results, lang: str, filters: dict):
         "for which there is none at least as accurate for less; by MACs: {front}.",
         lang,
         count=len(points),
-        front=best,
-        **said,
+        original=numbers.percent(study.original.mean, 2, lang),
+        size=numbers.decimal(study.original_size, 2, lang),
+        setting=setting,
+        front="; ".join(f"{name} {numbers.percent(mean, 2, lang)}" for name, mean in best),
     )
-    spread = (
-        say("Error bars, where there are several seeds: ± standard deviation over seeds.", lang)
-        if any(point.cell.n > 1 for point in points)
-        else ""
+    title, several = N_("{model}, {scope} pruning: accuracy against cost"), any(p.accuracy.n > 1 for p in points)
+    yield (
+        stem(results, "pareto", filters),
+        _parts(study, lang, figure, title, caption + _diverged(study, lang), several),
     )
-    head = title(results, "pareto_title", lang)
-    yield stem(results, "pareto", filters), parts(results, lang, figure, head, caption, spread)
 
 
-def front(points: list[tuple[float, float]]) -> list[int]:
-    """Indices of (cost, worth) pairs that no other pair beats in one and equals or beats in the other, by cost."""
+def front(points: list[Point], cost: str) -> list[Point]:
+    """The points that no other beats in cost or accuracy and equals or beats in the other, by cost."""
     best, out = -math.inf, []
-    for i in sorted(range(len(points)), key=lambda i: (points[i][0], -points[i][1])):
-        if points[i][1] > best:
-            best = points[i][1]
-            out.append(i)
+    for point in sorted(points, key=lambda point: (point.costs[cost].mean, -point.height)):
+        if point.height > best:
+            best = point.height
+            out.append(point)
     return out
 
 
-def _points(results, lang: str) -> list[Point]:
+def _points(study: PruningStudy) -> list[Point]:
     out = []
-    for where in results.settings(role=list(TUNED)):
-        cell = results.cell(where)
-        pruned = [record.run["pruning"] for record in converged(results, **where) if "pruning" in record.run]
-        if cell.mean is None or not pruned:
-            continue
-        macs = _spread([100 * p["macs"][1] / p["macs"][0] for p in pruned])
-        size = _spread([p["size_bytes"][1] / 2**20 for p in pruned])
-        details = [setting_name(results, where, lang)]
-        details += [say("distilled", lang)] if where["role"] == "distilled" else []
-        name = f"{names.label(results.study, where['criterion'], lang)} ({'; '.join(details)})"
-        out.append(Point(where, name, cell, macs, size))
+    for where in study.results.settings(role=["finetuned", "distilled"]):
+        cell, cuts = study.results.cell(where), study.cuts(where)
+        if cell.mean is not None and cuts:
+            macs = estimate(100 * share for share in left(cuts, "macs").values)
+            out.append(Point(where, cell, {"macs": macs, "size": size(cuts)}, study.report.items() <= where.items()))
     return out
 
 
-def _spread(values: list[float]) -> tuple[float, float]:
-    """Mean and standard deviation, 0 for a single value."""
-    return float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
+def _original(study: PruningStudy) -> list[Point]:
+    if study.original.mean is None:
+        return []
+    return [Point(None, study.original, {"macs": estimate([100]), "size": estimate([study.original_size])})]
 
 
-def _original(results, points: list[Point], lang: str) -> Point | None:
-    cell = results.cell({"role": "original"})
-    if cell.mean is None:
-        return None
-    before = converged(results, **points[0].where)[0].run["pruning"]["size_bytes"][0] / 2**20
-    return Point(None, say("original", lang), cell, (100.0, 0.0), (before, 0.0))
+def _point_name(study: PruningStudy, point: Point, lang: str) -> str:
+    if point.where is None:
+        return say("original", lang)
+    details = [study.called(point.where, lang)]
+    details += [say("distilled", lang)] if point.where["role"] == "distilled" else []
+    return f"{_called(study, point.where['criterion'], lang)} ({'; '.join(details)})"
 
 
-def _costs(results, ax, points: list[Point], every: list[Point], original: Point | None, cost: str) -> None:
-    report = report_setting(results)
-    for point in sorted(points, key=lambda p: report.items() <= p.where.items()):  # the report's setting on top
-        x, wide = getattr(point, cost)
-        large = report.items() <= point.where.items()
-        style = {key: look(results, point.where["criterion"])[key] for key in ("color", "marker")}
-        hollow = point.where["role"] == "distilled"
-        style |= {"markerfacecolor": "white" if hollow else style["color"], "linestyle": "none"}
-        style |= {"markeredgecolor": style["color"] if hollow else "white", "markeredgewidth": 1.3 if hollow else 0.6}
-        sd = 0.0 if point.cell.sd is None else 100 * point.cell.sd
-        if sd or wide:
+def _costs(study: PruningStudy, ax, points: list[Point], cost: str) -> None:
+    for point in sorted(points, key=lambda point: point.large):  # the report's setting on top
+        x = point.costs[cost]
+        if point.where is None:
+            ax.axhline(point.height, color=canvas.BLACK, linestyle=DASHED, linewidth=0.9, zorder=1)
+            ax.plot(x.mean, point.height, color=canvas.BLACK, marker="*", markersize=12, zorder=5)
+            continue
+        style = look(study, point.where["criterion"])
+        high, wide = 100 * (point.accuracy.sd or 0.0), x.sd
+        if high or wide:
             bars = {"color": style["color"], "linestyle": "none", "linewidth": 0.8, "zorder": 2}
-            ax.errorbar(x, point.height, yerr=sd or None, xerr=wide or None, **bars)
-        ax.plot(x, point.height, **style, markersize=9 if large else 5.5, zorder=5 if large else 4)
-    if original:
-        ax.axhline(original.height, color=canvas.BLACK, linestyle=DASHED, linewidth=0.9, zorder=1)
-        ax.plot(getattr(original, cost)[0], original.height, color=canvas.BLACK, marker="*", markersize=12, zorder=5)
-    chosen = [every[i] for i in front([(getattr(point, cost)[0], point.height) for point in every])]
+            ax.errorbar(x.mean, point.height, yerr=high or None, xerr=wide or None, **bars)
+        spot = {**style, "linestyle": "none", "markersize": 9 if point.large else 5.5, **EDGE}
+        if point.where["role"] == "distilled":
+            spot |= {"markerfacecolor": "white", "markeredgecolor": style["color"], "markeredgewidth": 1.3}
+        ax.plot(x.mean, point.height, **spot, zorder=5 if point.large else 4)
     line = {"color": canvas.GREY, "linewidth": 0.9, "zorder": 1.5, "gid": "front"}
-    ax.plot([getattr(point, cost)[0] for point in chosen], [point.height for point in chosen], **line)
+    chosen = front(points, cost)
+    ax.plot([point.costs[cost].mean for point in chosen], [point.height for point in chosen], **line)
 
 
-def _pareto_handles(results, points: list[Point], original: Point | None, lang: str) -> list:
+def _pareto_handles(study: PruningStudy, points: list[Point], setting: str, lang: str) -> list:
     from matplotlib.lines import Line2D
 
-    bare = {"linestyle": "none", "markeredgecolor": "white", "markeredgewidth": 0.6}
-    out = []
-    for name in criteria(results, role=list(TUNED)):
-        style = {key: look(results, name)[key] for key in ("color", "marker")}
-        out.append(Line2D([], [], **style, **bare, markersize=8, label=names.label(results.study, name, lang)))
-    if original:
+    bare, grey = {"linestyle": "none", **EDGE}, {"color": canvas.GREY, "marker": "o"}
+    pruned = [point for point in points if point.where]
+    drawn = {point.where["criterion"] for point in pruned}
+    out = [
+        Line2D([], [], **{**look(study, name), **bare}, markersize=8, label=_called(study, name, lang))
+        for name in study.spec.criteria
+        if name in drawn
+    ]
+    if len(pruned) < len(points):
         star = {"color": canvas.BLACK, "linestyle": DASHED, "linewidth": 0.9, "marker": "*", "markersize": 11}
         out.append(Line2D([], [], **star, label=say("original", lang)))
-    grey, report = {"color": canvas.GREY, "marker": "o"}, report_setting(results)
-    known = {report.items() <= point.where.items() for point in points}
-    if True in known:
-        text = say("large: {setting}", lang, setting=setting_name(results, report, lang))
-        out.append(Line2D([], [], **grey, **bare, markersize=9, label=text))
-    if False in known:
+    if any(point.large for point in pruned):
+        out.append(Line2D([], [], **grey, **bare, markersize=9, label=say("large: {setting}", lang, setting=setting)))
+    if not all(point.large for point in pruned):
         out.append(Line2D([], [], **grey, **bare, markersize=5.5, label=say("small: other settings", lang)))
-    if any(point.where["role"] == "distilled" for point in points):
+    if any(point.where["role"] == "distilled" for point in pruned):
         hollow = {"linestyle": "none", "markerfacecolor": "white", "markeredgewidth": 1.3, "markersize": 7}
         out.append(Line2D([], [], **grey, **hollow, label=say("hollow: distilled", lang)))
     return [*out, Line2D([], [], color=canvas.GREY, linewidth=0.9, label=say("none better for less", lang))]
@@ -179,69 +201,62 @@ def _pareto_handles(results, points: list[Point], original: Point | None, lang: 
 # Accuracy by pruning ratio
 
 
-def sweep(results, lang: str, filters: dict):
+def sweep(results: Results, lang: str, filters: dict):
     """Yield (stem, parts): accuracy against the pruning ratio, right after pruning and after fine-tuning."""
-    if spec(results, filters) is None:
+    if not (study := _study(results, filters)):
         return
-    panels = {role: lines for role in ("pruned", "finetuned") if (lines := _ratios(results, role))}
+    heads = {"pruned": say("Right after pruning", lang), "finetuned": say("After fine-tuning", lang)}
+    panels = {heads[role]: lines for role in heads if (lines := _ratios(study, role))}
     if not any(len(line) > 1 for lines in panels.values() for line in lines.values()):
         return
-    figure, axes = canvas.panels(1, len(panels), (4.2 * len(panels) + 1.4, 4.3))
-    original, chance = results.cell({"role": "original"}).mean, _chance(results)
-    heads = {"pruned": say("Right after pruning", lang), "finetuned": say("After fine-tuning", lang)}
-    for ax, (role, lines) in zip(axes[0], panels.items(), strict=True):
-        _sweep_panel(results, ax, lines, original, chance, lang)
-        ax.set(
-            title=heads[role], xlabel=say("Pruning ratio (% of channels)", lang), ylabel=say("Test accuracy (%)", lang)
-        )
-    figure.legend(loc="outside right center", handles=_sweep_handles(results, panels, original, lang))
+    figure, axes = canvas.panels(1, len(panels), (canvas.PAGE, 4.0))
+    original = study.original.mean
+    chance = 1 / len(results.select(role="original")[0][1].run["dataset"]["classes"])
+    labels = {"xlabel": say("Pruning ratio (% of channels)", lang), "ylabel": say("Test accuracy (%)", lang)}
+    for ax, (head, lines) in zip(axes[0], panels.items(), strict=True):
+        _sweep_panel(study, ax, lines, chance, lang)
+        ax.set(title=head, **labels)
+    drawn = dict.fromkeys(name for lines in panels.values() for name in lines)
+    figure.legend(loc="outside right center", handles=_sweep_handles(study, drawn, lang))
     highest = max(ratio for lines in panels.values() for line in lines.values() for ratio in line)
-    said = {"original": numbers.percent(original, 2, lang), "chance": numbers.percent(chance, 2, lang)}
-    ends = ". ".join(f"{heads[role]}: {_at(results, lines, highest, lang)}" for role, lines in panels.items())
     caption = say(
         "Test accuracy against the share of channels asked to leave, right after pruning and after "
         "fine-tuning; each panel has a scale of its own. Dashed: the original ({original}); dotted, "
         "where the scale reaches it: chance ({chance}). At {highest}: {ends}.",
         lang,
-        highest=share(highest, lang),
-        ends=ends,
-        **said,
+        highest=percent(highest, lang),
+        ends=". ".join(f"{head}: {_at(study, lines, highest, lang)}" for head, lines in panels.items()),
+        original=numbers.percent(original, 2, lang),
+        chance=numbers.percent(chance, 2, lang),
     )
     several = any(cell.n > 1 for lines in panels.values() for line in lines.values() for cell in line.values())
-    head = title(results, "sweep_title", lang)
-    spread = say("Error bars, where there are several seeds: ± standard deviation over seeds.", lang) if several else ""
-    yield stem(results, "sweep", filters), parts(results, lang, figure, head, caption, spread)
+    title = N_("{model}, {scope} pruning: accuracy by pruning ratio")
+    yield stem(results, "sweep", filters), _parts(study, lang, figure, title, caption + _diverged(study, lang), several)
 
 
-def _ratios(results, role: str) -> dict[str, dict[float, Cell]]:
+def _ratios(study: PruningStudy, role: str) -> dict[str, dict[float, Cell]]:
     """Criterion -> ratio -> accuracies, ratios ascending, squeeze-excite as in the report's setting."""
-    protect, out = report_setting(results)["protect_se"], {}
-    for where in results.settings(role=role, macs=None, protect_se=protect):
-        if where["ratio"] is not None and (cell := results.cell(where)).mean is not None:
+    out: dict[str, dict[float, Cell]] = {}
+    wheres = study.results.settings(role=role, macs=None, protect_se=study.spec.protect_se)
+    for where in sorted(wheres, key=lambda where: (study.spec.criteria.index(where["criterion"]), where["ratio"])):
+        if (cell := study.results.cell(where)).mean is not None:
             out.setdefault(where["criterion"], {})[where["ratio"]] = cell
-    return {name: dict(sorted(out[name].items())) for name in criteria(results, role=role) if name in out}
+    return out
 
 
-def _chance(results) -> float:
-    """Accuracy of a guess: one in the number of classes."""
-    counts = {len(record.run.get("dataset", {}).get("classes", ())) for record in results.used} - {0}
-    return 1 / (counts.pop() if len(counts) == 1 else results.study.pruning.num_classes)
-
-
-def _sweep_panel(results, ax, lines: dict, original: float | None, chance: float, lang: str) -> None:
+def _sweep_panel(study: PruningStudy, ax, lines: dict, chance: float, lang: str) -> None:
     heights = []
     for name, line in lines.items():
-        x = [100 * ratio for ratio in line]
-        y = [100 * cell.mean for cell in line.values()]
+        x, y = [100 * ratio for ratio in line], [100 * cell.mean for cell in line.values()]
         sd = [100 * (cell.sd or 0.0) for cell in line.values()]
-        style = look(results, name)
+        style = look(study, name)
         if any(sd):
             ax.errorbar(x, y, sd, color=style["color"], linestyle="none", capsize=2.5, linewidth=1.0)
-        ax.plot(x, y, **style, markersize=6, markeredgecolor="white", markeredgewidth=0.6, gid=name)
+        ax.plot(x, y, **style, **EDGE, markersize=6, gid=name)
         heights += [value + sign * spread for value, spread in zip(y, sd, strict=True) for sign in (-1, 1)]
-    if original is not None:
-        ax.axhline(100 * original, color=canvas.BLACK, linestyle=DASHED, linewidth=1.1, zorder=1)
-        heights.append(100 * original)
+    if study.original.mean is not None:
+        heights.append(100 * study.original.mean)
+        ax.axhline(heights[-1], color=canvas.BLACK, linestyle=DASHED, linewidth=1.1, zorder=1)
     ax.axhline(100 * chance, color=canvas.BLACK, linestyle=DOTTED, linewidth=1.1, zorder=1)
     pad = 0.07 * ((max(heights) - min(heights)) or 1.0)
     ax.set_ylim(min(heights) - pad, max(heights) + pad)  # the chance level shows where it lies near
@@ -252,22 +267,131 @@ def _sweep_panel(results, ax, lines: dict, original: float | None, chance: float
     canvas.ticks(ax.yaxis, lang)
 
 
-def _sweep_handles(results, panels: dict, original: float | None, lang: str) -> list:
+def _sweep_handles(study: PruningStudy, drawn, lang: str) -> list:
     from matplotlib.lines import Line2D
 
-    edge = {"markersize": 6, "markeredgecolor": "white", "markeredgewidth": 0.6}
-    shown = dict.fromkeys(name for lines in panels.values() for name in lines)
-    out = [
-        Line2D([], [], **look(results, name), **edge, label=names.label(results.study, name, lang)) for name in shown
-    ]
-    black = {"color": canvas.BLACK, "linewidth": 1.1}
-    if original is not None:
+    edge, black = {**EDGE, "markersize": 6}, {"color": canvas.BLACK, "linewidth": 1.1}
+    out = [Line2D([], [], **look(study, name), **edge, label=_called(study, name, lang)) for name in drawn]
+    if study.original.mean is not None:
         out.append(Line2D([], [], **black, linestyle=DASHED, label=say("original", lang)))
     return [*out, Line2D([], [], **black, linestyle=DOTTED, label=say("chance", lang))]
 
 
-def _at(results, lines: dict, ratio: float, lang: str) -> str:
+def _at(study: PruningStudy, lines: dict, ratio: float, lang: str) -> str:
     """Each criterion's accuracy at one ratio."""
-    said = [(names.label(results.study, name, lang), line[ratio].mean) for name, line in lines.items() if ratio in line]
+    said = [(_called(study, name, lang), line[ratio].mean) for name, line in lines.items() if ratio in line]
     # A comma between numbers with a decimal comma would be misread.
     return (", " if lang == "en" else "; ").join(f"{name} {numbers.percent(mean, 2, lang)}" for name, mean in said)
+
+
+# Channels left
+
+
+def channels(results: Results, lang: str, filters: dict):
+    """Yield (stem, parts): the share of its channels each layer keeps at the report's setting, a row a criterion."""
+    study = _study(results, filters)
+    cuts = {c: found for c in study.spec.criteria if (found := study.structures(c, "report"))} if study else {}
+    # Layer -> why none of its channels may leave.
+    protected = {layer: why for found in cuts.values() for one in found for layer, why in one["protected"].items()}
+    rows = {criterion: _left(found) for criterion, found in cuts.items()}
+    if not rows or all(layer in protected for row in rows.values() for layer in row):
+        return
+    layers = list(next(iter(rows.values())))
+    figure, axes = canvas.panels(len(rows), 1, (canvas.PAGE, 1.5 + 1.12 * len(rows)), sharex=True, sharey=True)
+    for ax, (name, row) in zip(axes[:, 0], rows.items(), strict=True):
+        _channel_panel(study, ax, name, row, protected, lang)
+    _stages(axes[:, 0], layers)
+    axes[-1][0].set_xlabel(say("Layers, in network order ({layers})", lang, layers=numbers.integer(len(layers), lang)))
+    axes[len(rows) // 2][0].set_ylabel(say("Channels left (%)", lang))
+    caption = say(
+        "Share of its channels that each layer keeps at {setting}{seeds}; coupled layers count once, "
+        "under the first. Black line: share kept over all that are not protected.{protected} Fewest "
+        "left: {least}.",
+        lang,
+        setting=study.called(study.report, lang),
+        seeds=say(", mean over seeds", lang) if any(len(found) > 1 for found in cuts.values()) else "",
+        protected=_said_of(protected, layers, lang),
+        least="; ".join(_least(study, name, row, protected, lang) for name, row in rows.items()),
+    )
+    title = N_("{model}, {scope} pruning: channels left, layer by layer")
+    handles = _protected_handle(lang) if set(layers) & set(protected) else []
+    yield stem(results, "channels", filters), _parts(study, lang, figure, title, caption, handles=handles)
+
+
+def _left(cuts: list[dict]) -> dict[str, tuple[int, float]]:
+    """Layer, in network order -> its channels before and after (mean over seeds)."""
+    return {
+        layer: (before, float(np.mean([one["channels"][layer][1] for one in cuts])))
+        for layer, (before, _) in cuts[0]["channels"].items()
+    }
+
+
+def _channel_panel(study: PruningStudy, ax, name: str, row: dict, protected: dict, lang: str) -> None:
+    """Draw a criterion's row. Shares count the layers that may lose channels."""
+    shares = np.array([100 * after / before for before, after in row.values()])
+    closed = np.array([layer in protected for layer in row])
+    before, after = np.array(list(row.values()))[~closed].sum(axis=0)
+    ax.stairs(shares, np.arange(len(row) + 1) - 0.5, fill=True, color=look(study, name)["color"], alpha=0.85, gid=name)
+    ax.bar(np.flatnonzero(closed), shares[closed], width=1.0, **HATCH)
+    ax.axhline(100 * after / before, color=canvas.BLACK, linewidth=0.9)
+    said = {"criterion": _called(study, name, lang), "removed": numbers.percent(1 - after / before, 1, lang)}
+    said["least"] = numbers.percent(shares[~closed].min() / 100, 1, lang)
+    ax.set_title(say("{criterion}: {removed} of channels removed; least left in a layer {least}", lang, **said))
+    ax.set(xlim=(-0.5, len(row) - 0.5), ylim=(0, 105), yticks=(0, 50, 100))
+    ax.grid(visible=False, axis="x")
+
+
+def _protected_handle(lang: str) -> list:
+    from matplotlib.patches import Patch
+
+    return [Patch(**HATCH, label=say("protected", lang))]
+
+
+def stage_of(layers: list[str]) -> list[str]:
+    """The part of the network each layer lies in: its name's first word, the first two where most share the first."""
+    first, count = Counter(layer.split(".")[0] for layer in layers).most_common(1)[0]
+    words = {layer: layer.split(".") for layer in layers}
+    return [".".join(words[name][: 2 if words[name][0] == first and count > len(layers) / 2 else 1]) for name in layers]
+
+
+def _stages(axes, layers: list[str]) -> None:
+    """A line where a new part of the network begins; its name below, as far as there is room."""
+    stages = stage_of(layers)
+    begins = [k for k in range(len(stages)) if k == 0 or stages[k] != stages[k - 1]]
+    spans = [(a, b) for a, b in zip(begins, [*begins[1:], len(stages)], strict=True)]
+    if len(spans) > len(layers) / 2:  # every layer is a part of its own: count them instead
+        return
+    shown: list[tuple[float, str]] = []
+    for a, b in sorted(spans, key=lambda span: span[0] - span[1]):  # wide parts first
+        middle, half = (a + b - 1) / 2, 0.0045 * len(layers) * (len(stages[a]) + 2)  # about 9 pt a letter
+        if all(abs(middle - at) >= half + 0.0045 * len(layers) * (len(name) + 2) for at, name in shown):
+            shown.append((middle, stages[a]))
+    shown.sort()
+    for ax in axes:
+        for a in begins[1:]:
+            ax.axvline(a - 0.5, color="white", linewidth=1.6)
+            ax.axvline(a - 0.5, color=canvas.GREY, linewidth=0.6, linestyle=(0, (1, 1.5)))
+        ax.set_xticks([at for at, _ in shown], [name for _, name in shown])
+        ax.tick_params(axis="x", length=0, pad=6)
+
+
+def _least(study: PruningStudy, name: str, row: dict, protected: dict, lang: str) -> str:
+    """The layer with the smallest share left."""
+    layer = min((layer for layer in row if layer not in protected), key=lambda layer: row[layer][1] / row[layer][0])
+    before, after = row[layer]
+    digits = numbers.decimals_of([numbers.rounded(after, 1)], 1)
+    said = {"layer": layer, "left": numbers.decimal(after, digits, lang, grouping=True)}
+    said["of"] = numbers.integer(before, lang)
+    said["criterion"] = _called(study, name, lang)
+    return say("{criterion}, {layer}: {left} of {of} channels", lang, **said)
+
+
+def _said_of(protected: dict, layers: list, lang: str) -> str:
+    """The caption's sentences on protected layers: which kinds are drawn, which are not, and how many of each."""
+    said = ""
+    messages = {True: N_(" Hatched: protected, {reasons}."), False: N_(" Protected and not drawn: {reasons}.")}
+    for drawn, message in messages.items():
+        kinds = Counter(why for layer, why in protected.items() if (layer in layers) == drawn)
+        reasons = ", ".join(say(PROTECTED[why], lang, n=kinds[why]) for why in PROTECTED if why in kinds)
+        said += say(message, lang, reasons=reasons) if reasons else ""
+    return said

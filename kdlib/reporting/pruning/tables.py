@@ -1,6 +1,6 @@
 """Tables of the pruning studies: the report's own with our numbers, and what an honest measurement adds to them.
 
-Everything is read from run records and ``pruned.json`` of the study's folder; see `pruning_runs`.
+Everything is read from run records and ``pruned.json`` of the study's folder; see `PruningStudy`.
 """
 
 from __future__ import annotations
@@ -8,178 +8,141 @@ from __future__ import annotations
 from dataclasses import replace
 
 from kdlib.reporting.core import names, numbers
+from kdlib.reporting.core.evidence import Difference
 from kdlib.reporting.core.i18n import LANGS, N_, say, text, translations
-from kdlib.reporting.core.results import Results, estimate
+from kdlib.reporting.core.results import Cell as Gathered
+from kdlib.reporting.core.results import Estimate, Results, estimate
 from kdlib.reporting.core.table import Cell, Row, Table, Text, difference_cell
-from kdlib.reporting.pruning import beside as other_studies
-from kdlib.reporting.pruning.cells import (
-    accuracy,
-    beside,
-    best_of,
-    change,
-    diverged_note,
-    evidence,
-    image,
-    leader,
-    named,
-    places,
-    provenance,
-    setting_words,
-    share,
-    span,
-    spread,
+from kdlib.reporting.pruning.study import (
+    GIGA,
+    SCOPES,
+    PruningStudy,
+    as_reported,
+    bottlenecks,
+    left,
+    neighbours,
+    percent,
+    read,
+    size,
 )
-from kdlib.reporting.pruning.runs import Pruning, percent, read, shown
-from kdlib.reporting.pruning.text import BOOK
 
-GIGA, MEBI = 1e9, 2**20
+COLUMNS = {
+    "accuracy": N_("Accuracy (%)"),
+    "place": N_("Place"),
+    "kept": N_("Share of the original's accuracy (%)"),
+    "loss": N_("Accuracy change (points)"),
+    "size_mb": N_("Size (MiB)"),
+    "size_change": N_("Size change (%)"),
+    "latency_ms": N_("Latency (ms)"),
+    "flops_g": N_("FLOPs (G)"),
+    "flops_change": N_("FLOPs change (%)"),
+}
+"""What a report compares, by the names of its fields."""
+
+CONFIGURATION = {
+    "model": N_("Model"),
+    "data": N_("Data"),
+    "train_images": N_("Training images"),
+    "test_images": N_("Test images"),
+    "image_size": N_("Image size (pixels)"),
+    "ratio": N_("Pruning ratio (share of channels)"),
+    "scope": N_("Scope"),
+    "steps": N_("Iterative steps"),
+    "epochs": N_("Fine-tuning epochs"),
+    "calibration_batches": N_("Calibration batches"),
+    "classes": N_("Classes"),
+    "batch_size": N_("Batch size"),
+    "criteria": N_("Criteria"),
+}
+COUNTED = N_("Size counts parameters and buffers, in MiB (2²⁰ bytes).")
 
 
 def sheets(results: Results) -> list[Table]:
     """Every table of a pruning study whose runs are there; [] for a study that is none."""
     study = read(results)
-    if study is None:
-        return []
-    made = [comparison(study), every_setting(study), latency(study), configuration(study)]
-    made += [other_studies.strategies(study), other_studies.reference(study)]
-    return [sheet for sheet in made if sheet]
+    makers = (comparison, every_setting, latency, configuration, strategies, reference) if study else ()
+    return [made for maker in makers if (made := maker(study))]
 
 
-def configuration(study: Pruning) -> Table | None:
-    """What the runs at the report's setting were asked, beside the report's own configuration."""
-    found = [r for _, r in study.results.select(role="finetuned", **study.settings.get("report", {}))]
-    if "report" not in study.settings or not found:
-        return None
-    rows = []
-    for key, said in study.spec.configuration.items():
-        label = BOOK.get(f"key_{key}") or key.replace("_", " ")
-        cells = [{lang: _asked(study, found, key, lang) for lang in LANGS}]
-        rows.append(Row([label], [*cells, {lang: _said(study, key, said, lang) for lang in LANGS}]))
-    columns = [N_("Here"), N_("Report")]
-    notes = [N_("Read from the records of the report's setting."), provenance(study)]
-    head, title = [N_("Setting")], N_("Configuration, here and in the report")
-    return Table("configuration", title, head, columns, rows, "", notes, study.study.name)
+# The report's own table
 
 
-def _asked(study: Pruning, found: list, key: str, lang: str) -> str:
-    """One entry as our runs have it; an en dash where no record says it."""
-    run = found[0].run
-    config, data = run["config"], run["dataset"]
-    asked, recipe = config.get("pruning") or {}, config.get("recipe") or {}
-    sizes = {part: numbers.integer(size, lang) for part, size in data["sizes"].items()}
-    special = {
-        "model": lambda: study.name(study.spec.model, lang),
-        "data": lambda: say(
-            "{name}, {train} training, {val} validation, {test} test images",
-            lang,
-            name=names.label(study.study, data["name"], lang),
-            **sizes,
-        ),
-        "train_images": lambda: sizes["train"],
-        "test_images": lambda: sizes["test"],
-        "image_size": lambda: image(data),
-        "classes": lambda: numbers.integer(len(data["classes"]), lang),
-        "criteria": lambda: ", ".join(study.name(criterion, lang) for criterion in study.criteria("report")),
-        "calibration_batches": lambda: _batches(found, asked, lang),
-    }
-    if key in special:
-        return special[key]()
-    value = recipe.get(key, asked.get(key))
-    return numbers.DASH if value is None else _said(study, key, value, lang)
-
-
-def _batches(found: list, asked: dict, lang: str) -> str:
-    """How many batches the criteria that look at images saw; what was asked where none did."""
-    seen = [record.run["pruning"]["calibration"] for record in found if record.run.get("pruning")]
-    most = max(seen, key=lambda one: one["batches"], default={"batches": 0})
-    if not most["batches"]:
-        return shown(asked.get("calibration_batches"), lang) or numbers.DASH
-    said = {key: numbers.integer(most[key], lang) for key in ("batches", "images")}
-    return say("{batches} ({images} images)", lang, **said)
-
-
-def _said(study: Pruning, key: str, value, lang: str) -> str:
-    if key == "ratio" and isinstance(value, float):
-        return percent(value, lang)
-    if key == "scope" and f"scope_{value}" in BOOK:
-        return say(BOOK[f"scope_{value}"], lang)
-    if key == "image_size" and isinstance(value, int):
-        return f"{value}×{value}"
-    if isinstance(value, str):
-        return names.label(study.study, value, lang)
-    return shown(value, lang)
-
-
-def comparison(study: Pruning) -> Table | None:
+def comparison(study: PruningStudy) -> Table | None:
     """The report's table in its columns: the original, then each criterion after plain fine-tuning."""
     criteria = study.criteria("report")
     if not criteria:
         return None
-    means = {c: study.cell("finetuned", c, "report").mean for c in criteria}
-    given = {c: value for c in study.spec.criteria if (value := study.reported(c, "accuracy")) is not None}
-    ranks = places(means, 100), places(given, 1)
-    rows = [_compared(study, row, *(rank.get(row) for rank in ranks)) for row in ["original", *criteria]]
-    best = leader(study, "report")
-    theirs = best_of([given.get(c) for c in criteria], 1, 2)
-    for k, row in enumerate(rows[1:]):
-        cell = row.cells[0]
-        row.cells[0] = replace(cell, best=criteria[k] == best, reported_best=k in theirs)
-    columns = ["accuracy", "place", "kept", "accuracy_loss", "size", "size_change", "latency", "flops", "flops_change"]
-    title = translations("Criteria compared: {setting}, {scope}, after fine-tuning", **setting_words(study, "report"))
+    ours = _places({c: 100 * study.cell("finetuned", c, "report").mean for c in criteria})
+    theirs = _places({c: study.reported(c, "accuracy") for c in study.spec.criteria})
+    best, rows = _leader(study, "report"), []
+    for row in ["original", *criteria]:
+        found = {"place": Cell(ours.get(row), kind="count"), **measures(study, row)}
+        given = {key: study.reported(row, key) for key in found}
+        given |= {"place": theirs.get(row), "kept": _reported_kept(study, row)}
+        cells = {key: _beside(cell, given[key]) for key, cell in found.items()}
+        first = len(theirs) > 1 and theirs.get(row) == 1
+        cells["accuracy"] = replace(cells["accuracy"], best=row == best, reported_best=first)
+        rows.append(Row([_named(study, row)], [cells[key] for key in COLUMNS]))
+    title = translations(
+        "Criteria compared: {setting}, {scope}, after fine-tuning",
+        setting=lambda lang: study.called(study.report, lang),
+        scope=study.scope,
+    )
     notes = [
         N_("Place: by test accuracy, as in the report; random removal is the least that a criterion has to beat."),
-        N_("Size counts parameters and buffers, in MiB (2²⁰ bytes)."),
+        COUNTED,
         *_measured_notes(study),
         *_hooks(study),
-        *diverged_note(rows),
-        provenance(study),
+        *_dagger(rows),
+        _provenance(study),
     ]
-    head, columns = [N_("Criterion")], [BOOK[key] for key in columns]
-    return Table("comparison", title, head, columns, rows, spread(study), notes, study.study.name)
+    columns = list(COLUMNS.values())
+    return Table("comparison", title, [N_("Criterion")], columns, rows, _spread(study), notes, study.study.name)
 
 
-def _compared(study: Pruning, row: str, place: int | None, reported_place: int | None) -> Row:
-    found = measures(study, row)
-    cells = {"accuracy": found.pop("accuracy"), "place": Cell(place, kind="count"), **found}
-    kept = None if row == "original" else study.reported_kept(row)
-    kept = None if kept is None else numbers.rounded(kept, 1)  # worked out where the report prints none
-    given = {"place": reported_place, "kept": kept}
-    said = {key: given[key] if key in given else study.reported(row, key) for key in cells}
-    return Row([named(study, row)], [beside(cell, said[key]) for key, cell in cells.items()])
-
-
-def measures(study: Pruning, row: str) -> dict[str, Cell]:
+def measures(study: PruningStudy, row: str) -> dict[str, Cell]:
     """What the report compares of a criterion, or of ``original``, as measured here; accuracies after fine-tuning."""
-    measured = {**study.models(), **study.models("report")}.get(row, {})
-    found = [one for criterion in study.criteria("report") for one in study.structures(criterion, "report")]
-    if row == "original":
-        cell, lost, left = study.original, Cell(), Cell()
-        sizes = [one["size_bytes"][0] / MEBI for one in found][:1]
-    else:
-        cell, left = study.cell("finetuned", row, "report"), change(study.left("size_bytes", row, "report"))
-        lost = Cell(None if study.original.mean is None else 100 * (cell.mean - study.original.mean), 2, "signed")
-        sizes = [one["size_bytes"][1] / MEBI for one in study.structures(row, "report")]
-    size = estimate(sizes)
-    flops, whole = measured.get("macs_thop_report"), study.models().get("original", {}).get("macs_thop_report")
-    fewer = 100 * (flops / whole - 1) if row != "original" and flops and whole else None
-    kept = 100 * cell.mean / study.original.mean if row != "original" and study.original.mean else None
-    return {
-        "accuracy": accuracy(cell),
-        "kept": Cell(kept, 1),
-        "loss": lost,
-        "size_mb": Cell(size.mean, 2, sd=size.sd),
-        "size_change": left,
-        "latency_ms": Cell(measured.get("latency", {}).get("1", {}).get("median_ms"), 2),
+    model, whole = {**study.models(), **study.models("report")}.get(row, {}), study.models().get("original", {})
+    flops = model.get("macs_thop_report")
+    found = {
+        "latency_ms": Cell(model.get("latency", {}).get("1", {}).get("median_ms"), 2),
         "flops_g": Cell(flops / GIGA if flops else None, 2),
-        "flops_change": Cell(fewer, 1, "signed"),
+    }
+    if row == "original":
+        blank = dict.fromkeys(("kept", "loss", "size_change", "flops_change"), Cell())
+        return {**blank, **found, "accuracy": _accuracy(study.original), "size_mb": Cell(study.original_size, 2)}
+    cuts = study.structures(row, "report")
+    fewer = 100 * (flops / whole["macs_thop_report"] - 1) if flops and whole else None
+    cell, base = study.cell("finetuned", row, "report"), study.original.mean
+    kept = Cell(100 * cell.mean / base if base else None, 1)
+    found |= {"kept": kept, "size_mb": _over_seeds(size(cuts), 1, 2), "flops_change": Cell(fewer, 1, "signed")}
+    return found | _changes(study, row)
+
+
+def _changes(study: PruningStudy, criterion: str) -> dict[str, Cell]:
+    """Accuracy after fine-tuning at the report's setting, its change and that of the size."""
+    cell, base = study.cell("finetuned", criterion, "report"), study.original.mean
+    smaller = left(study.structures(criterion, "report"), "size_bytes")
+    change = None if smaller.mean is None else 100 * (smaller.mean - 1)
+    return {
+        "accuracy": _accuracy(cell),
+        "loss": Cell(None if base is None else 100 * (cell.mean - base), 2, "signed"),
+        "size_change": Cell(change, 1, "signed", sd=None if smaller.sd is None else 100 * smaller.sd),
     }
 
 
-def _measured_notes(study: Pruning) -> list[dict[str, str]]:
+def _reported_kept(study: PruningStudy, row: str) -> float | None:
+    """The report's share of the original's accuracy that is kept, in per cent: as printed, else from accuracies."""
+    base, own, printed = (study.reported(*of) for of in (("original", "accuracy"), (row, "accuracy"), (row, "kept")))
+    if printed is not None or row == "original" or own is None or not base:
+        return printed
+    return numbers.rounded(100 * own / base, 1)
+
+
+def _measured_notes(study: PruningStudy) -> list[Text]:
     if not study.models("report"):
         return []
-    size = f"{study.measured['report_size']}×{study.measured['report_size']}"
-    here = f"{study.measured['image_size']}×{study.measured['image_size']}"
+    size, here = (f"{side}×{side}" for side in (study.measured["report_size"], study.measured["image_size"]))
     return [
         translations(
             "FLOPs are what thop counts for one image, that is multiply-accumulates, at {size} as in the "
@@ -192,164 +155,418 @@ def _measured_notes(study: Pruning) -> list[dict[str, str]]:
     ]
 
 
-def _hooks(study: Pruning) -> list[dict[str, str]]:
-    """The report's slow networks, where some are many times slower than its original though they compute less."""
-    slow, rest = study.slow_in_report()
-    if not slow:
+def _hooks(study: PruningStudy) -> list[Text]:
+    """The report's slow networks, where some take over three times as long as its original though they compute less.
+
+    Nothing where some pruned network computes more than the original: then slowness needs no other reason.
+    """
+    given = {row: study.reported(row, "latency_ms") for row in ("original", *study.spec.criteria)}
+    given = {row: value for row, value in given.items() if value is not None}
+    flops = [study.reported(row, "flops_change") for row in given if row != "original"]
+    if "original" not in given or any(change is None or change > 0 for change in flops):
         return []
-    listed = {"names": lambda lang: ", ".join(study.name(criterion, lang) for criterion in slow)}
-    spans = {"slow": list(slow.values()), "fast": list(rest.values())}
-    return [
-        translations(
-            "The report's {slow} ms for {names}, against {fast} ms for the others, cannot come from the "
-            "pruned networks themselves: none of them has more to compute than the original. It smells "
-            "of forward hooks left on the model.",
-            **listed,
-            **{key: lambda lang, v=v: span(v, 2, lang) for key, v in spans.items()},
-        )
-    ]
+    slow = [row for row, value in given.items() if value > 3 * given["original"]]
+
+    def span(rows: list[str], lang: str) -> str:
+        ends = (numbers.decimal(pick(given[row] for row in rows), 2, lang) for pick in (min, max))
+        return "–".join(dict.fromkeys(ends))
+
+    message = translations(
+        "The report's {slow} ms for {names}, against {fast} ms for the others, cannot come from the "
+        "pruned networks themselves: none of them has more to compute than the original. It smells "
+        "of forward hooks left on the model.",
+        names=lambda lang: ", ".join(study.name(row, lang) for row in slow),
+        slow=lambda lang: span(slow, lang),
+        fast=lambda lang: span([row for row in given if row not in slow], lang),
+    )
+    return [message] if slow else []
 
 
-def every_setting(study: Pruning) -> Table | None:
+# Every setting
+
+
+def every_setting(study: PruningStudy) -> Table | None:
     """Each criterion at each setting: accuracy right after pruning, fine-tuned and distilled, what distillation added
     with its evidence, and what is left of the network."""
     rows, over, teacher = [], set(), None
     for setting in study.settings:
-        label = {lang: study.called(study.settings[setting], lang) for lang in LANGS}
-        best = leader(study, setting)
+        best = _leader(study, setting)
         for criterion in study.criteria(setting):
             wheres = [study.where(role, criterion, setting) for role in ("distilled", "finetuned")]
             gap, teacher = study.gap(*wheres), wheres[0] or teacher
             over |= {gap.over} if gap else set()
-            cells = [accuracy(study.cell(role, criterion, setting)) for role in ("pruned", "finetuned", "distilled")]
+            cells = [_accuracy(study.cell(role, criterion, setting)) for role in ("pruned", "finetuned", "distilled")]
             cells[1] = replace(cells[1], best=criterion == best)
-            cells += [difference_cell(gap), evidence(gap), *_left(study, criterion, setting)]
-            rows.append(Row([label, named(study, criterion)], cells, setting))
+            cells += [difference_cell(gap), _evidence(gap), *_what_is_left(study.structures(criterion, setting))]
+            rows.append(Row([_setting(study, setting), _named(study, criterion)], cells, setting))
     if not rows:
         return None
-    columns = ["pruned", "finetuned", "distilled", "distilled_gap", "evidence"]
-    columns += ["channels_removed", "macs_left", "params_left", "size", "narrowest"]
-    if not teacher:  # nothing was distilled
-        columns = columns[:2] + columns[5:]
-        rows = [Row(row.labels, row.cells[:2] + row.cells[5:], row.group) for row in rows]
-    data = next(record.run["dataset"] for _, record in study.results.select(role="finetuned"))
-    said = {
-        "original": translations(
-            "The original's own accuracy: {accuracy}.",
-            accuracy=lambda lang: numbers.percent(study.original.mean, 2, lang),
-        ),
-        "teacher": translations(
+    distilled = [N_("Fine-tuned, distilled"), N_("Distilled − plain (points)"), N_("Interval")]
+    columns = [N_("Right after pruning"), N_("Fine-tuned"), *distilled, N_("Channels removed (%)")]
+    columns += [N_("MACs left (%)"), N_("Parameters left (%)"), COLUMNS["size_mb"], N_("Fewest channels left")]
+    legend = _spread(study)
+    accuracy = translations(
+        "The original's own accuracy: {accuracy}.",
+        accuracy=lambda lang: numbers.percent(study.original.mean, 2, lang),
+    )
+    notes = [accuracy]
+    if teacher:
+        called = translations(
             "Distilled: the original model is the teacher ({setting}).",
             setting=lambda lang: names.setting(study.results, teacher, lang),
         )
-        if teacher
-        else "",
-        "macs": translations("MACs are counted for one image at {here}.", here=image(data)),
-        "narrowest": N_(
-            "Fewest channels left: in any one layer but the output, before → after, the fewest of all seeds; of "
-            "several such layers the first."
-        ),
-        "images": N_("An interval over test images leaves out the noise between seeds.") if "images" in over else "",
-    }
-    legend = spread(study)
-    if teacher:
+        notes.append(called)
         brackets = N_("brackets: 95% interval of the difference")
-        legend = {lang: f"{text(spread(study), lang)}; {say(brackets, lang)}" for lang in LANGS}
-    notes = [*said.values(), *_checked(study), *diverged_note(rows), provenance(study)]
+        legend = {lang: f"{text(_spread(study), lang)}; {say(brackets, lang)}" for lang in LANGS}
+    else:  # nothing was distilled
+        columns = columns[:2] + columns[5:]
+        rows = [Row(row.labels, row.cells[:2] + row.cells[5:], row.group) for row in rows]
+    data = next(record.run["dataset"] for _, record in study.results.select(role="finetuned"))
+    fewest = N_(
+        "Fewest channels left: in any one layer but the output, before → after, the fewest of all seeds; of several "
+        "such layers the first."
+    )
+    notes += [translations("MACs are counted for one image at {here}.", here=_image(data)), fewest]
+    notes += [N_("An interval over test images leaves out the noise between seeds.")] if "images" in over else []
+    notes += [*_checked(study), *_dagger(rows), _provenance(study)]
     title = translations("Every setting, {scope}: test accuracy (%) and what is left", scope=study.scope)
-    head, columns = [N_("Setting"), N_("Criterion")], [BOOK[key] for key in columns]
-    return Table("settings", title, head, columns, rows, legend, notes, study.study.name)
+    return Table("settings", title, [N_("Setting"), N_("Criterion")], columns, rows, legend, notes, study.study.name)
 
 
-def _left(study: Pruning, criterion: str, setting: str) -> list[Cell | str]:
-    found = study.structures(criterion, setting)
-    sizes = estimate(one["size_bytes"][1] / MEBI for one in found)
-    shares = [share(study.left(key, criterion, setting)) for key in ("macs", "params")]
-    few = study.narrowest(criterion, setting)
-    return [
-        share(estimate(one["removed"][0] / one["removed"][1] for one in found)),
-        *shares,
-        Cell(sizes.mean, 2, sd=sizes.sd),
-        f"{few[1]} → {few[0]} ({few[2]})" if few else numbers.DASH,
+def _evidence(gap: Difference | None) -> Text:
+    """What a difference's interval was drawn over."""
+    if gap is None or not gap.over:
+        return numbers.DASH
+    message = N_("paired t, {n} seeds") if gap.over == "seeds" else N_("bootstrap, {n} test images")
+    return translations(message, n=lambda lang: numbers.integer(gap.n, lang))
+
+
+def _what_is_left(cuts: list[dict]) -> list[Cell | str]:
+    removed = estimate(one["removed"][0] / one["removed"][1] for one in cuts)
+    shares = [_over_seeds(share, 100, 1) for share in (removed, left(cuts, "macs"), left(cuts, "params"))]
+    few = narrowest(cuts)
+    return [*shares, _over_seeds(size(cuts), 1, 2), f"{few[1]} → {few[0]} ({few[2]})" if few else numbers.DASH]
+
+
+def narrowest(cuts: list[dict]) -> tuple[int, int, str] | None:
+    """(left, before, layer) of the layer with fewest channels left in any seed; of several the first.
+
+    The output does not count: its channels are the classes.
+    """
+    found = [
+        (after, before, name)
+        for one in cuts
+        for name, (before, after) in one["channels"].items()
+        if one["protected"].get(name) != "output"
     ]
+    return min(found, key=lambda layer: layer[0], default=None)
 
 
-def _checked(study: Pruning) -> list[Text]:
+def _checked(study: PruningStudy) -> list[Text]:
     """Whether the pruned networks were seen to compute what the whole ones do without the same channels; nothing of
     records that do not say it."""
-    found = [one for s in study.settings for c in study.criteria(s) for one in study.structures(c, s)]
-    checks = [one["check"] for one in found if "check" in one]
+    cuts = [one for s in study.settings for c in study.criteria(s) for one in study.structures(c, s)]
+    checks = [one["check"] for one in cuts if "check" in one]
     if not checks:
         return []
-    equal = [check for check in checks if check["verdict"] == "equal"]
-    kept = list(dict.fromkeys(name for check in checks for name in check["kept"]))
-    said = {"equal": len(equal), "all": len(checks)}
+    verdicts = [check["verdict"] for check in checks]
     message = N_(
         "Checked after the cut: {equal} of {all} networks compute what the whole one does without the same channels."
     )
-    out = [translations(message, **said)]
-    if len(equal) < len(checks):
-        layers = {check["verdict"].removeprefix("unchecked: ") for check in checks} - {"equal"}
+    out = [translations(message, equal=verdicts.count("equal"), all=len(checks))]
+    if layers := sorted({verdict.removeprefix("unchecked: ") for verdict in verdicts} - {"equal"}):
         message = N_("The others agree but for layers that look at all their channels at once: {layers}.")
-        out.append(translations(message, layers="; ".join(sorted(layers))))
-    if kept:
+        out.append(translations(message, layers="; ".join(layers)))
+    if kept := dict.fromkeys(name for check in checks for name in check["kept"]):
         message = N_("Kept whole, as cut they would compute something else: {layers}.")
         out.append(translations(message, layers=", ".join(kept)))
     return out
 
 
-def latency(study: Pruning) -> Table | None:
+# Latency
+
+
+def latency(study: PruningStudy) -> Table | None:
     """Measured latency of every network at each batch size, its ratio to the original, and odd channel counts."""
-    base = study.models().get("original")
+    base, about = study.models().get("original"), study.measured
     if not base:
         return None
-    sizes, here = sorted(base["latency"], key=int), study.measured["image_size"]
-    rows = [_timed(study, base, base, sizes)]
-    if "latency_again" in base:
-        again = {**base, "latency": base["latency_again"]}
-        rows.append(replace(_timed(study, again, base, sizes), labels=[numbers.DASH, N_("Original, once more")]))
-    for setting in study.settings:
-        rows += [_timed(study, model, base, sizes, setting) for model in study.models(setting).values()]
-    columns = [translations(BOOK[key], n=n) for n in sizes for key in ("latency_batch", "latency_ratio")]
-    title = translations("Measured latency of the networks, images of {here}", here=f"{here}×{here}")
-    legend = N_("Median [lower; upper quartile] for a batch")
-    about = study.measured["hardware"]
-    hardware = (lambda lang: about["gpu"]) if study.measured["device"] != "cpu" and about.get("gpu") else None
-    hardware = hardware or (lambda lang: say("{processor}, cores: {cores}, threads: {threads}", lang, **about))
-    said = {key: study.measured[key] for key in ("repeats", "warm_up", "device")}
-    head = [N_("Setting"), N_("Criterion")]
+    rows = [Row([numbers.DASH, _named(study, "original")], _timed(base, base))]
+    hardware = about["hardware"]
     notes = [
         translations(
             "{repeats} timings of each network, a few in a row after {warm_up} untimed ones and the "
             "networks in turns, so that drift of the machine hits all alike; one seed's networks. On "
             "{device}: {hardware}.",
-            hardware=hardware,
-            **said,
+            hardware=lambda lang: (
+                hardware["gpu"]
+                if about["device"] != "cpu" and hardware.get("gpu")
+                else say("{processor}, cores: {cores}, threads: {threads}", lang, **hardware)
+            ),
+            **{key: about[key] for key in ("repeats", "warm_up", "device")},
         )
     ]
     if "latency_again" in base:
+        cells = _timed({**base, "latency": base["latency_again"]}, base)
+        rows.append(Row([numbers.DASH, N_("Original, once more")], cells))
         notes.append(
             N_("The original stands there twice: what its two rows differ by is noise, and so is any such difference.")
         )
-    notes.append(provenance(study))
-    return Table(
-        "latency",
-        title,
-        head,
-        [*columns, N_("Layers with an odd channel count")],
-        rows,
-        legend,
-        notes,
-        study.study.name,
+    for setting in study.settings:
+        for criterion, model in study.models(setting).items():
+            rows.append(Row([_setting(study, setting), _named(study, criterion)], _timed(model, base), setting))
+    columns = [N_("Layers with an odd channel count")]
+    for batch in sorted(base["latency"], key=int)[::-1]:
+        titles = (N_("Batch of {n} (ms)"), N_("Ratio to the original, batch of {n}"))
+        columns = [*(translations(title, n=batch) for title in titles), *columns]
+    title = translations(
+        "Measured latency of the networks, images of {here}", here=f"{about['image_size']}×{about['image_size']}"
     )
+    head, legend = [N_("Setting"), N_("Criterion")], N_("Median [lower; upper quartile] for a batch")
+    return Table("latency", title, head, columns, rows, legend, [*notes, _provenance(study)], study.study.name)
 
 
-def _timed(study: Pruning, model: dict, base: dict, sizes: list[str], setting: str | None = None) -> Row:
+def _timed(model: dict, base: dict) -> list[Cell]:
+    """A network's latency at each batch size with its ratio to the original's, and its odd channel counts."""
     cells = []
-    for size in sizes:
-        timed, against = model["latency"][size], base["latency"][size]["median_ms"]
+    for batch, whole in sorted(base["latency"].items(), key=lambda one: int(one[0])):
+        timed = model["latency"][batch]
         cells.append(Cell(timed["median_ms"], 2, interval=(timed["q1_ms"], timed["q3_ms"])))
-        cells.append(Cell(timed["median_ms"] / against, 2))
-    label = {lang: study.called(study.settings[setting], lang) for lang in LANGS} if setting else numbers.DASH
-    called = named(study, model["criterion"] if setting else "original")
-    return Row([label, called], [*cells, Cell(model["odd_channels"], kind="count")], setting)
+        cells.append(Cell(timed["median_ms"] / whole["median_ms"], 2))
+    return [*cells, Cell(model["odd_channels"], kind="count")]
+
+
+# Configuration
+
+
+def configuration(study: PruningStudy) -> Table | None:
+    """What the runs at the report's setting were asked, beside the report's own configuration."""
+    found = [record for _, record in study.results.select(role="finetuned", **study.report)]
+    if not found:
+        return None
+    rows = []
+    for key, said in study.spec.configuration.items():
+        cells = [{lang: _asked(study, found, key, lang) for lang in LANGS}]
+        cells.append({lang: _said(study, key, said, lang) for lang in LANGS})
+        rows.append(Row([CONFIGURATION.get(key) or key.replace("_", " ")], cells))
+    title, columns = N_("Configuration, here and in the report"), [N_("Here"), N_("Report")]
+    notes = [N_("Read from the records of the report's setting."), _provenance(study)]
+    return Table("configuration", title, [N_("Setting")], columns, rows, "", notes, study.study.name)
+
+
+def _asked(study: PruningStudy, found: list, key: str, lang: str) -> str:
+    """One entry as our runs have it; an en dash where no record says it."""
+    run = found[0].run
+    config, data = run["config"], run["dataset"]
+    sizes = {part: numbers.integer(count, lang) for part, count in data["sizes"].items()}
+    asked = {
+        **(config.get("pruning") or {}),
+        **(config.get("recipe") or {}),
+        "model": study.spec.model,
+        "data": say(
+            "{name}, {train} training, {val} validation, {test} test images",
+            lang,
+            name=names.label(study.study, data["name"], lang),
+            **sizes,
+        ),
+        **{f"{part}_images": sizes[part] for part in ("train", "test")},
+        "image_size": _image(data),
+        "classes": len(data["classes"]),
+        "criteria": ", ".join(study.name(criterion, lang) for criterion in study.criteria("report")),
+    }
+    # Criteria that look at images may have seen fewer than were asked for.
+    seen = [record.run["pruning"]["calibration"] for record in found if record.run.get("pruning")]
+    most = max(seen, key=lambda one: one["batches"], default={"batches": 0})
+    if key == "calibration_batches" and most["batches"]:
+        said = {part: numbers.integer(most[part], lang) for part in ("batches", "images")}
+        return say("{batches} ({images} images)", lang, **said)
+    return numbers.DASH if asked.get(key) is None else _said(study, key, asked[key], lang)
+
+
+def _said(study: PruningStudy, key: str, value, lang: str) -> str:
+    """An entry of the configuration: a number in the language's own way, a text as the study calls it."""
+    if isinstance(value, str):
+        return say(SCOPES[value], lang) if value in SCOPES else names.label(study.study, value, lang)
+    if not isinstance(value, (int, float)):
+        return text(value, lang)
+    if key == "ratio":
+        return percent(value, lang)
+    if key == "image_size":
+        return f"{value}×{value}"
+    return numbers.integer(value, lang) if float(value).is_integer() else numbers.short(value, lang)
+
+
+# Beside other studies
+
+
+def strategies(study: PruningStudy) -> Table | None:
+    """Layer-wise beside global, and one network beside the other: accuracy, its change, and the change of size."""
+    every = [study, *neighbours(study)]
+    if len(every) == 1 or not study.criteria("report"):
+        return None
+    rows = []
+    for criterion in study.criteria("report"):
+        for one in every:
+            if criterion in one.criteria("report"):
+                labels = [_named(study, criterion), _named(one, one.spec.model), translations(SCOPES[one.spec.scope])]
+                cells = [_beside(cell, one.reported(criterion, key)) for key, cell in _changes(one, criterion).items()]
+                rows.append(Row(labels, cells, criterion))
+    notes = [N_("Accuracy change is against each network's own original."), *_dagger(rows)]
+    for one in every:
+        said = {"study": one.study.name, "provenance": one.provenance}
+        notes.append(translations("Study {study}. {provenance}", **said))
+    for name in study.study.beside:
+        if name not in study.results.beside:
+            profile = study.results.profile
+            missing = translations(
+                "Not shown, for it has not been run in profile {profile}: study {study}. To run it: {command}",
+                study=name,
+                profile=profile,
+                command=f"kdlib run {name} --profile {profile}",
+            )
+            notes.append(missing)
+    head, columns = (
+        [N_("Criterion"), N_("Model"), N_("Scope")],
+        [COLUMNS[k] for k in ("accuracy", "loss", "size_change")],
+    )
+    title = N_("Strategies and networks beside each other, after fine-tuning")
+    return Table("strategies", title, head, columns, rows, _spread(study), notes, study.study.name)
+
+
+# The architecture itself
+
+
+def reference(study: PruningStudy) -> Table | None:
+    """The architecture with the report's classes at its image size, unpruned and pruned layer by layer."""
+    counts = (study.measured or {}).get("reference") or []
+    whole = next((one for one in counts if one["scope"] is None), None)
+    if whole is None:
+        return None
+    report = as_reported(study.study.name) or study.spec
+    model = (study.measured["asked"].get("counted") or [study.spec.model])[0]
+    given, rows, matching = _layerwise_reported(study, model), [], []
+    original = report.reported.get("original") if report.model == model else None
+    for one in counts:
+        size, flops = Cell(one["size_mib"], 2), Cell(one["macs_thop"] / GIGA, 2)
+        change = Cell(100 * (one["size_mib"] / whole["size_mib"] - 1), 2, "signed")
+        label = {lang: _structure(one, lang) for lang in LANGS}
+        if one is whole:
+            size, flops = (
+                _beside(cell, getattr(original, key, None)) for cell, key in ((size, "size_mb"), (flops, "flops_g"))
+            )
+            change = Cell()
+        elif given is not None and one["ratio"] == report.ratio:
+            # As printed: -18.75 comes to a reported -18.8, whichever way its next decimals lean.
+            if numbers.rounded(abs(change.number - given), 2) <= 0.05:
+                matching.append(label)
+            change = replace(change, reported=given, reported_digits=1)
+        rows.append(Row([label], [size, change, flops]))
+    notes = [
+        N_(
+            "Counted, not trained: layer by layer the same share leaves every layer, whatever the "
+            "weights, so these numbers hold for any training and can be checked against the report's."
+        )
+    ]
+    if len(matching) == 1:
+        message = N_("One row comes to the report's change of size ({change}%): {row}.")
+        said = {"change": lambda lang: numbers.signed(given, 1, lang), "row": lambda lang: matching[0][lang]}
+        notes.append(translations(message, **said))
+    packages = ", ".join(f"{name} {number}" for name, number in study.measured["packages"].items())
+    notes += [COUNTED, translations("Counted with {packages}.", packages=packages)]
+    title = translations(
+        "What the architecture itself gives: {model}, {classes} classes, {size}",
+        model=lambda lang: names.label(study.study, model, lang),
+        classes=study.spec.num_classes,
+        size=f"{study.spec.image_size}×{study.spec.image_size}",
+    )
+    columns = [COLUMNS[key] for key in ("size_mb", "size_change", "flops_g")]
+    return Table("reference", title, [N_("Structure")], columns, rows, "", notes, study.study.name)
+
+
+def _layerwise_reported(study: PruningStudy, model: str) -> float | None:
+    """The change of size (%) that a report gives for layer-wise pruning of a network; None where none gives it.
+
+    Layer by layer every criterion removes as many channels, so one number stands for all.
+    """
+    for spec in (as_reported(study.study.name) or study.spec, *map(as_reported, study.study.beside)):
+        if spec and spec.scope == "layerwise" and spec.model == model:
+            given = {getattr(row, "size_change", None) for row in spec.reported.values()} - {None}
+            if len(given) == 1:
+                return given.pop()
+    return None
+
+
+def _structure(one: dict, lang: str) -> str:
+    if one["scope"] is None:
+        return say("unpruned", lang)
+    se = "" if one["protect_se"] is None else bottlenecks(one["protect_se"], lang)
+    ratio = say("{ratio} of channels", lang, ratio=percent(one["ratio"], lang))
+    return f"{say(SCOPES[one['scope']], lang)}, {ratio}{se}"
+
+
+# Cells, labels and notes
+
+
+def _accuracy(cell: Gathered) -> Cell:
+    """An accuracy in per cent, with how many of its runs diverged."""
+    return replace(_over_seeds(cell, 100, 2), mark=f" †{len(cell.diverged)}" if cell.diverged else "")
+
+
+def _over_seeds(found: Estimate, scale: float, digits: int) -> Cell:
+    mean, sd = (None if value is None else scale * value for value in (found.mean, found.sd))
+    return Cell(mean, digits, sd=sd)
+
+
+def _beside(cell: Cell, reported: float | None) -> Cell:
+    """The cell with what the report gave, as precise as the report was, but two decimals where ours has them."""
+    if reported is None:
+        return cell
+    given = numbers.decimals_of([reported], 3)
+    return replace(cell, reported=reported, reported_digits=max(given, min(cell.digits, 2)))
+
+
+def _leader(study: PruningStudy, setting: str) -> str | None:
+    """The criterion that fine-tuned lies surely above the next one at a setting; None where none does."""
+    cells = {c: study.cell("finetuned", c, setting) for c in study.criteria(setting)}
+    ranked = sorted((c for c in cells if not cells[c].diverged), key=lambda c: cells[c].mean, reverse=True)
+    gap = study.gap(*(study.where("finetuned", c, setting) for c in ranked[:2])) if len(ranked) > 1 else None
+    return ranked[0] if gap and gap.verdict == "up" else None
+
+
+def _places(values: dict[str, float | None]) -> dict[str, int]:
+    """Place by value as printed, 1 the highest; equal values share a place, None has none."""
+    printed = {key: numbers.rounded(value, 2) for key, value in values.items() if value is not None}
+    return {key: 1 + sum(other > value for other in printed.values()) for key, value in printed.items()}
+
+
+def _named(study: PruningStudy, criterion: str) -> dict[str, str]:
+    """A criterion's name, or the original's, in both languages, as a row begins with it."""
+    return {lang: names.capital(study.name(criterion, lang), lang) for lang in LANGS}
+
+
+def _setting(study: PruningStudy, setting: str) -> dict[str, str]:
+    return {lang: study.called(study.settings[setting], lang) for lang in LANGS}
+
+
+def _spread(study: PruningStudy) -> Text:
+    """What the numbers are: means over seeds, or those of one; and whether all seeds share an original."""
+    if len({condition.seed for condition, _ in study.results.select(role="finetuned")}) < 2:
+        return N_("One seed")
+    if len({record.id for _, record in study.results.select(role="original")}) == 1:
+        return N_("Mean ± standard deviation over seeds, which all start from one original model")
+    return N_("Mean ± standard deviation over seeds")
+
+
+def _dagger(rows: list[Row]) -> list[Text]:
+    """What the dagger says, where a cell has one."""
+    cells = (cell for row in rows for cell in row.cells if isinstance(cell, Cell))
+    return [N_("†k: k runs diverged and enter no mean.")] if any("†" in cell.mark for cell in cells) else []
+
+
+def _provenance(study: PruningStudy) -> dict[str, str]:
+    return {lang: study.provenance(lang) for lang in LANGS}
+
+
+def _image(data: dict) -> str:
+    """The size of a dataset's images: 64×64."""
+    return "×".join(str(side) for side in data["shape"][1:])

@@ -11,17 +11,14 @@ from kdlib.reporting.core import canvas, names, numbers
 from kdlib.reporting.core.i18n import say
 from kdlib.reporting.radiology.models import gather
 from kdlib.reporting.radiology.text import BOOK as ROLES
-
-FILE = "attention.npz"
+from kdlib.studies import artifacts
 
 
 def attention(results, lang: str, filters: dict):
     """Yield (stem, parts) of one figure, drawn from the study's `attention.npz`; nothing where there is none."""
-    path = Path(results.folder) / FILE if results.folder else None
-    if path is None or not path.is_file():
+    found = artifacts.read(Path(results.folder) / artifacts.ATTENTION) if results.folder else None
+    if found is None:
         return
-    with np.load(path) as file:
-        found = {key: file[key] for key in file.files}
     if not set(found["ids"].tolist()) <= {condition.id for condition in results.conditions}:
         return  # of other runs: the study has been run anew since
     figure = _figure(results, found, lang)
@@ -62,8 +59,8 @@ def _calls(found: dict) -> np.ndarray:
 def _figure(results, found: dict, lang: str):
     models, n = found["probabilities"].shape[:2]
     height, width = found["images"].shape[2:]
-    side = 8.8 / n * height / width  # inches: what a figure of 10 leaves each image
-    figure, axes = canvas.panels(models + 1, n, (10.0, (models + 1) * (side + 0.2) + 1.4))
+    side = (canvas.PAGE - 1.2) / n * height / width  # inches: what the row's name leaves each image
+    figure, axes = canvas.panels(models + 1, n, (canvas.PAGE, (models + 1) * (side + 0.32) + 1.4))
     pictures, calls = [_picture(image) for image in found["images"]], _calls(found)
     for i, picture in enumerate(pictures):
         name = _class(results, found, found["labels"][i], lang)
@@ -107,7 +104,7 @@ def _said(results, found: dict, k: int, i: int, lang: str) -> str:
     """What model k calls image i, and how sure; marked where it is wrong."""
     call = _calls(found)[k, i]
     probability = numbers.percent(float(found["probabilities"][k, i, call]), 0, lang)
-    said = say("{name} {probability}", lang, name=_class(results, found, call, lang), probability=probability)
+    said = say("{name}\n{probability}", lang, name=_class(results, found, call, lang), probability=probability)
     return said if call == found["labels"][i] else say("✗ {said}", lang, said=said)
 
 

@@ -30,7 +30,7 @@ def _figure(results, lang: str, case: Case, models: list[dict]) -> dict | None:
     found = [good for where in models if (good := _histories(results, where))]
     if len(found) < len(models):
         return None
-    figure, (axes,) = canvas.panels(1, len(PANELS), (7.1, 3.6))
+    figure, (axes,) = canvas.panels(1, len(PANELS), (canvas.PAGE, 3.6))
     for ax, (what, (scale, label)) in zip(axes, PANELS.items(), strict=True):
         for where, histories in zip(models, found, strict=True):
             _draw(ax, looks()[where["role"]], histories, what, scale, role(where, lang))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import textwrap
+
 import numpy as np
 
 from kdlib.reporting.core import canvas, names, numbers
@@ -49,7 +51,7 @@ def _parts(results, lang: str, figure, title: str, caption: list[str], handles=(
 def roc_curves(results, lang: str, filters: dict):
     """Yield (stem, parts): sensitivity against 1 - specificity of the three models, AUROC in the legend."""
     for name, which, clinic, models in _each(results, lang, filters, "roc"):
-        figure, axes = canvas.panels(1, 1, (6.4, 6.6))
+        figure, axes = canvas.panels(1, 1, (canvas.COLUMN, 4.4))
         ax = axes[0][0]
         for model in models:
             _roc(ax, model, lang)
@@ -57,7 +59,7 @@ def roc_curves(results, lang: str, filters: dict):
         said = {"positive": clinic.class_name(clinic.positive, lang)}
         said["negative"] = clinic.class_name(1 - clinic.positive, lang)
         ax.set(
-            xlabel=say("1 − specificity: {negative} called {positive} (%)", lang, **said),
+            xlabel="\n".join(textwrap.wrap(say("1 − specificity: {negative} called {positive} (%)", lang, **said), 40)),
             ylabel=say("Sensitivity: {positive} found (%)", lang, **said),
         )
         ax.set(xlim=(-1.5, 101.5), ylim=(-1.5, 101.5), aspect="equal")
@@ -102,7 +104,7 @@ def _roc(ax, model: Model, lang: str) -> None:
 
 def _auroc(model: Model, lang: str) -> str:
     value = numbers.decimal(model.estimate("auroc").mean, 3, lang)
-    return f"{role(model.where, lang)}: AUROC {value} {plain_interval(model.interval('auroc'), 3, lang)}".rstrip()
+    return f"{role(model.where, lang)}\nAUROC {value} {plain_interval(model.interval('auroc'), 3, lang)}".rstrip()
 
 
 # Reliability
@@ -112,7 +114,7 @@ def reliability_diagrams(results, lang: str, filters: dict):
     """Yield (stem, parts): a panel for each model, accuracy by confidence above, numbers of images below."""
     for name, which, clinic, models in _each(results, lang, filters, "reliability"):
         figure, axes = canvas.panels(
-            2, len(models), (3.1 * len(models) + 0.8, 4.9), sharex=True, sharey="row", height_ratios=[3, 1]
+            2, len(models), (canvas.PAGE, 4.2), sharex=True, sharey="row", height_ratios=[3, 1]
         )
         for (above, below), model in zip(axes.T, models, strict=True):
             _reliability(above, below, model)

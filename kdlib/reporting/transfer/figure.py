@@ -54,8 +54,8 @@ def transfer(results, lang: str, filters: dict):
     panels = [(here, points) for here, points in panels if len(points) > 1]
     if not panels:
         return
-    size = (9.0, 1.3 + 2.7 * len(panels))
-    figure, axes = canvas.panels(len(panels), 2, size, sharex="col", gridspec_kw={"width_ratios": [2.5, 1.0]})
+    size = (canvas.PAGE, 1.3 + 2.7 * len(panels))
+    figure, axes = canvas.panels(len(panels), 2, size, sharex="col", gridspec_kw={"width_ratios": [1.5, 1.0]})
     title = say("Test accuracy against trainable parameters", lang)
     for (ax, aside), (here, points) in zip(axes, panels, strict=True):
         panel = ", ".join(names.label(results.study, here[key], lang) for key in ("model", "recipe"))
@@ -67,31 +67,20 @@ def transfer(results, lang: str, filters: dict):
     for (ax, aside), (_, points) in zip(axes, panels, strict=True):
         _label(ax, aside, points, lang)
     spread = any(point.cell.n > 1 for _, points in panels for point in points)
-    footer = (say("Error bar: ± standard deviation over seeds", lang) + ". " if spread else "") + names.provenance(
-        results, lang
+    notes = say("Error bar: ± standard deviation over seeds", lang) if spread else ""
+    caption = say(
+        "Test accuracy of the model that starts from source weights, against how many of its parameters were trained; "
+        "each point names the layers that are open and the share of parameters that stays frozen. Cross and dashed "
+        "line: the same network trained from scratch.",
+        lang,
     )
-    canvas.titled(figure, title, footer)
-    yield (
-        stem(results, "transfer", filters),
-        {
-            "figure": figure,
-            "title": title,
-            "caption": say(
-                "Test accuracy of the model that starts from source weights, against how many of its "
-                "parameters were trained; each point names the layers that are open and the share of "
-                "parameters that stays frozen. Cross and dashed line: the same network trained from scratch.",
-                lang,
-            )
-            + " "
-            + footer,
-        },
-    )
+    yield stem(results, "transfer", filters), canvas.finished(results, figure, title, caption, lang, notes)
 
 
 def _points(results, here: dict, lang: str) -> list[Point]:
     """A column's points by trained parameters, training from scratch last; a choice looks the same in each panel."""
-    choices = list(dict.fromkeys(w["variant"] for w in results.settings(role="transfer") if w["variant"] != SCRATCH))
-    markers = [mark for mark in canvas.MARKERS if mark != "X"]
+    opened = (w["variant"] for w in results.settings(role="transfer") if w["variant"] != SCRATCH)
+    looks = canvas.cycle(opened, canvas.colours(), [mark for mark in canvas.MARKERS if mark != "X"])
     wheres = by_parameters(results, here)
     scratch = {**here, "role": "transfer", "variant": SCRATCH}
     if results.cell(scratch).mean is not None and trainable(results, scratch):
@@ -99,13 +88,8 @@ def _points(results, here: dict, lang: str) -> list[Point]:
     out = []
     for where in wheres:
         trained, whole = trainable(results, where)
-        if alone := where["variant"] == SCRATCH:
-            look = canvas.BLACK, "X"
-        else:
-            k = choices.index(where["variant"])
-            look = canvas.colours()[k % len(canvas.colours())], markers[k % len(markers)]
-        name = layers(where["variant"], lang, results.study)
-        out.append(Point(name, trained, 1 - trained / whole, results.cell(where), *look, alone))
+        name, look = layers(where["variant"], lang, results.study), looks.get(where["variant"], (canvas.BLACK, "X"))
+        out.append(Point(name, trained, 1 - trained / whole, results.cell(where), *look, where["variant"] == SCRATCH))
     return out
 
 

@@ -1,5 +1,5 @@
-"""The command line: ``kdlib list``, ``kdlib run``, ``kdlib report``, ``kdlib publish``, ``kdlib profile``,
-``kdlib export``, ``kdlib predict``, ``kdlib doctor``."""
+"""The command line: ``kdlib list``, ``kdlib run``, ``kdlib compress``, ``kdlib report``, ``kdlib publish``,
+``kdlib profile``, ``kdlib export``, ``kdlib predict``, ``kdlib doctor``."""
 
 import argparse
 import json
@@ -33,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     signal's number when Ctrl-C or SIGTERM did.
     """
     arguments = _parser().parse_args(argv)
-    if argv is None and arguments.command is _run:
+    if argv is None and arguments.command in (_run, _compress):
         _take_huge_pages()
     # A dotted path such as mypkg.models:build is looked for here too, as it is in the notebook's kernel.
     if str(Path.cwd()) not in sys.path:
@@ -105,26 +105,19 @@ def _parser() -> argparse.ArgumentParser:
     run = commands.add_parser("run", help="execute studies: train what is missing, then the notebook")
     run.add_argument("studies", nargs="*", metavar="STUDY", help="names as in 'kdlib list'; none means all")
     run.add_argument("--profile", default="quick", help="smoke, quick (default), reduced or paper")
-    run.add_argument("--lang", default="en", help="en (default) or tr: the language of notebook and figures")
-    run.add_argument("--seeds", help="such as 0,1,2; default: the profile's")
-    run.add_argument("--data-root", help="folder with the images")
-    run.add_argument("--output-dir", default="outputs")
-    run.add_argument("--device", default="auto", help="auto (default), cpu or cuda")
-    run.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="any parameter of the notebook")
-    run.add_argument("--dry-run", action="store_true", help="show what would be done and what it would cost")
-    run.add_argument("--force", action="store_true", help="execute the notebook again even if it is up to date")
-    run.add_argument("--no-store", action="store_true", help="decode image files anew, and keep nothing of them")
-    storage = "images in memory or streamed from disk; default: disk if they take over half of the free memory"
-    run.add_argument("--storage", choices=("auto", "memory", "disk"), help=storage)
-    run.add_argument("--stop-after", metavar="TIME", help="such as 150m: end at a checkpoint then, with exit code 75")
-    run.add_argument("--checkpoint-every", metavar="TIME", default="5m", help="default 5m; 0: after every epoch")
-    run.add_argument("--teacher-store", metavar="SIZE", default="2GB", help="of teachers' logits; 0: none are kept")
-    run.add_argument("--engine", choices=("local", "ray"), default="local", help="local (default), or a Ray cluster")
-    run.add_argument("--address", metavar="HOST:PORT", help="of Ray's head node; default: one that is found or begun")
-    run.add_argument("--jobs", default="1", metavar="N", help="local: processes at a time, a GPU each (default 1)")
-    run.add_argument("--threads", metavar="N", help="CPU threads a job; default: the machine's, shared out")
-    run.add_argument("--log", choices=("tensorboard",), help="event files of every epoch below the output folder")
+    _add_how(run)
     run.set_defaults(command=_run)
+
+    compress = commands.add_parser("compress", help="make a small network for a folder of images")
+    compress.add_argument("--teacher", help="timm/NAME, another name, mypkg.models:build, or a run's id or folder")
+    compress.add_argument("--weights", help="imagenet, scratch, or the file of the teacher's weights, taken as it is")
+    compress.add_argument("--student", help="a network for the teacher to teach; without it the teacher is pruned")
+    compress.add_argument("--target-macs", metavar="SHARE", help="of the teacher's, to keep; default: 0.7, 0.5 and 0.3")
+    compress.add_argument("--max-drop", metavar="POINTS", help="of validation accuracy that may be lost (default 1)")
+    compress.add_argument("--image-size", metavar="PIXELS")
+    compress.add_argument("--profile", default="reduced", help="smoke, quick, reduced (default) or paper")
+    _add_how(compress)
+    compress.set_defaults(command=_compress)
 
     report = commands.add_parser("report", help="write all studies of a profile on one page, in English and in Turkish")
     report.add_argument("--profile", default="quick")
@@ -173,6 +166,30 @@ def _parser() -> argparse.ArgumentParser:
     profile.set_defaults(command=_profile)
 
     return parser
+
+
+def _add_how(command: argparse.ArgumentParser) -> None:
+    """Options of what trains."""
+    add = command.add_argument
+    add("--lang", default="en", help="en (default) or tr: the language of notebook and figures")
+    add("--seeds", help="such as 0,1,2; default: the profile's")
+    add("--data-root", metavar="DIR", help="folder with the images, such as train/CLASS/*.jpg and test/CLASS/*.jpg")
+    add("--output-dir", default="outputs")
+    add("--device", default="auto", help="auto (default), cpu or cuda")
+    add("--set", action="append", default=[], metavar="KEY=VALUE", help="any parameter of the notebook")
+    add("--dry-run", action="store_true", help="show what would be done and what it would cost")
+    add("--force", action="store_true", help="execute the notebook again even if it is up to date")
+    add("--no-store", action="store_true", help="decode image files anew, and keep nothing of them")
+    storage = "images in memory or streamed from disk; default: disk if they take over half of the free memory"
+    add("--storage", choices=("auto", "memory", "disk"), help=storage)
+    add("--stop-after", metavar="TIME", help="such as 150m: end at a checkpoint then, with exit code 75")
+    add("--checkpoint-every", metavar="TIME", default="5m", help="default 5m; 0: after every epoch")
+    add("--teacher-store", metavar="SIZE", default="2GB", help="of teachers' logits; 0: none are kept")
+    add("--engine", choices=("local", "ray"), default="local", help="local (default), or a Ray cluster")
+    add("--address", metavar="HOST:PORT", help="of Ray's head node; default: one that is found or begun")
+    add("--jobs", default="1", metavar="N", help="local: processes at a time, a GPU each (default 1)")
+    add("--threads", metavar="N", help="CPU threads a job; default: the machine's, shared out")
+    add("--log", choices=("tensorboard",), help="event files of every epoch below the output folder")
 
 
 def _list(arguments: argparse.Namespace) -> int:
@@ -233,6 +250,48 @@ def _run(arguments: argparse.Namespace) -> int:
         (written,) = page.write(Path(arguments.output_dir) / asked[0].profile, langs=[asked[0].lang])
         print(f"  all of it on one page: {written}")
     return 0
+
+
+def _compress(arguments: argparse.Namespace) -> int:
+    """The study ``compress``, asked in an engineer's words."""
+    asked = {
+        "dataset": "folder" if arguments.data_root else None,
+        "image_size": arguments.image_size,
+        "weights": arguments.weights,
+        "students": arguments.student,
+        "macs": arguments.target_macs,
+        "max_drop": arguments.max_drop,
+        **_teacher(arguments),
+    }
+    arguments.set = [f"{key}={value}" for key, value in asked.items() if value is not None] + arguments.set
+    arguments.studies = ["compress"]
+    if (code := _run(arguments)) or arguments.dry_run:
+        return code
+    from kdlib import reporting
+    from kdlib.reporting import compression
+
+    results = reporting.read(Path(arguments.output_dir) / arguments.profile / "compress")
+    (table,) = compression.sheets(results)
+    shown = table.frame(arguments.lang).iloc[:, list(compression.MAIN)]
+    print(f"\n{shown.rename_axis(columns=None).to_string()}\n")
+    if run := compression.run(results):
+        root = f" --data-root {shlex.quote(arguments.data_root)}" if arguments.data_root else ""
+        output = "" if arguments.output_dir == "outputs" else f" --output-dir {shlex.quote(arguments.output_dir)}"
+        print(f"→ kdlib export {run} --profile {arguments.profile}{output}{root} --out small.onnx")
+    return 0
+
+
+def _teacher(arguments: argparse.Namespace) -> dict[str, Any]:
+    """A run's id or folder is its network and weights; anything else names a network."""
+    named = arguments.teacher
+    if named is None or not ((Path(named) / "run.json").is_file() or re.fullmatch("[0-9a-f]{6,16}", named)):
+        return {"teacher": named}
+    from kdlib.export import network
+
+    record = network.find(named, Path(arguments.output_dir) / arguments.profile / "runs")
+    if arguments.weights:
+        raise UserError(f"--teacher {named} is a run, which has its weights; leave out --weights")
+    return {"teacher": record.run["config"]["model"], "weights": record.path / "model.safetensors"}
 
 
 def _report(arguments: argparse.Namespace) -> int:

@@ -194,6 +194,10 @@ def _channels(group, graph, names: dict, keep: tuple[str, ...], exciters: list[s
         if isinstance(module, _ConvNd) and module.groups > 1 and not _depthwise(module):
             blocks = lcm(blocks, module.groups)
         index, origin = torch.tensor(list(item.idxs)), torch.tensor(list(item.root_idxs))
+        width = graph.get_out_channels(module) if out else None
+        if width is not None and len(index) and int(index.max()) >= width:  # the tracer lost its way here
+            foreign = True
+            continue
         if isinstance(module, nn.GroupNorm) and module.num_groups > 1:
             # Equally many leave each group, so that none changes its group; not where groups lie across sets.
             blocks = lcm(blocks, module.num_groups)

@@ -103,7 +103,7 @@ def draw(results: Results, lang: str) -> dict[str, Drawing]:
 
 def drawn(results: Results, lang: str, specs) -> dict[str, Drawing]:
     """Some of a study's figures, as `draw` has them all."""
-    from kdlib.reporting import curves, forest
+    from kdlib.reporting import compression, curves, forest
     from kdlib.reporting.core import canvas
     from kdlib.reporting.distillation import heatmap, temperature
     from kdlib.reporting.pruning import figures as pruning_figures
@@ -126,6 +126,7 @@ def drawn(results: Results, lang: str, specs) -> dict[str, Drawing]:
         "sweep": pruning_figures.sweep,
         "channels": pruning_figures.channels,
         "methods": forest.methods,
+        "compressed": compression.figure,
     }
     out: dict[str, Drawing] = {}
     guessing = only_guesses(results)

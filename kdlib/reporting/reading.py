@@ -28,7 +28,7 @@ def _one(folder: Path) -> Results:
     runs = records.runs_of(folder)
     found = {condition.id: records.read(runs, condition.id) for condition in conditions}
     study = schema.load(about["study"])
-    if study.pruning:  # the call may have asked for another ratio or other criteria than the report's
+    if study.timed:  # the call may have asked for another ratio or other criteria than the report's
         asked = {name: value for name, value in (about.get("parameters") or {}).items() if name in study.takes}
         study = study.with_(about["profile"], asked)
     return Results(study, conditions, {id: r for id, r in found.items() if r}, about["profile"], folder)

@@ -10,7 +10,7 @@ from dataclasses import replace
 from functools import partial
 
 from kdlib.errors import UserError
-from kdlib.reporting import all_runs, model_costs, verdicts
+from kdlib.reporting import all_runs, compression, model_costs, verdicts
 from kdlib.reporting.core import names, numbers
 from kdlib.reporting.core.evidence import compare
 from kdlib.reporting.core.guessing import only_guesses
@@ -33,14 +33,15 @@ _UNITS = {
 def tables(results: Results) -> list[Table]:
     """Every table the study's report has, with our numbers, what it should have had, and one of all that was run.
 
-    Where nothing is better than guessing, only the last, and what the models cost. Raises UserError for a cell that
+    Where nothing is better than guessing, only the last, and what the networks cost. Raises UserError for a cell that
     mixes settings.
     """
     everything = report_table(results, all_runs.spec(results))
     if only_guesses(results):
-        return [*model_costs.sheets(results), everything]
+        return [*compression.sheets(results), *model_costs.sheets(results), everything]
     reported = [report_table(results, spec) for spec in results.study.tables]
-    found = [*verdicts.sheets(results), *clinical.sheets(results), *pruning_tables.sheets(results), *reported]
+    found = [*compression.sheets(results), *verdicts.sheets(results), *clinical.sheets(results)]
+    found += [*pruning_tables.sheets(results), *reported]
     return [*found, *methods.sheets(results), *model_costs.sheets(results), everything]
 
 

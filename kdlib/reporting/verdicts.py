@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 
+from kdlib.reporting import compression
 from kdlib.reporting.core import names, numbers
 from kdlib.reporting.core.choice import best_by_validation
 from kdlib.reporting.core.evidence import Difference, compare, holm, ids, same_images
@@ -84,7 +85,7 @@ def verdicts(results: Results) -> list[Verdict]:
 
 
 def _found(results: Results) -> list[Verdict]:
-    found = [*_pruning(results), *_transfer(results), *_distillation(results)]
+    found = [*_compression(results), *_pruning(results), *_transfer(results), *_distillation(results)]
     out: list[Verdict] = []
     for asked in by_question(found):
         well = holm([one.found for one in asked])
@@ -147,6 +148,17 @@ def _said(one: Verdict, lang: str) -> str:
 def _asked(question: Message, setting: Text, found: Difference | None, **more) -> Iterable[Verdict]:
     if found is not None:
         yield Verdict(question, setting, found, **more)
+
+
+# Compression
+
+
+def _compression(results: Results) -> Iterable[Verdict]:
+    """The network to take against the teacher."""
+    if take := compression.chosen(results):
+        yield from _asked(
+            N_("small network − teacher"), both(names.described, results, take), compression.lost(results)
+        )
 
 
 # Distillation

@@ -87,8 +87,7 @@ def reference(name: str, num_classes: int, in_channels: int, size: int, ratio: f
     rows: list[dict[str, Any]] = [{"scope": None, "protect_se": None, "ratio": None, **_counted(model, shape)}]
     for protect in (False, True):
         asked = pruning.Spec("magnitude", ratio=ratio, scope="layerwise", protect_se=protect)
-        # Channels do not depend on the size of the image.
-        pruned = pruning.prune(model, asked, shape=(in_channels, 64, 64))
+        pruned = pruning.prune(model, asked, shape=shape)
         if protect and "squeeze-excite" not in pruned.report["protected"].values():
             break  # nothing to protect: the same row twice
         row = {"scope": "layerwise", "protect_se": protect, "ratio": ratio, **_counted(pruned.model, shape)}

@@ -9,7 +9,7 @@ from torch import nn
 from kdlib import profiling, pruning
 from kdlib.studies import artifacts, counts, records, runner, schema
 from kdlib.studies.architectures import reference
-from kdlib.studies.pruning import Pruning
+from kdlib.studies.pruning import Scoring
 from kdlib.studies.records import Condition
 from kdlib.training import resolve_device
 
@@ -23,11 +23,10 @@ def write(call: "Experiment") -> Path | None:
     The models are those of the first seed at the report's ratio and at equal MACs, before fine-tuning, which changes
     weights and not shapes. None for a study that prunes nothing.
     """
-    spec = call.study.pruning
+    spec = call.study.timed
     if spec is None:
         return None
     report = schema.load(call.study.name).pruning
-    counted = call.parameters.model or report.model  # the report's network, also where a small one stands in
     conditions = _conditions(call, spec)
     device = resolve_device(call.parameters.device)
     asked = {
@@ -35,51 +34,59 @@ def write(call: "Experiment") -> Path | None:
         "batches": spec.latency_batches,
         "repeats": spec.latency_repeats,
         "turns": profiling.TURN,
-        "size": spec.image_size,
-        "classes": spec.num_classes,
-        "counted": [counted, report.ratio],
         "device": str(device),
         # A notebook's kernel has fewer threads, and another notebook beside it: what was measured before stays.
         "hardware": {name: own for name, own in records.hardware().items() if name != "threads"},
         "packages": profiling.packages(),
     }
+    if report:
+        # The report's network, also where a small one stands in; one of the caller's as it is used here.
+        counted, own = (report.model, report.num_classes, 3, report.image_size), call.parameters.model
+        if own not in (None, report.model):
+            size = call.study.input_size or call.dataset.shape[1]
+            counted = (own, call.dataset.num_classes, call.dataset.shape[0], size)
+        asked["counted"] = [*counted, report.ratio]
 
     def measure() -> dict[str, Any]:
         return {
             **{"packages": profiling.packages(), "hardware": records.hardware(), "device": str(device)},
-            **{"image_size": call.dataset.shape[1], "report_size": spec.image_size},
+            **{"image_size": call.dataset.shape[1]},
             **{"repeats": spec.latency_repeats, "warm_up": profiling.UNTIMED},
-            "models": _models(call, spec, conditions, device),
-            "reference": counts.kept(reference, counted, spec.num_classes, 3, spec.image_size, report.ratio),
+            "models": _models(call, spec, conditions, device, report and counted[-1]),
+            **({"report_size": counted[-1], "reference": counts.kept(reference, *asked["counted"])} if report else {}),
         }
 
     return artifacts.keep(call.folder / artifacts.PRUNED, asked, measure)
 
 
-def _conditions(call: "Experiment", spec: Pruning) -> list[Condition]:
+def _conditions(call: "Experiment", spec: Scoring) -> list[Condition]:
     conditions = call.plan.conditions
     first = call.study.seeds[0]
     original = next(condition for condition in conditions if condition.role == "original")
+    teachers = [condition for condition in conditions if condition.role == "teacher" and condition.id != original.id]
     shown = [condition for condition in conditions if condition.role == "pruned" and condition.seed == first]
-    return [original, *(one for one in shown if one.macs is not None or one.ratio == spec.ratio)]
+    shown = [condition for condition in shown if condition.macs is not None or condition.ratio == spec.ratio]
+    return [*teachers[:1], original, *shown]
 
 
 def _models(
-    call: "Experiment", spec: Pruning, conditions: list[Condition], device: torch.device
+    call: "Experiment", spec: Scoring, conditions: list[Condition], device: torch.device, report_size: int | None
 ) -> list[dict[str, Any]]:
     built = [runner.trained(call.plan.runs[condition.id], call.runs_folder) for condition in conditions]
     channels, height, width = call.dataset.shape
     found = [
         {
             **{key: getattr(condition, key) for key in ("id", "role", "criterion", "ratio", "macs", "protect_se")},
+            "params": profiling.count_parameters(model),
             "size_mib": profiling.state_bytes(model) / 2**20,
             "macs_thop": profiling.macs_thop(model, (channels, height, width)),
-            "macs_thop_report": profiling.macs_thop(model, (channels, spec.image_size, spec.image_size)),
             "odd_channels": _odd(model),
             "latency": {},
         }
         for condition, model in zip(conditions, built, strict=True)
     ]
+    for row, model in zip(found, built, strict=True) if report_size else ():
+        row["macs_thop_report"] = profiling.macs_thop(model, (channels, report_size, report_size))
     twins = [*built, built[0]]  # the original once more: what two equal networks differ by is noise
     for size in spec.latency_batches:
         batch = torch.zeros(size, *call.dataset.shape, device=device)

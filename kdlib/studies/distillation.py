@@ -15,6 +15,7 @@ from kdlib.studies.study import Compared, Study, recipe, taken
 if TYPE_CHECKING:
     from kdlib.data import Dataset
     from kdlib.losses import Loss
+    from kdlib.studies.run import Run
     from kdlib.training import Recipe
 
 
@@ -112,6 +113,32 @@ class Distilling(Study):
     def seed_of_teacher(self, seed: int) -> int:
         """Return the seed of the teacher of a student of ``seed``."""
         return seed if self.teacher_seed is None else self.teacher_seed
+
+    def check_weights(self) -> None:
+        """Raise ``UserError`` for weights that are none of ``scratch``, ``imagenet`` and a checkpoint's path."""
+        if self.weights == "source":
+            said = f"study {self.name} has no source task"
+            raise UserError(f"{said}; say weights=scratch, imagenet, or a checkpoint's path")
+        if self.weights != "scratch":
+            _ = self.checkpoint
+
+    def unpruned(self, model: str, seed: int, common: dict[str, Any], head: str = "") -> Run:
+        """Return the run of a network before it is pruned: trained here, or a checkpoint that is taken as it is."""
+        from kdlib.studies.run import Run
+
+        seed = self.seed_of_teacher(seed)
+        if self.weights != "scratch" and self.checkpoint:
+            return Run(model, None, seed, **common, weights=self.checkpoint, role="teacher")
+        return Run(model, self.taught_by, seed, **common, **self.from_imagenet(model, head), role="teacher")
+
+    def from_imagenet(self, model: str, head: str = "") -> dict[str, Any]:
+        """Return how a run starts from ImageNet weights, all but its head; nothing where other weights are asked."""
+        from kdlib import models
+        from kdlib.studies.run import Weights
+
+        if self.weights != "imagenet":
+            return {}
+        return {"weights": Weights(models.imagenet_name(model)), "head": head or models.head_of(model)}
 
 
 class Distillation(Distilling):

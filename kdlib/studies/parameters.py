@@ -117,6 +117,7 @@ class Parameters(BaseModel):
     criteria: Annotated[list[str] | None, Listed] = None
     ratio: Annotated[list[Share] | None, Numbers] = None
     macs: Annotated[Share | None, Decimal] = None
+    max_drop: Annotated[float | None, Decimal] = Field(None, ge=0)
     protect_se: Annotated[bool | None, Blank] = None
     steps: Annotated[int | None, Blank] = Field(None, ge=1)
     round_to: Annotated[int | None, Blank] = Field(None, ge=1)

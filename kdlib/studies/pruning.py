@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Literal
 
-from kdlib.errors import UserError
 from kdlib.studies.distillation import Distilling
 from kdlib.studies.report import Strict, Text
 from kdlib.studies.study import Compared
@@ -13,12 +12,10 @@ from kdlib.studies.study import Compared
 if TYPE_CHECKING:
     from kdlib.data import Dataset
     from kdlib.pruning import Spec
-    from kdlib.studies.run import Run
 
-IN_PRUNING = (
-    *("model", "criteria", "ratio", "macs", "protect_se", "steps", "round_to"),
-    *("calibration_batches", "threshold", "keep", "normalise"),
-)
+IN_SCORING = ("criteria", "protect_se", "steps", "round_to", "calibration_batches", "threshold", "keep", "normalise")
+"""Parameters of a call that replace fields of `Scoring`."""
+IN_PRUNING = ("model", "ratio", "macs", *IN_SCORING)
 """Parameters of a call that replace fields of `Pruning`."""
 
 
@@ -50,21 +47,11 @@ class ReportedPruning(Strict):
     flops_change: float | None = None
 
 
-class Pruning(Strict):
-    """Structured pruning: one model, several criteria, at the report's ratio and at equal MACs, then fine-tuned.
+class Scoring(Strict):
+    """How channels are scored and taken, the fields of ``kdlib.pruning.Spec``; ``latency``: batch sizes and repeats."""
 
-    ``ratio``, ``macs`` and ``protect_se`` name the report's setting and the one of equal MACs among ``cuts``; ``head``
-    is the module that starts fresh when the model starts from ImageNet weights. ``num_classes`` and ``image_size`` are
-    the report's; ``latency``: batch sizes and repeats. The rest are the fields of ``kdlib.pruning.Spec``.
-    """
-
-    model: str
-    head: str
     scope: Literal["global", "layerwise"]
     criteria: list[str]
-    cuts: list[Cut]
-    ratio: float
-    macs: float | None = None
     protect_se: bool = True
     steps: int = 1
     round_to: int = 1
@@ -74,10 +61,34 @@ class Pruning(Strict):
     norm: int = 1
     normalise: Literal["mean", "none"] = "mean"
     keep: list[str] = []
-    num_classes: int = 101
-    image_size: int = 380
     latency_batches: list[int] = [1, 32]
     latency_repeats: int = 50
+
+    def spec(self, criterion: str, seed: int, **target) -> Spec:
+        """Return how a run is pruned; ``target``: ``ratio`` or ``macs``, and ``protect_se`` if not this one's."""
+        from kdlib.pruning import Spec
+
+        names = ("scope", "steps", "round_to", "threshold", "norm", "normalise", "protect_se", "calibration_batches")
+        own = {name: getattr(self, name) for name in names}
+        own |= {"batch_size": self.calibration_batch_size, "keep": tuple(self.keep), "seed": seed}
+        return Spec(criterion, **(own | target))
+
+
+class Pruning(Scoring):
+    """Structured pruning: one model, several criteria, at the report's ratio and at equal MACs, then fine-tuned.
+
+    ``ratio``, ``macs`` and ``protect_se`` name the report's setting and the one of equal MACs among ``cuts``; ``head``
+    is the module that starts fresh when the model starts from ImageNet weights. ``num_classes`` and ``image_size`` are
+    the report's.
+    """
+
+    model: str
+    head: str
+    cuts: list[Cut]
+    ratio: float
+    macs: float | None = None
+    num_classes: int = 101
+    image_size: int = 380
     reported: dict[str, ReportedPruning] = {}
     configuration: dict[str, Text | float | int] = {}
 
@@ -131,12 +142,12 @@ class PruningStudy(Distilling):
         models.check(self.pruning.model)
         for criterion in self.pruning.criteria:
             pruning.Spec(criterion, ratio=self.pruning.ratio)
-        if self.weights == "source":
-            said = f"study {self.name} has no source task"
-            raise UserError(f"{said}; say weights=scratch, imagenet, or a checkpoint's path")
-        if self.weights != "scratch":
-            _ = self.checkpoint
+        self.check_weights()
         super().check()
+
+    @property
+    def timed(self) -> Pruning:
+        return self.pruning
 
     def runs(self, dataset: Dataset, source: Dataset | None = None) -> Iterator[Compared]:
         from kdlib.studies.run import Run
@@ -144,7 +155,7 @@ class PruningStudy(Distilling):
         model, common = self.pruning.model, self.common(dataset)
         ((column, recipe),) = self.by_column.items()
         for i, seed in enumerate(self.seeds):
-            original = self._original(seed, common)
+            original = self.unpruned(model, seed, common, self.pruning.head)
             yield Compared("original", "original", original)
             for cut, spec in self._specs(seed):
                 if cut.seeds is not None and i >= cut.seeds:
@@ -158,33 +169,10 @@ class PruningStudy(Distilling):
                         own = {"weights": pruned, "loss": loss, "teacher": original}
                         yield Compared("distilled", column, Run(model, recipe, seed, **common, **own))
 
-    def _original(self, seed: int, common: dict[str, Any]) -> Run:
-        """The model before pruning: trained here, or a checkpoint that is taken as it is."""
-        from kdlib import models
-        from kdlib.studies.run import Run
-
-        model, seed, begin = self.pruning.model, self.seed_of_teacher(seed), {}
-        if self.weights != "scratch" and self.checkpoint:
-            return Run(model, None, seed, **common, weights=self.checkpoint, role="teacher")
-        if self.weights == "imagenet":
-            head = self.pruning.head or models.head_of(model)
-            begin = {"weights": self.begin(model, seed, None), "head": head}
-        return Run(model, self.taught_by, seed, **common, **begin, role="teacher")
-
     def _specs(self, seed: int) -> Iterator[tuple[Cut, Spec]]:
-        from kdlib import pruning
-
-        asked = self.pruning
-        common = {
-            **{key: getattr(asked, key) for key in ("scope", "steps", "round_to", "threshold", "norm", "normalise")},
-            "calibration_batches": asked.calibration_batches,
-            "batch_size": asked.calibration_batch_size,
-            "keep": tuple(asked.keep),
-            "seed": seed,
-        }
-        for cut in asked.cuts:
+        for cut in self.pruning.cuts:
             targets = [{"ratio": ratio} for ratio in cut.ratio] + [{"macs": macs} for macs in cut.macs]
             for target in targets:
                 for protect in cut.protect_se:
-                    for criterion in cut.criteria or asked.criteria:
-                        yield cut, pruning.Spec(criterion, **target, protect_se=protect, **common)
+                    for criterion in cut.criteria or self.pruning.criteria:
+                        yield cut, self.pruning.spec(criterion, seed, **target, protect_se=protect)

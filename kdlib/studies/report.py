@@ -97,6 +97,7 @@ class Figure(Strict):
         "channels",
         "sweep",
         "methods",
+        "compressed",
     ]
     model: str | None = None
     recipe: str | None = None

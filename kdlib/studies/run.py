@@ -133,6 +133,10 @@ class Run:
             _paired[key] = self.loss.pair(student, teacher)
         return _paired[key]
 
+    def macs(self) -> int:
+        """Return the multiply-accumulates of one image, of the model with all its channels."""
+        return _macs(self)
+
     def train_flops(self) -> int:
         """Return the arithmetic of the run: 2 FLOPs a MAC, backward of open layers twice a forward.
 

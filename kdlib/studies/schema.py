@@ -7,6 +7,7 @@ from importlib.resources.abc import Traversable
 import yaml
 
 from kdlib.errors import UserError, did_you_mean
+from kdlib.studies.compression import Compression
 from kdlib.studies.distillation import Distillation, Point
 from kdlib.studies.pruning import PruningStudy
 from kdlib.studies.report import LANGUAGES, Clinical, Column, CostRow, Costs, Figure, Row, Table, Text, text
@@ -16,7 +17,12 @@ from kdlib.studies.transfer import Transfer
 __all__ = ["KINDS", "LANGUAGES", "PROFILES", "Point", "Study", "load", "names", "text"]
 __all__ += ["Clinical", "Column", "CostRow", "Costs", "Figure", "Row", "Table", "Text"]
 
-KINDS: dict[str, type[Study]] = {"distillation": Distillation, "transfer": Transfer, "pruning": PruningStudy}
+KINDS: dict[str, type[Study]] = {
+    "distillation": Distillation,
+    "transfer": Transfer,
+    "pruning": PruningStudy,
+    "compression": Compression,
+}
 
 
 def names() -> list[str]:

@@ -14,6 +14,7 @@ from kdlib.studies.report import Clinical, Costs, Figure, Strict, Table, Text
 
 if TYPE_CHECKING:
     from kdlib.data import Dataset
+    from kdlib.studies.pruning import Scoring
     from kdlib.studies.run import Run, Weights
     from kdlib.training import Recipe
 
@@ -151,6 +152,11 @@ class Study(Strict):
     def summary(self) -> dict[str, str]:
         """Return what a study of this kind is about, in words of one line."""
         raise NotImplementedError
+
+    @property
+    def timed(self) -> Scoring | None:
+        """How its pruned networks are made and timed; None where none are."""
+        return None
 
     def check(self) -> None:
         """Raise ``UserError`` for models, losses, recipes and weights that are not there or do not fit."""

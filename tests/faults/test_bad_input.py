@@ -10,12 +10,11 @@ import os
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from kdlib.studies.settings import settle
 
 from kdlib.cli import main
 from kdlib.errors import UserError, of_the_machine
 from kdlib.studies import parse, schema
-from kdlib.studies.parameters import Parameters
+from kdlib.studies.parameters import Parameters, settle
 
 ODD = [
     *(
@@ -182,25 +181,15 @@ def test_set_of_any_parameter(tmp_path, study, name, value):
 
 
 # What each command takes: its options with a value, its flags; whatever trains, times or writes is held back.
+HOW = [
+    *("--lang", "--seeds", "--data-root", "--device", "--set", "--stop-after", "--checkpoint-every"),
+    *("--teacher-store", "--storage", "--log", "--engine", "--address", "--jobs", "--threads"),
+]
+COMPRESS = ["--teacher", "--weights", "--student", "--target-macs", "--max-drop", "--image-size"]
 COMMANDS = {
     "list": ([], []),
-    "run": (
-        [
-            "--lang",
-            "--seeds",
-            "--data-root",
-            "--device",
-            "--set",
-            "--stop-after",
-            "--checkpoint-every",
-            "--teacher-store",
-            "--engine",
-            "--address",
-            "--jobs",
-            "--threads",
-        ],
-        ["--force", "--dry"],
-    ),
+    "run": (HOW, ["--force", "--dry"]),
+    "compress": ([*COMPRESS, *HOW], ["--force", "--dry"]),
     "report": (["--profile", "--output-dir"], []),
     "export": (["--to", "--profile", "--output-dir", "--data-root", "--out"], ["--int8"]),
     "predict": (["--top"], ["--json"]),
@@ -211,7 +200,11 @@ COMMANDS = {
     ),
     "doctor": ([], ["--fast"]),
 }
-HELD = {"run": ["--dry-run", "--profile", "smoke", "tr_kd"], "profile": ["--repeats", "1", "--input-size", "32"]}
+HELD = {
+    "run": ["--dry-run", "--profile", "smoke", "tr_kd"],
+    "compress": ["--dry-run", "--profile", "smoke"],
+    "profile": ["--repeats", "1", "--input-size", "32"],
+}
 
 
 @st.composite
@@ -256,4 +249,8 @@ def test_every_option_of_the_command_line_is_tried():
     held = {"--help", "--output-dir", "--profile", "--dry-run", "--no-store", "--to"}
     for name, parser in commands.items():
         known = {option for action in parser._actions for option in action.option_strings if option.startswith("--")}
-        assert known - held <= {*COMMANDS[name][0], *COMMANDS[name][1], *({"--force"} if name == "run" else ())}
+        assert known - held <= {
+            *COMMANDS[name][0],
+            *COMMANDS[name][1],
+            *({"--force"} if name in ("run", "compress") else ()),
+        }

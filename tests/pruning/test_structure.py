@@ -228,3 +228,12 @@ def test_what_cannot_be_followed(build, says):
 def test_a_model_that_is_all_output():
     with pytest.raises(UserError, match="no channels to prune: all its layers are protected"):
         prune(nn.Sequential(nn.Flatten(), nn.Linear(12, 4)), Spec("magnitude", ratio=0.3), shape=(3, 2, 2))
+
+
+def test_where_the_tracer_loses_its_way_channels_stay():
+    # Linear attention reshapes queries, keys and values of several scales together.
+    model = models.build("timm/efficientvit_b0", 4)
+    found = prune(model, Spec("magnitude", ratio=0.3), shape=(3, 64, 64))
+    before, after = found.report["params"]
+    assert after < before
+    assert found.model(torch.zeros(1, 3, 64, 64)).shape == (1, 4)

@@ -443,7 +443,10 @@ def reference(study: PruningStudy) -> Table | None:
     if whole is None:
         return None
     report = as_reported(study.study.name) or study.spec
-    model = (study.measured["asked"].get("counted") or [study.spec.model])[0]
+    counted = study.measured["asked"].get("counted") or [study.spec.model]
+    model, classes, side = counted[0], study.spec.num_classes, study.spec.image_size
+    if len(counted) > 2:  # earlier files name the network alone
+        classes, side = counted[1], counted[3]
     given, rows, matching = _layerwise_reported(study, model), [], []
     original = report.reported.get("original") if report.model == model else None
     for one in counts:
@@ -476,8 +479,8 @@ def reference(study: PruningStudy) -> Table | None:
     title = translations(
         "What the architecture itself gives: {model}, {classes} classes, {size}",
         model=lambda lang: names.label(study.study, model, lang),
-        classes=study.spec.num_classes,
-        size=f"{study.spec.image_size}×{study.spec.image_size}",
+        classes=classes,
+        size=f"{side}×{side}",
     )
     columns = [COLUMNS[key] for key in ("size_mb", "size_change", "flops_g")]
     return Table("reference", title, [N_("Structure")], columns, rows, "", notes, study.study.name)

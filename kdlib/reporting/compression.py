@@ -1,0 +1,175 @@
+"""A compression study: every network on the way from the teacher to a small one, and which to take."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from kdlib.reporting.core import canvas, names, numbers
+from kdlib.reporting.core.evidence import Difference, compare, wilson
+from kdlib.reporting.core.i18n import LANGS, N_, say, translations
+from kdlib.reporting.core.results import Results, same
+from kdlib.reporting.core.table import Cell, Row, Table, difference_cell
+from kdlib.studies import artifacts
+from kdlib.studies.compression import Compression
+
+TEACHER = {"role": "teacher"}
+MEGA = 1e6
+MAIN = (0, 1, 4, 6, 7)  # the columns a narrow place has room for: accuracy, difference, size, MACs, latency
+LOOKS = {  # marker and whether it is filled
+    "teacher": ("*", True),
+    "baseline": ("s", False),
+    "student": ("s", True),
+    "pruned": ("o", False),
+    "distilled": ("o", True),
+}
+CALLED = {
+    "teacher": N_("teacher"),
+    "baseline": N_("alone"),
+    "student": N_("distilled"),
+    "pruned": N_("pruned, not trained since"),
+    "distilled": N_("pruned, fine-tuned with the teacher"),
+}
+
+
+def networks(results: Results) -> list[dict]:
+    """The study's networks as ``where``, from the teacher to the smallest; none for a study of another kind."""
+    if not isinstance(results.study, Compression):
+        return []
+    return [where for where in results.settings() if where["role"] != "original"]
+
+
+def chosen(results: Results) -> dict | None:
+    """The network to take: that of fewest MACs among those that lost at most ``max_drop`` points of the teacher's
+    validation accuracy; where each lost more, the one that lost least. None where nothing small was made."""
+    tuned = [where for where in networks(results) if where["role"] in ("student", "distilled")]
+    kept = [(results.cell(where, "val_accuracy").mean, where) for where in tuned]
+    kept = [(accuracy, where) for accuracy, where in kept if accuracy is not None]
+    teacher = results.cell(TEACHER, "val_accuracy").mean if kept else None
+    if teacher is None:
+        return None
+    least = teacher - results.study.shares.max_drop / 100
+    good = [where for accuracy, where in kept if accuracy >= least - 1e-9]
+    return min(good, key=partial(_macs, results)) if good else max(kept, key=lambda pair: pair[0])[1]
+
+
+def run(results: Results) -> str | None:
+    """The id of the run of the network to take, of its first seed."""
+    take = chosen(results)
+    return results.select(**take)[0][1].id if take else None
+
+
+def lost(results: Results) -> Difference | None:
+    """Test accuracy of the network to take minus the teacher's."""
+    return compare(results, chosen(results), results, TEACHER)
+
+
+def sheets(results: Results) -> list[Table]:
+    """The table of all networks; none for a study of another kind."""
+    found = networks(results)
+    if not found:
+        return []
+    rows = [Row([_called(results, where)], _cells(results, where), where["role"]) for where in found]
+    legend = N_("Brackets: 95% interval; of an accuracy over the test images of one seed; of latency its quartiles")
+    rule = N_(
+        "→ to take: of the networks that lost at most {drop} points of the teacher's validation accuracy that with the "
+        "fewest MACs; where each lost more, the one that lost least. The test images chose nothing."
+    )
+    notes = [
+        translations(rule, drop=lambda lang: numbers.short(results.study.shares.max_drop, lang)),
+        N_("MACs as thop counts them for one image; latency of one image, the networks timed in turns."),
+        {lang: names.provenance(results, lang) for lang in LANGS},
+    ]
+    title, head = N_("From the teacher to a small network"), [N_("Network")]
+    columns = [N_("Test accuracy (%)"), N_("Against the teacher (points)"), N_("Validation (%)"), N_("Parameters")]
+    columns += [N_("Size (MiB)"), N_("MACs (M)"), N_("MACs (%)"), N_("Latency (ms)")]
+    return [Table("compressed", title, head, columns, rows, legend, notes, results.study.name)]
+
+
+def _called(results: Results, where: dict) -> dict[str, str]:
+    arrow = "→ " if where == chosen(results) else ""
+    return {lang: arrow + names.described(results, where, lang) for lang in LANGS}
+
+
+def _cells(results: Results, where: dict) -> list[Cell]:
+    accuracy, validation = results.cell(where), results.cell(where, "val_accuracy").mean
+    gap = None if where["role"] == "teacher" else compare(results, where, results, TEACHER)
+    size, whole = _measured(results, where), _measured(results, TEACHER)
+    timed, macs = size.get("latency", {}).get("1", {}), size.get("macs_thop")
+    mean, low, high = _interval(results, where)
+    return [
+        Cell(mean, 2, interval=(low, high), n=accuracy.n),
+        difference_cell(gap),
+        Cell(None if validation is None else 100 * validation, 2),
+        Cell(size.get("params"), kind="count"),
+        Cell(size.get("size_mib"), 2),
+        Cell(macs and macs / MEGA, 2),
+        Cell(macs and 100 * macs / whole["macs_thop"], 1),
+        Cell(timed.get("median_ms"), 2, interval=(timed.get("q1_ms"), timed.get("q3_ms"))),
+    ]
+
+
+def _interval(results: Results, where: dict) -> tuple[float | None, float | None, float | None]:
+    """Test accuracy in per cent and its interval: over seeds, or Wilson's over the test images of a single one."""
+    cell = results.cell(where)
+    ends = cell.interval
+    if ends is None and cell.n == 1:
+        ends = wilson(cell.mean, results.select(**where)[0][1].run["dataset"]["sizes"]["test"])
+    return tuple(None if value is None else 100 * value for value in (cell.mean, *(ends or (None, None))))
+
+
+def _measured(results: Results, where: dict) -> dict:
+    """What was measured of a network's shape, which training does not change; empty where nothing was."""
+    found = artifacts.read(results.folder / artifacts.PRUNED) if results.folder else None
+    models = found["models"] if found else []
+    role = {"baseline": "original", "student": "original", "distilled": "pruned"}.get(where["role"], where["role"])
+    found = [one for one in models if one["role"] == role and same(one["macs"], where.get("macs"))]
+    if role == "teacher" and not found:  # it is what was pruned
+        found = [one for one in models if one["role"] == "original"]
+    return found[0] if found else {}
+
+
+def _macs(results: Results, where: dict) -> float:
+    return _measured(results, where).get("macs_thop", 0.0)
+
+
+def figure(results: Results, lang: str, filters: dict):
+    """Yield (stem, parts): test accuracy of every network against its MACs."""
+    found = [where for where in networks(results) if results.cell(where).mean is not None and _macs(results, where)]
+    take = chosen(results)
+    if take is None:
+        return
+    drawn, ((ax,),) = canvas.panels(1, 1, (7.1, 3.6))
+    for where in found:
+        marker, filled = LOOKS[role := where["role"]]
+        x, (mean, low, high) = _macs(results, where) / MEGA, _interval(results, where)
+        colour = canvas.BLACK if where["role"] == "teacher" else canvas.colours()[0]
+        if low is not None:
+            ax.plot([x, x], [low, high], color=colour, linewidth=1, zorder=2)
+        look = {"color": colour, "markerfacecolor": colour if filled else "white", "linestyle": "none"}
+        label = say(CALLED[role], lang)
+        seen = ax.get_legend_handles_labels()[1]
+        ax.plot(x, mean, marker=marker, **look, markersize=7, zorder=3, label="_" if label in seen else label)
+        if where == take:
+            ax.annotate(say("to take", lang), (x, mean), xytext=(8, -12), textcoords="offset points", fontsize=8)
+    ax.axhline(_interval(results, TEACHER)[0], color=canvas.BLACK, linestyle=(0, (5, 2)), linewidth=0.8, zorder=1)
+    ax.set_xscale("log")
+    ax.set_xlabel(say("MACs of one image (millions)", lang))
+    ax.set_ylabel(say("Test accuracy (%)", lang))
+    ticks = sorted({float(f"{_macs(results, where) / MEGA:.2g}") for where in found})
+    ax.set_xticks(ticks)
+    ax.minorticks_off()
+    canvas.ticks(ax.xaxis, lang)
+    canvas.ticks(ax.yaxis, lang)
+    ax.legend(loc="lower right")
+    share = 100 * _macs(results, take) / _macs(results, TEACHER)
+    gap = difference_cell(lost(results)).ours(lang)
+    title = say(
+        "{macs} of the teacher's MACs: {gap} points",
+        lang,
+        macs=numbers.percent(share / 100, 0, lang),
+        gap=gap,
+    )
+    footer = say("Lines: 95% interval.", lang) + " " + names.provenance(results, lang)
+    canvas.titled(drawn, title, footer)
+    caption = say("Test accuracy of each network against its MACs; the teacher's accuracy is dashed.", lang)
+    yield "compressed", {"figure": drawn, "title": title, "caption": f"{caption} {footer}"}

@@ -215,13 +215,19 @@ class Processes:
     def submit(self, number: int, piece: Any) -> Future:
         """Hand a piece to a free worker; its future raises ``BrokenProcessPool`` when that dies."""
         place = next(i for i in range(self.workers) if i not in self.busy or self.busy[i].done())
-        died = place in self.busy and isinstance(self.busy[place].exception(), BrokenProcessPool)
-        if self.pools[place] is None or died:
+        asked = (self.do, number, _pack(piece, {}), self.file, self.board, self.threads)
+        try:
+            self.busy[place] = self._pool(place).submit(_serve, *asked)
+        except BrokenProcessPool:  # its worker died, at a piece or between two
+            self.pools[place] = None
+            self.busy[place] = self._pool(place).submit(_serve, *asked)
+        return self.busy[place]
+
+    def _pool(self, place: int) -> ProcessPoolExecutor:
+        if self.pools[place] is None:
             gpu = self.gpus[place % len(self.gpus)] if self.gpus else None
             self.pools[place] = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), _begin, (gpu,))
-        asked = (self.do, number, _pack(piece, {}), self.file, self.board, self.threads)
-        self.busy[place] = self.pools[place].submit(_serve, *asked)
-        return self.busy[place]
+        return self.pools[place]
 
     def close(self) -> None:
         """End the workers, at a checkpoint where they are still at work."""

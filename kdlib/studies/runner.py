@@ -255,6 +255,8 @@ def schedule(pieces: Sequence[Group], engine, bar: Progress, stop: Stop) -> None
             error = future.exception()
             if error is None and future.result() is None and not (stop.requested and engine.board):
                 left -= {run.id for run in pieces[number].runs}
+                if engine.board:  # a worker's last word came before its end, or was of what a dead one had left
+                    engine.board.tell(number, pieces[number].flops() / 1e12)
             elif error is not None and engines.lost(error) and tries[number] < AGAIN:
                 tries[number] += 1
                 waiting.insert(0, (number, pieces[number]))

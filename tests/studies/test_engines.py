@@ -34,7 +34,7 @@ def assert_same(plan, runs, alone):
         assert_same_record(records.read(runs, id), records.read(alone, id))
 
 
-# What takes the place of `runner._do` in workers, which import it from here. The tests' own files lie beside the records.
+# What takes the place of `runner._do` in workers, which import it from here. The tests' own files lie beside records.
 DO = runner._do
 
 

@@ -185,6 +185,10 @@ def _add_how(command: argparse.ArgumentParser) -> None:
     add("--stop-after", metavar="TIME", help="such as 150m: end at a checkpoint then, with exit code 75")
     add("--checkpoint-every", metavar="TIME", default="5m", help="default 5m; 0: after every epoch")
     add("--teacher-store", metavar="SIZE", default="2GB", help="of teachers' logits; 0: none are kept")
+    add("--engine", choices=("local", "ray"), default="local", help="local (default), or a Ray cluster")
+    add("--address", metavar="HOST:PORT", help="of Ray's head node; default: one that is found or begun")
+    add("--jobs", default="1", metavar="N", help="local: processes at a time, a GPU each (default 1)")
+    add("--threads", metavar="N", help="CPU threads a job; default: the machine's, shared out")
     add("--log", choices=("tensorboard",), help="event files of every epoch below the output folder")
 
 
@@ -321,10 +325,17 @@ def _long_run(arguments: argparse.Namespace) -> tuple:
     after = None if arguments.stop_after is None else _amount("stop-after", arguments.stop_after, _TIMES)
     every = _amount("checkpoint-every", arguments.checkpoint_every, _TIMES)
     size = _amount("teacher-store", arguments.teacher_store, _SIZES)
+    jobs = _whole("jobs", arguments.jobs)
+    threads = None if arguments.threads is None else _whole("threads", arguments.threads)
+    if arguments.address and arguments.engine != "ray":
+        raise UserError(f"--address {arguments.address} is Ray's; say --engine ray")
+    if jobs > 1 and arguments.engine == "ray":
+        raise UserError("--jobs is of --engine local; Ray has as many as the cluster has room for (--threads N each)")
     from kdlib.studies.runner import Options
     from kdlib.training import Stop
 
-    return Options(checkpoint_every=every, teacher_store=int(size), log=arguments.log), Stop(after)
+    where = {"engine": arguments.engine, "address": arguments.address, "jobs": jobs, "threads": threads}
+    return Options(checkpoint_every=every, teacher_store=int(size), log=arguments.log, **where), Stop(after)
 
 
 _TIMES = {"s": 1, "m": 60, "h": 3600}

@@ -27,6 +27,10 @@ class Progress:
         # Sums of floating-point shares overshoot the total by an ulp, at which tqdm drops the bar.
         self._bar.update(min(amount, self._bar.total - self._bar.n))
 
+    def expect(self, total: float) -> None:
+        """Take another total, before the first unit is done."""
+        self._bar.total = total
+
     def say(self, text: str) -> None:
         """Show a few words behind the bar."""
         self._bar.set_postfix_str(text, refresh=False)

@@ -43,7 +43,11 @@ def test_conda_users_get_the_same_pins():
     assert "-c constraints.txt" in pip
 
 
-PAGES = ["README.md", "README.tr.md", "docs/guide.md", "docs/performance.md", "docs/reliability.md"]
+PAGES = [
+    "README.md",
+    "README.tr.md",
+    *(f"docs/{name}.md" for name in ("guide", "performance", "reliability", "scaling")),
+]
 
 
 @pytest.mark.parametrize("name", PAGES)

@@ -23,6 +23,7 @@ from kdlib.errors import UserError, first_line
 from kdlib.files import flush, whole
 
 PACKED = "records.zip"
+_HOST = platform.node()  # several machines may write to one folder
 _VERSIONS = "module versions"  # in a safetensors file: the _metadata of the state dict
 
 
@@ -196,7 +197,7 @@ def write(runs: Path, id: str, config: dict, outcome, extra: dict, pruned=None) 
     from safetensors.torch import save_file
 
     runs.mkdir(parents=True, exist_ok=True)
-    aside = runs / f".half-{id}-{os.getpid()}"
+    aside = runs / f".half-{id}-{_HOST}-{os.getpid()}"
     shutil.rmtree(aside, ignore_errors=True)
     aside.mkdir()
     if outcome.state:
@@ -241,8 +242,8 @@ def write(runs: Path, id: str, config: dict, outcome, extra: dict, pruned=None) 
 
 
 def sweep(runs: Path) -> None:
-    """Remove what processes that are no longer alive left half written."""
-    for aside in runs.glob(".half-*"):
+    """Remove what processes of this machine that are no longer alive left half written."""
+    for aside in runs.glob(f".half-*-{_HOST}-*"):
         process = int(aside.name.rsplit("-", 1)[1])
         if process != os.getpid() and not Path(f"/proc/{process}").exists():
             shutil.rmtree(aside, ignore_errors=True)

@@ -1,6 +1,10 @@
 """Do the runs of a plan that are not there yet, in groups that share their batches."""
 
-from collections.abc import Sequence
+import os
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, wait
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -10,14 +14,15 @@ from torch import nn
 
 from kdlib import models, pruning
 from kdlib.data import check_batch
+from kdlib.errors import UserError
 from kdlib.progress import Progress, note
-from kdlib.studies import records, trimming
+from kdlib.studies import engines, records, trimming
 from kdlib.studies.plan import Plan
 from kdlib.studies.run import Run, Weights
 from kdlib.training import Checkpoints, Job, Outcome, Stop, TeacherStore, check_model, derive, resolve_device, train
 from kdlib.training.callbacks import TensorBoard
 from kdlib.training.checkpoint import EVERY
-from kdlib.training.device import choose
+from kdlib.training.device import available, choose
 
 
 @dataclass(frozen=True)
@@ -26,11 +31,22 @@ class Options:
 
     ``checkpoint_every``: seconds, 0 for every epoch; ``teacher_store``: bytes of teachers' logits to keep, 0 for none;
     ``log``: "tensorboard" for event files of every epoch in the folder of that name beside the runs' folder.
+    ``engine``: ``local`` with ``jobs`` processes, or ``ray`` on the cluster at ``address``; ``threads``: of the CPU for
+    each piece of work, None for this machine's shared out over its jobs, on Ray for all of the smallest node.
     """
 
     checkpoint_every: float = EVERY
     teacher_store: int = 2_000_000_000
     log: str | None = None
+    engine: str = "local"
+    address: str | None = None
+    jobs: int = 1
+    threads: int | None = None
+
+    @property
+    def alone(self) -> bool:
+        """Whether everything is done in this process."""
+        return self.engine == "local" and self.jobs == 1
 
     def callbacks(self, folder: Path) -> list[TensorBoard]:
         """Return what looks into trainings whose records lie in ``folder``; raises ``UserError`` where it cannot."""
@@ -47,6 +63,13 @@ class Place:
     checkpoints: Checkpoints
     stop: Stop
     bar: Progress
+    memory_share: float | None = None
+
+    def memory_limit(self) -> int | None:
+        """Bytes a group may take, where others train beside it; None leaves it to `train`."""
+        if self.memory_share is None:
+            return None
+        return int(available(resolve_device(self.device)) * self.memory_share)
 
     def teacher_store(self, teacher: Run) -> TeacherStore | None:
         """The logits of a teacher."""
@@ -73,8 +96,12 @@ class Group:
 
 def missing(plan: Plan, folder: Path) -> list[Run]:
     """Return the runs whose records are not in ``folder``, or are damaged."""
-    found = {run.id: records.read(folder, run.id) for run in plan.runs.values()}
-    return [run for run in plan.runs.values() if found[run.id] is None or not found[run.id].intact]
+    return [run for run in plan.runs.values() if not _is_there(run, folder)]
+
+
+def _is_there(run: Run, folder: Path) -> bool:
+    record = records.read(folder, run.id)
+    return record is not None and record.intact
 
 
 def groups(plan: Plan, todo: Sequence[Run]) -> list[Group]:
@@ -109,6 +136,27 @@ def _depth(run: Run) -> int:
     return max((1 + _depth(needed) for needed in run.needs), default=0)
 
 
+def cut(work: Sequence[Group], workers: int) -> list[Group]:
+    """Cut groups into pieces that keep all workers busy, each with about an equal share of what can be done at a time.
+
+    Of a group's runs the largest are dealt out first, each to the piece that has least to do.
+    """
+    depths = [max(map(_depth, group.runs)) for group in work]
+    total = Counter()
+    for depth, group in zip(depths, work, strict=True):
+        total[depth] += group.flops()
+    pieces = []
+    for depth, group in zip(depths, work, strict=True):
+        count = max(1, min(len(group.runs), -(-group.flops() * workers // max(1, total[depth]))))
+        parts: list[list[Run]] = [[] for _ in range(count)]
+        for run in sorted(group.runs, key=Run.train_flops, reverse=True):
+            min(parts, key=lambda part: sum(one.train_flops() for one in part)).append(run)
+        places = {run.id: i for i, run in enumerate(group.runs)}
+        for part in parts:
+            pieces.append(Group(sorted(part, key=lambda run: places[run.id]), group.teacher))
+    return pieces
+
+
 def execute(
     plan: Plan, folder: Path, device: str = "auto", options: Options | None = None, stop: Stop | None = None
 ) -> dict[str, records.Record]:
@@ -130,15 +178,107 @@ def execute(
         for run in (run for run in todo if (folder / run.id).exists()):
             note(f"record {folder / run.id} is damaged; it is done again")
         work = groups(plan, todo)
-        with Progress(sum(group.flops() for group in work) / 1e12, "training") as bar, stop.on_signals():
-            place = Place(folder, str(resolved), options, checkpoints, stop, bar)
-            for i, group in enumerate(work):
-                stop.check(f"stopped after {i} of {len(work)} groups of runs")
-                _do(group, place)
+        with (
+            Progress(sum(group.flops() for group in work) / 1e12, "training") as bar,
+            stop.on_signals(),
+            _engine(options, folder, str(resolved), todo, bar, stop) as engine,
+        ):
+            pieces = cut(work, engine.workers)
+            bar.expect(sum(piece.flops() for piece in pieces) / 1e12)
+            schedule(pieces, engine, bar, stop)
         if stop.signal is not None:  # it came when there was nothing left to stop
             stop.check("stopped after the last run")
     checkpoints.sweep(lambda id: records.read(folder, id) is not None)
     return {id: records.read(folder, id) for id in plan.runs}
+
+
+@contextmanager
+def _engine(
+    options: Options, folder: Path, device: str, todo: Sequence[Run], bar: Progress, stop: Stop
+) -> Iterator[engines.InProcess | engines.Processes | engines.OnRay]:
+    """What does the pieces; closed when all are done, or one failed."""
+    do = partial(_do, folder=folder.resolve(), device=device, options=options)
+    if options.alone:
+        if options.threads:
+            torch.set_num_threads(options.threads)
+        yield engines.InProcess(do, bar, stop)
+        return
+    images = {of.dataset.fingerprint: of.dataset for run in todo for of in (run, *run.needs)}
+    with engines.scratch(folder if options.engine == "ray" else None) as board:
+        if options.engine == "ray":
+            engine = engines.OnRay(do, options.address, options.threads, device, board, images)
+        else:
+            threads = options.threads or max(1, (os.cpu_count() or 1) // options.jobs)
+            seen = os.environ.get("CUDA_VISIBLE_DEVICES") or ",".join(map(str, range(torch.cuda.device_count())))
+            gpus = seen.split(",") if device.startswith("cuda") else []
+            do = partial(do, memory_share=1 / max(1, -(-options.jobs // len(gpus)) if gpus else options.jobs))
+            engine = engines.Processes(do, options.jobs, threads, gpus, board, images)
+        try:
+            yield engine
+        finally:
+            engine.close()
+
+
+AGAIN = 2
+"""How often a piece is done again whose worker died."""
+
+
+def schedule(pieces: Sequence[Group], engine, bar: Progress, stop: Stop) -> None:
+    """Hand the engine the pieces whose needs are met, until all are done.
+
+    What a dead worker was at is done again from its last checkpoint. Raises ``UserError`` for a piece whose worker died
+    more often than ``AGAIN`` times, and ``Stopped`` when asked to, after the workers have stopped.
+    """
+    waiting, running, tries, told = list(enumerate(pieces)), {}, Counter(), Counter()
+    left = {run.id for piece in pieces for run in piece.runs}
+    failure: Exception | None = None
+    while waiting or running:
+        if stop.requested and engine.board:
+            engine.board.stop()
+        if failure or stop.requested:
+            waiting = [] if failure else waiting
+            if not running:
+                break
+        else:
+            for number, piece in list(waiting):
+                if len(running) == engine.workers:
+                    break
+                if any(needed.id in left for run in piece.runs for needed in run.needs):
+                    continue
+                waiting.remove((number, piece))
+                running[engine.submit(number, piece)] = number
+                if engine.board is None:  # it is done already, and a stop is looked for before the next
+                    break
+        done, _ = wait(running, timeout=0.5, return_when=FIRST_COMPLETED)
+        for future in done:
+            number = running.pop(future)
+            error = future.exception()
+            if error is None and future.result() is None and not (stop.requested and engine.board):
+                left -= {run.id for run in pieces[number].runs}
+                if engine.board:  # a worker's last word came before its end, or was of what a dead one had left
+                    engine.board.tell(number, pieces[number].flops() / 1e12)
+            elif error is not None and engines.lost(error) and tries[number] < AGAIN:
+                tries[number] += 1
+                waiting.insert(0, (number, pieces[number]))
+            elif error is not None and engines.lost(error):
+                runs = f"run {pieces[number].runs[0].id} and {len(pieces[number].runs) - 1} beside it"
+                failure = UserError(f"the worker died {AGAIN + 1} times over {runs}; was there memory enough?")
+            elif error is not None:
+                failure = error
+            elif future.result() is not None:
+                failure = UserError(future.result())
+            if failure and engine.board:
+                engine.board.stop()
+        if engine.board:
+            for number in range(len(pieces)):
+                amount = engine.board.amount(number)
+                bar.advance(amount - told[number])
+                told[number] = amount
+            bar.say(f"{len(running)} of {engine.workers} workers busy, {len(waiting)} pieces wait")
+    if failure:
+        raise failure
+    if left:
+        stop.check(f"stopped with {len(left)} runs to go")
 
 
 def check(plan: Plan, device: str = "auto") -> None:
@@ -174,7 +314,17 @@ def _check_pruning(run: Run, model: nn.Module) -> None:
     pruning.prune(model, spec, shape=run.dataset.shape)
 
 
-def _do(group: Group, place: Place) -> None:
+def _do(
+    group: Group, bar: Progress, stop: Stop, *, folder: Path, device: str, options: Options, memory_share=None
+) -> None:
+    """Do what is not on record of a group, here."""
+    runs = [run for run in group.runs if not _is_there(run, folder)]
+    if runs:
+        checkpoints = Checkpoints(folder / ".training", options.checkpoint_every)
+        _train(Group(runs, group.teacher), Place(folder, device, options, checkpoints, stop, bar, memory_share))
+
+
+def _train(group: Group, place: Place) -> None:
     first, folder = group.runs[0], place.folder
     if first.recipe is None:
         whole = trained(first.weights, folder) if first.prune else None
@@ -190,6 +340,7 @@ def _do(group: Group, place: Place) -> None:
         order_seed=derive(first.seed, first.role),
         device=place.device,
         precision=first.precision,
+        memory_limit=place.memory_limit(),
         progress=place.bar,
         weight=group.flops() / 1e12,
         teacher_store=place.teacher_store(group.teacher) if group.teacher else None,

@@ -183,7 +183,7 @@ def test_set_of_any_parameter(tmp_path, study, name, value):
 # What each command takes: its options with a value, its flags; whatever trains, times or writes is held back.
 HOW = [
     *("--lang", "--seeds", "--data-root", "--device", "--set", "--stop-after", "--checkpoint-every"),
-    *("--teacher-store", "--storage", "--log"),
+    *("--teacher-store", "--storage", "--log", "--engine", "--address", "--jobs", "--threads"),
 ]
 COMPRESS = ["--teacher", "--weights", "--student", "--target-macs", "--max-drop", "--image-size"]
 COMMANDS = {

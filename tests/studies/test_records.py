@@ -2,6 +2,7 @@
 
 import json
 import os
+import platform
 import subprocess
 
 import numpy as np
@@ -152,7 +153,9 @@ def test_a_folder_without_run_json_is_no_record_and_gives_way_to_one(tmp_path):
 def test_half_records_are_swept_once_their_process_is_gone(tmp_path):
     gone = subprocess.Popen(["true"])
     gone.wait()
-    half, ours, theirs = (tmp_path / f".half-abc-{pid}" for pid in (gone.pid, os.getpid(), os.getppid()))
+    half, ours, theirs = (
+        tmp_path / f".half-abc-{platform.node()}-{pid}" for pid in (gone.pid, os.getpid(), os.getppid())
+    )
     for folder in (half, ours, theirs):
         folder.mkdir()
         (folder / "run.json").write_text('{"id": "abc"}')

@@ -1,0 +1,318 @@
+"""Where pieces of a plan are done: in this process, in several of this machine, or on a Ray cluster."""
+
+import contextlib
+import io
+import os
+import pickle
+import signal
+import socket
+import tempfile
+import threading
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, fields, replace
+from functools import cache, partial
+from multiprocessing.connection import wait
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import multiprocessing
+
+from kdlib.data import Dataset, Split
+from kdlib.errors import UserError
+from kdlib.files import whole
+from kdlib.progress import Progress
+from kdlib.training import Stop, Stopped
+
+_LOOK = 0.5  # seconds between two looks at the board
+
+
+@dataclass(frozen=True)
+class Board:
+    """A folder that driver and workers see: how far each piece is, and whether all are to stop.
+
+    Files, unlike a queue, hold no lock that a killed worker would take with it.
+    """
+
+    folder: Path
+
+    def tell(self, piece: int, amount: float) -> None:
+        """Say how much of a piece is done."""
+        with contextlib.suppress(OSError), whole(self.folder / str(piece)) as aside:
+            aside.write_text(str(amount))
+
+    def amount(self, piece: int) -> float:
+        """Return what was last told of a piece."""
+        try:
+            return float((self.folder / str(piece)).read_text())
+        except (OSError, ValueError):
+            return 0.0
+
+    def stop(self) -> None:
+        """Ask all workers to end at a checkpoint."""
+        (self.folder / "stop").touch()
+
+    @property
+    def stopping(self) -> bool:
+        """Whether workers are to end; so they are when the driver took the board away."""
+        return (self.folder / "stop").exists() or not self.folder.exists()
+
+
+class _Bar:
+    """What a worker has for a progress bar: it tells the board."""
+
+    def __init__(self, board: Board, piece: int):
+        self.board, self.piece, self.amount, self.told = board, piece, 0.0, 0.0
+
+    def advance(self, amount: float) -> None:
+        self.amount += amount
+        if time.monotonic() - self.told >= _LOOK:
+            self.told = time.monotonic()
+            self.board.tell(self.piece, self.amount)
+
+    def say(self, text: str) -> None:
+        pass
+
+
+class _Stop(Stop):
+    """What the board says of stopping, looked up twice a second."""
+
+    def __init__(self, board: Board):
+        super().__init__()
+        self.board, self.looked, self.found = board, 0.0, False
+
+    @property
+    def requested(self) -> bool:
+        if time.monotonic() - self.looked >= _LOOK:
+            self.looked, self.found = time.monotonic(), self.board.stopping
+        return self.found
+
+
+Do = Callable[[Any, Progress, Stop], None]
+"""Does a piece; records are written by it."""
+
+
+def _serve(do: Do, number: int, packed: bytes, images: Any, board: Board, threads: int) -> str | None:
+    """Do one piece in a worker; return None, or a mistake of the user's. ``Stopped`` is no error: the driver knows."""
+    torch.set_num_threads(threads)
+    try:
+        do(_unpack(packed, _mapped(images) if isinstance(images, Path) else _fetched(images)), _Bar(board, number),
+           _Stop(board))  # fmt: skip
+    except Stopped:
+        return None
+    except UserError as error:
+        return str(error)
+    return None
+
+
+# A piece goes to a worker without its images, which are placed once.
+
+
+class _Pickler(pickle.Pickler):
+    def __init__(self, file: io.BytesIO, images: dict[str, Dataset]):
+        super().__init__(file, protocol=5)
+        self.images = images
+
+    def persistent_id(self, one: Any) -> str | None:
+        if isinstance(one, Dataset):
+            self.images[one.fingerprint] = one
+            return one.fingerprint
+        return None
+
+
+class _Unpickler(pickle.Unpickler):
+    def __init__(self, file: io.BytesIO, images: dict[str, Dataset]):
+        super().__init__(file)
+        self.images = images
+
+    def persistent_load(self, id: str) -> Dataset:
+        return self.images[id]
+
+
+def _pack(piece: Any, images: dict[str, Dataset]) -> bytes:
+    """Return a piece as bytes; the data sets it names are put into ``images`` by fingerprint."""
+    file = io.BytesIO()
+    _Pickler(file, images).dump(piece)
+    return file.getvalue()
+
+
+def _unpack(packed: bytes, images: dict[str, Dataset]) -> Any:
+    return _Unpickler(io.BytesIO(packed), images).load()
+
+
+@cache
+def _mapped(file: Path) -> dict[str, Dataset]:
+    """Map the images of a file that this machine's driver wrote: all workers share its pages."""
+    return torch.load(file, mmap=True, weights_only=False)
+
+
+def _fetched(references: dict[str, Any]) -> dict[str, Dataset]:
+    """Take images out of Ray's store, where all workers of a node read the same memory."""
+    import ray
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the arrays are read-only, and nothing writes to images
+        return {id: _converted(ray.get(one), torch.from_numpy) for id, one in references.items()}
+
+
+def _converted(dataset: Dataset, how: Callable) -> Dataset:
+    """Return a data set whose splits hold arrays for tensors, or tensors for arrays."""
+    found = {}
+    for part in ("train", "val", "test"):
+        split = getattr(dataset, part)
+        own = {field.name: getattr(split, field.name) for field in fields(Split)}
+        found[part] = Split(**{name: None if one is None else how(one) for name, one in own.items()})
+    return replace(dataset, **found)
+
+
+class InProcess:
+    """Does a piece when it is handed over, on the caller's bar."""
+
+    workers, board = 1, None
+
+    def __init__(self, do: Do, bar: Progress, stop: Stop):
+        self.do, self.bar, self.stop = do, bar, stop
+
+    def submit(self, number: int, piece: Any) -> Future:
+        """Do the piece; what it raises is raised here."""
+        self.do(piece, self.bar, self.stop)
+        future: Future = Future()
+        future.set_result(None)
+        return future
+
+
+def _begin(device: int | str | None) -> None:
+    """Set up a worker process: its GPU, signals left to the driver, and no life after the driver's."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    if device is not None:
+        os.environ["CUDA_VISIBLE_DEVICES"] = str(device)
+
+    def follow() -> None:
+        wait([multiprocessing.parent_process().sentinel])
+        os._exit(1)
+
+    threading.Thread(target=follow, daemon=True).start()
+
+
+class Processes:
+    """N worker processes on this machine, a GPU each where there are as many.
+
+    Each is a pool of its own: in a common pool the death of one worker ends the work of all.
+    """
+
+    def __init__(self, do: Do, workers: int, threads: int, gpus: list[str], folder: Path, images: dict[str, Dataset]):
+        self.do, self.workers, self.threads, self.gpus = do, workers, threads, gpus
+        self.board, self.file = Board(folder), folder / "images.pt"
+        torch.save(images, self.file)
+        self.pools: list[ProcessPoolExecutor | None] = [None] * workers
+        self.busy: dict[int, Future] = {}
+
+    def submit(self, number: int, piece: Any) -> Future:
+        """Hand a piece to a free worker; its future raises ``BrokenProcessPool`` when that dies."""
+        place = next(i for i in range(self.workers) if i not in self.busy or self.busy[i].done())
+        asked = (self.do, number, _pack(piece, {}), self.file, self.board, self.threads)
+        try:
+            self.busy[place] = self._pool(place).submit(_serve, *asked)
+        except BrokenProcessPool:  # its worker died, at a piece or between two
+            self.pools[place] = None
+            self.busy[place] = self._pool(place).submit(_serve, *asked)
+        return self.busy[place]
+
+    def _pool(self, place: int) -> ProcessPoolExecutor:
+        if self.pools[place] is None:
+            gpu = self.gpus[place % len(self.gpus)] if self.gpus else None
+            self.pools[place] = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), _begin, (gpu,))
+        return self.pools[place]
+
+    def close(self) -> None:
+        """End the workers, at a checkpoint where they are still at work."""
+        self.board.stop()
+        for pool in self.pools:
+            if pool is not None:
+                pool.shutdown(cancel_futures=True)
+
+
+class OnRay:
+    """A Ray cluster whose nodes see the folder of the records: a task a piece.
+
+    A piece takes ``threads`` CPUs, or one GPU. Ray does not try again by itself, as progress is the scheduler's.
+    """
+
+    def __init__(self, do: Do, address: str | None, threads: int | None, device: str, folder: Path,
+                 images: dict[str, Dataset]):  # fmt: skip
+        self.ray, self.began = _connected(address)
+        nodes = [node["Resources"] for node in self.ray.nodes() if node["Alive"]]
+        cpus = [int(node.get("CPU", 0)) for node in nodes if node.get("CPU")]
+        self.threads = threads or min(cpus)
+        gpus = int(sum(node.get("GPU", 0) for node in nodes)) if device == "cuda" else 0
+        self.workers = gpus or sum(count // self.threads for count in cpus)
+        if not self.workers:
+            self.close()
+            raise UserError(f"no node of the cluster has {self.threads} CPUs; the largest has {max(cpus)}")
+        self.do, self.board = do, Board(folder)
+        resources = {"num_gpus": 1, "num_cpus": 1} if gpus else {"num_cpus": self.threads}
+        self.task = self.ray.remote(max_retries=0, **resources)(_serve_shared)
+        as_arrays = partial(_converted, how=lambda tensor: tensor.contiguous().numpy())
+        self.images = {id: self.ray.put(as_arrays(dataset)) for id, dataset in images.items()}
+
+    def submit(self, number: int, piece: Any) -> Future:
+        """Hand a piece to the cluster."""
+        asked = (self.do, number, _pack(piece, {}), self.images, self.board, self.threads)
+        return self.task.remote(*asked).future()
+
+    def close(self) -> None:
+        """Let go of the cluster, which goes on unless it was started here."""
+        if hasattr(self, "board"):
+            self.board.stop()
+        if self.began:
+            self.ray.shutdown()
+
+
+def _serve_shared(do: Do, number: int, packed: bytes, images: Any, board: Board, threads: int) -> str | None:
+    if not board.folder.is_dir():
+        return f"node {socket.gethostname()} does not see {board.folder.parent}; say --output-dir on shared storage"
+    return _serve(do, number, packed, images, board, threads)
+
+
+def _connected(address: str | None) -> tuple[Any, bool]:
+    """Return Ray, connected, and whether that was done here."""
+    try:
+        import ray
+    except ImportError:
+        raise UserError("--engine ray needs Ray; install it with: pip install 'kdlib[scale]'") from None
+    if ray.is_initialized():
+        return ray, False
+    # Ray itself tries for minutes, and then ends the process.
+    host, _, port = (address or "auto").rpartition(":")
+    if address not in (None, "auto", "local"):
+        try:
+            socket.create_connection((host, int(port)), 5).close()
+        except (OSError, ValueError, OverflowError) as error:
+            raise UserError(f"--address {address} cannot be reached ({error}); say HOST:PORT of a head node") from None
+    try:
+        ray.init(address=address, logging_level="ERROR", log_to_driver=True)
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        raise UserError(f"--address {address}: {str(error).splitlines()[0]}") from None
+    return ray, True
+
+
+def lost(error: BaseException) -> bool:
+    """Whether an error means that a worker, or its node, is gone."""
+    if isinstance(error, BrokenProcessPool):
+        return True
+    names = {"WorkerCrashedError", "NodeDiedError", "OutOfMemoryError", "LocalRayletDiedError"}
+    return type(error).__module__ == "ray.exceptions" and type(error).__name__ in names
+
+
+@contextlib.contextmanager
+def scratch(folder: Path | None) -> Iterator[Path]:
+    """A folder for board and images: on this machine's disk, or beside the records for all nodes to see."""
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".board-", dir=folder, ignore_cleanup_errors=True) as found:
+        yield Path(found).resolve()

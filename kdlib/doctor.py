@@ -39,8 +39,9 @@ def lines() -> Iterator[str]:
     yield f"memory: {_memory()}"
     free = shutil.disk_usage(Path.cwd()).free
     yield f"disk: {free / 1e9:.0f} GB free here" + ("; a run writes up to a few GB: make room" if free < 5e9 else "")
-    store = cache_folder() / "images"
-    yield f"store: {_size(store) / 1e9:.1f} GB of decoded images in {store} (20 GB at most; --no-store keeps none)"
+    for name, said in (("images", "20 GB at most; --no-store keeps none"), ("streamed", "of sets larger than memory")):
+        store = cache_folder() / name
+        yield f"store: {_size(store) / 1e9:.1f} GB of decoded images in {store} ({said})"
     for extra, (packages, what) in PARTS.items():
         missing = [package for package in packages if not _there(package)]
         yield f"{extra}: " + (

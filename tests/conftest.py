@@ -55,3 +55,16 @@ def make_tiny():
 def tiny() -> Dataset:
     """48 + 16 + 16 images of 3×8×8, 4 classes; tests must not change it."""
     return make_dataset()
+
+
+@pytest.fixture
+def one_line(capsys):
+    """Assert that the last command said no more than one line on stderr, beside notes and bars, and return it."""
+
+    def read() -> str:
+        lines = [line for line in capsys.readouterr().err.splitlines() if line.strip() and "elapsed" not in line]
+        assert len(lines) == 1, lines
+        assert lines[0].startswith("kdlib: ")
+        return lines[0]
+
+    return read

@@ -12,7 +12,7 @@ from kdlib.cli import main
 from kdlib.data import load
 from kdlib.errors import UserError
 from kdlib.files import cache_folder
-from kdlib.studies import compactness, counts, model_costs, records, runner, schema
+from kdlib.studies import artifacts, counts, records, runner, schema
 from kdlib.studies.publish import publish
 from kdlib.training import Checkpoints
 
@@ -215,11 +215,9 @@ def test_what_earlier_versions_wrote_without_checksums_is_read(executed, tmp_pat
 
 @pytest.mark.parametrize("name", ["costs.json", "pruned.json"])
 def test_what_was_measured_beside_the_runs_is_whole_or_measured_again(tmp_path, name):
-    asked = {"asked": {"runs": ["a"]}, "latency": 12.345, "packages": {}}
-    (tmp_path / name).write_text(records.sealed(asked))
-    whole, chance = (tmp_path / name).read_bytes(), random.Random(7)
+    path, asked, measured = tmp_path / name, {"runs": ["a"]}, {"latency": 12.345, "packages": {}}
+    whole, chance = artifacts.keep(path, asked, lambda: measured).read_bytes(), random.Random(7)
     for _ in range(2 * TIMES):
-        (tmp_path / name).write_bytes(damaged(whole, chance))
-        current = compactness._current(tmp_path / name, asked["asked"])
-        assert not current or records.read_sealed(tmp_path / name).items() >= asked.items()
-        assert not model_costs._current(tmp_path / name, schema.load("tr_transfer").costs)
+        path.write_bytes(damaged(whole, chance))
+        artifacts.keep(path, asked, lambda: measured)
+        assert artifacts.read(path) == {"asked": asked, **measured}

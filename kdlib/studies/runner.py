@@ -7,6 +7,7 @@ from concurrent.futures import FIRST_COMPLETED, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
+from operator import itemgetter
 from pathlib import Path
 
 import torch
@@ -149,8 +150,11 @@ def cut(work: Sequence[Group], workers: int) -> list[Group]:
     for depth, group in zip(depths, work, strict=True):
         count = max(1, min(len(group.runs), -(-group.flops() * workers // max(1, total[depth]))))
         parts: list[list[Run]] = [[] for _ in range(count)]
-        for run in sorted(group.runs, key=Run.train_flops, reverse=True):
-            min(parts, key=lambda part: sum(one.train_flops() for one in part)).append(run)
+        load = [0] * count
+        for flops, run in sorted(((run.train_flops(), run) for run in group.runs), key=itemgetter(0), reverse=True):
+            least = load.index(min(load))
+            parts[least].append(run)
+            load[least] += flops
         places = {run.id: i for i, run in enumerate(group.runs)}
         for part in parts:
             pieces.append(Group(sorted(part, key=lambda run: places[run.id]), group.teacher))

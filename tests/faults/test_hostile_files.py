@@ -8,14 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from small_study import small_plan
 
 from kdlib import models, pruning
 from kdlib.cli import main
 from kdlib.data import store
-from kdlib.data.images import Decoding
+from kdlib.data.images import Decoding, Depth, Files
 from kdlib.errors import UserError
-from kdlib.studies import attention, records, runner
+from kdlib.studies import artifacts, records, runner
 from kdlib.training import Checkpoints, TeacherStore
 
 
@@ -161,14 +162,16 @@ def test_the_stores(tmp_path, marker, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(store, "_WORTH", 1)
     image = tmp_path / "a.png"
-    image.touch()
+    Image.new("RGB", (2, 2)).save(image)
+    files = Files([image], Decoding(), "", Depth([image]))
     folder = tmp_path / "cache" / "kdlib" / "images"
     folder.mkdir(parents=True)
-    np.save(folder / f"{store._key([image], Decoding())}.00000000.npy", evil_array(marker), allow_pickle=True)
-    decoded = torch.zeros(1, 3, 2, 2, dtype=torch.uint8)
-    assert store.stored([image], Decoding(), lambda: decoded) is decoded
+    for name in (f"{files.key}.00000000.npy", f"{files.key}.npy"):
+        np.save(folder / name, evil_array(marker), allow_pickle=True)
+    assert store.in_memory(files).tolist() == torch.zeros(1, 3, 2, 2).tolist()
 
 
 def test_attention_maps(tmp_path, marker):
     np.savez(tmp_path / "attention.npz", asked=evil_array(marker), ids=evil_array(marker))
-    assert not attention._stands(tmp_path / "attention.npz", ["a"])
+    with pytest.raises(UserError, match="is damaged"):
+        artifacts.read(tmp_path / "attention.npz")

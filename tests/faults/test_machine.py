@@ -166,7 +166,7 @@ def test_a_thread_that_dies_is_raised_and_what_was_finished_stays(tiny, tmp_path
     step = learner.Learner.step
 
     def dies(self, *batch):
-        if self.job.loss and self._step == 3:
+        if self.job.loss and self.steps_taken == 3:
             raise SystemError("the thread is gone")
         step(self, *batch)
 

@@ -32,7 +32,8 @@ def test_the_models_at_the_reports_ratio_and_at_equal_macs(measured):
             assert 0 < times["q1_ms"] <= times["median_ms"] <= times["q3_ms"]
     whole, *pruned = found["models"]
     assert all(row["size_mib"] < whole["size_mib"] and row["macs_thop"] < whole["macs_thop"] for row in pruned)
-    assert all(row["macs_thop_report"] > row["macs_thop"] for row in found["models"])
+    # a network of the caller's own is counted as it is used here
+    assert all(row["macs_thop_report"] == row["macs_thop"] for row in found["models"])
     assert whole["odd_channels"] == 0
     assert set(whole["latency_again"]) == {"1", "2"}
     assert not any("latency_again" in row for row in pruned)

@@ -2,10 +2,10 @@
 
 import os
 
-import numpy as np
 import pytest
 import torch
 from PIL import Image
+from trees import two_classes
 
 from kdlib.data import load, store
 from kdlib.data.images import Files
@@ -21,14 +21,7 @@ def cache(tmp_path, monkeypatch):
 @pytest.fixture
 def tree(tmp_path):
     """Two classes, 15 + 15 training and 10 + 10 test images of 12×10 pixels."""
-    chance = np.random.default_rng(0)
-    for part, count in (("train", 15), ("test", 10)):
-        for name in ("a", "b"):
-            folder = tmp_path / "data" / part / name
-            folder.mkdir(parents=True)
-            for i in range(count):
-                Image.fromarray(chance.integers(0, 256, (10, 12, 3), dtype=np.uint8)).save(folder / f"{i}.png")
-    return tmp_path / "data"
+    return two_classes(tmp_path / "data", train=15, test=10)
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from trees import two_classes
 
 from kdlib.data import dataset, load, read_ahead, store
 from kdlib.errors import UserError
@@ -27,14 +28,7 @@ def cache(tmp_path, monkeypatch):
 @pytest.fixture
 def tree(tmp_path):
     """Two classes, 12 + 12 training and 8 + 8 test images of 12×10 pixels."""
-    chance = np.random.default_rng(0)
-    for part, count in (("train", 12), ("test", 8)):
-        for name in ("a", "b"):
-            folder = tmp_path / "data" / part / name
-            folder.mkdir(parents=True)
-            for i in range(count):
-                Image.fromarray(chance.integers(0, 256, (10, 12, 3), dtype=np.uint8)).save(folder / f"{i}.png")
-    return tmp_path / "data"
+    return two_classes(tmp_path / "data", train=12, test=8)
 
 
 def read(tree, storage=None, **options):

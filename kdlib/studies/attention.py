@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -14,18 +13,16 @@ from kdlib.data import normalise
 from kdlib.errors import UserError
 from kdlib.hooks import hooked
 from kdlib.studies import artifacts, records, runner
+from kdlib.studies.call import Call
 from kdlib.studies.run import Run
 from kdlib.training import resolve_device
-
-if TYPE_CHECKING:
-    from kdlib.studies.experiment import Experiment
 
 COUNT = 8  # images
 SIDE = 4  # fewest positions a side of the feature map that is drawn
 _BATCH = 4
 
 
-def write(call: "Experiment") -> Path | None:
+def write(call: Call) -> Path | None:
     """Write the maps of the first seed's teacher, student alone and student with teacher to ``attention.npz``.
 
     The file holds, for M models and n images: ``images`` uint8 (n, C, H, W), ``maps`` float16 (M, n, H, W) in 0..1,
@@ -43,7 +40,7 @@ def write(call: "Experiment") -> Path | None:
     return artifacts.keep(call.folder / artifacts.ATTENTION, ids, lambda: _content(call, chosen))
 
 
-def _models(call: "Experiment") -> list[tuple[str, Run, records.Record]]:
+def _models(call: Call) -> list[tuple[str, Run, records.Record]]:
     """(role, run, record) of the student that validation chooses among the first seed's, of it alone, its teacher."""
     seed, plan = call.study.seeds[0], call.plan
     found = []
@@ -74,7 +71,7 @@ def _has_logits(record: records.Record) -> bool:
     return True
 
 
-def _content(call: "Experiment", chosen: list[tuple[str, Run, records.Record]]) -> dict | None:
+def _content(call: Call, chosen: list[tuple[str, Run, records.Record]]) -> dict | None:
     dataset, device = call.dataset, resolve_device(call.parameters.device)
     logits = np.stack([record.predictions()[0] for _, _, record in chosen]).astype(np.float64)
     labels = chosen[0][2].predictions()[1]

@@ -1,7 +1,7 @@
 """What pruning saved, measured: sizes, MACs and latency of a study's models, taken in turns on one machine."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import nn
@@ -9,15 +9,13 @@ from torch import nn
 from kdlib import profiling, pruning
 from kdlib.studies import artifacts, counts, records, runner, schema
 from kdlib.studies.architectures import reference
+from kdlib.studies.call import Call
 from kdlib.studies.pruning import Scoring
 from kdlib.studies.records import Condition
 from kdlib.training import resolve_device
 
-if TYPE_CHECKING:
-    from kdlib.studies.experiment import Experiment
 
-
-def write(call: "Experiment") -> Path | None:
+def write(call: Call) -> Path | None:
     """Measure the unpruned model and the pruned ones of a pruning study; what is there for the same runs stays.
 
     The models are those of the first seed at the report's ratio and at equal MACs, before fine-tuning, which changes
@@ -59,7 +57,7 @@ def write(call: "Experiment") -> Path | None:
     return artifacts.keep(call.folder / artifacts.PRUNED, asked, measure)
 
 
-def _conditions(call: "Experiment", spec: Scoring) -> list[Condition]:
+def _conditions(call: Call, spec: Scoring) -> list[Condition]:
     conditions = call.plan.conditions
     first = call.study.seeds[0]
     original = next(condition for condition in conditions if condition.role == "original")
@@ -70,7 +68,7 @@ def _conditions(call: "Experiment", spec: Scoring) -> list[Condition]:
 
 
 def _models(
-    call: "Experiment", spec: Scoring, conditions: list[Condition], device: torch.device, report_size: int | None
+    call: Call, spec: Scoring, conditions: list[Condition], device: torch.device, report_size: int | None
 ) -> list[dict[str, Any]]:
     built = [runner.trained(call.plan.runs[condition.id], call.runs_folder) for condition in conditions]
     channels, height, width = call.dataset.shape

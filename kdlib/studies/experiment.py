@@ -3,41 +3,23 @@
 import hashlib
 import json
 import os
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
-from kdlib.data import Dataset
 from kdlib.errors import UserError
 from kdlib.studies import architectures, attention, compactness, cost, counts, records, runner, schema
+from kdlib.studies.call import Call
 from kdlib.studies.parameters import Parameters, from_notebook, settle
-from kdlib.studies.plan import Plan, plan
-from kdlib.studies.study import Study
+from kdlib.studies.plan import plan
 from kdlib.training import Stop
 
 _PLACES = {"data_root", "source_root", "output_dir", "device"}  # where, not what
 
 
-@dataclass(frozen=True)
-class Experiment:
+class Experiment(Call):
     """A call of a study that can be looked at, done, and asked whether it is done."""
-
-    parameters: Parameters
-    study: Study
-    dataset: Dataset
-    plan: Plan
-
-    @property
-    def runs_folder(self) -> Path:
-        """Where the records of all studies of this profile lie."""
-        return self.parameters.root / "runs"
-
-    @property
-    def folder(self) -> Path:
-        """Where this study's notebook, tables and figures lie."""
-        return self.parameters.root / self.study.name
 
     @property
     def title(self) -> str:

@@ -14,7 +14,6 @@ from kdlib.studies.report import Clinical, Costs, Figure, Strict, Table, Text
 
 if TYPE_CHECKING:
     from kdlib.data import Dataset
-    from kdlib.studies.pruning import Scoring
     from kdlib.studies.run import Run, Weights
     from kdlib.training import Recipe
 
@@ -154,7 +153,7 @@ class Study(Strict):
         raise NotImplementedError
 
     @property
-    def timed(self) -> Scoring | None:
+    def timed(self) -> Strict | None:
         """How its pruned networks are made and timed; None where none are."""
         return None
 

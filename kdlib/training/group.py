@@ -12,11 +12,11 @@ from kdlib.progress import Progress, note
 from kdlib.training.callbacks import Callbacks, TrainingState
 from kdlib.training.check import seed_draws
 from kdlib.training.checkpoint import Checkpoints, Stop, Stopped
-from kdlib.training.device import Workers
 from kdlib.training.evaluation import blown_up, eval_batches, scores
 from kdlib.training.job import Outcome, derive
 from kdlib.training.learner import Learner
 from kdlib.training.teacher import Teacher, TeacherOutput
+from kdlib.training.workers import Workers
 from kdlib.training.world import ALONE, World
 
 

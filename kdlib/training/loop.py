@@ -16,11 +16,12 @@ from kdlib.progress import Progress
 from kdlib.training.callbacks import Callbacks, TrainingState
 from kdlib.training.check import check_model, random_states, seed_draws
 from kdlib.training.checkpoint import Checkpoints, Stop
-from kdlib.training.device import PRECISIONS, available, choose, groups_that_fit, resolve_device
+from kdlib.training.device import PRECISIONS, available, choose, resolve_device
 from kdlib.training.group import Course, Group, batches
 from kdlib.training.job import Job, Outcome, derive
 from kdlib.training.learner import SMALL, Learner
 from kdlib.training.teacher import Teacher, TeacherStore, feature_pairs
+from kdlib.training.workers import groups_that_fit
 from kdlib.training.world import World, joined
 
 

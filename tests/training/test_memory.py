@@ -7,7 +7,7 @@ import torch
 from small import batchnorm, linear
 from torch import nn
 
-from kdlib.training import Job, Recipe, device
+from kdlib.training import Job, Recipe, device, workers
 
 
 @pytest.mark.parametrize(
@@ -21,25 +21,25 @@ from kdlib.training import Job, Recipe, device
 )
 def test_held_bytes_by_hand(recipe, copies):
     # 192·4 + 4 weights of 4 bytes
-    assert device.held_bytes(Job(linear, recipe), linear()) == copies * 772 * 4
+    assert workers.held_bytes(Job(linear, recipe), linear()) == copies * 772 * 4
 
 
 def test_activations_by_hand():
     # ReLU keeps its output for the way back, the second layer its input: one tensor of 16·50; the first layer keeps
     # its input of 16·192
     model = nn.Sequential(nn.Flatten(), nn.Linear(192, 50), nn.ReLU(), nn.Linear(50, 4))
-    assert device.activation_bytes(model, (3, 8, 8), 16) == 16 * (192 + 50) * 4
+    assert workers.activation_bytes(model, (3, 8, 8), 16) == 16 * (192 + 50) * 4
 
 
 def test_activations_grow_with_the_batch():
-    small, large = (device.activation_bytes(batchnorm(), (3, 8, 8), size) for size in (8, 80))
+    small, large = (workers.activation_bytes(batchnorm(), (3, 8, 8), size) for size in (8, 80))
     assert large == pytest.approx(10 * small, rel=0.01)
 
 
 def test_measuring_leaves_the_model_as_it_was():
     model = batchnorm()
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    device.activation_bytes(model, (3, 8, 8), 16)
+    workers.activation_bytes(model, (3, 8, 8), 16)
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
     assert all(p.grad is None for p in model.parameters())
 
@@ -63,11 +63,11 @@ def test_measuring_leaves_the_model_as_it_was():
     ],
 )
 def test_where_groups_are_cut(monkeypatch, held, activations, limit, cuts):
-    monkeypatch.setattr(device, "held_bytes", lambda job, model: held[model])
-    monkeypatch.setattr(device, "activation_bytes", lambda model, shape, batch: activations[model])
+    monkeypatch.setattr(workers, "held_bytes", lambda job, model: held[model])
+    monkeypatch.setattr(workers, "activation_bytes", lambda model, shape, batch: activations[model])
     job = Job(linear, Recipe())
     learners = [SimpleNamespace(job=job, model=i, precision="fp32", small=False) for i in range(len(held))]
-    found = device.groups_that_fit(learners, (3, 8, 8), limit, torch.device("cpu"))
+    found = workers.groups_that_fit(learners, (3, 8, 8), limit, torch.device("cpu"))
     assert [(r.start, r.stop) for r in found] == cuts
 
 

@@ -10,7 +10,7 @@ from torch import nn
 
 from kdlib.losses import weighted_kl
 from kdlib.training import Job, Recipe, distill, learner, loop
-from kdlib.training.device import Workers, at_once
+from kdlib.training.workers import Workers, at_once
 
 CPU = torch.device("cpu")
 RECIPE = Recipe(lr=0.01, batch_size=16, epochs=2)

@@ -35,7 +35,7 @@ def networks(results: Results) -> list[dict]:
     """The study's networks as ``where``, from the teacher to the smallest; none for a study of another kind."""
     if not isinstance(results.study, Compression):
         return []
-    return [where for where in results.settings() if where["role"] != "original"]
+    return results.settings()
 
 
 def chosen(results: Results) -> dict | None:
@@ -121,11 +121,8 @@ def _measured(results: Results, where: dict) -> dict:
     """What was measured of a network's shape, which training does not change; empty where nothing was."""
     found = artifacts.read(results.folder / artifacts.PRUNED) if results.folder else None
     models = found["models"] if found else []
-    role = {"baseline": "original", "student": "original", "distilled": "pruned"}.get(where["role"], where["role"])
-    found = [one for one in models if one["role"] == role and same(one["macs"], where.get("macs"))]
-    if role == "teacher" and not found:  # it is what was pruned
-        found = [one for one in models if one["role"] == "original"]
-    return found[0] if found else {}
+    role = {"baseline": "student", "distilled": "pruned"}.get(where["role"], where["role"])
+    return next((one for one in models if one["role"] == role and same(one["macs"], where.get("macs"))), {})
 
 
 def _macs(results: Results, where: dict) -> float:

@@ -60,11 +60,10 @@ def write(call: Call) -> Path | None:
 def _conditions(call: Call, spec: Scoring) -> list[Condition]:
     conditions = call.plan.conditions
     first = call.study.seeds[0]
-    original = next(condition for condition in conditions if condition.role == "original")
-    teachers = [condition for condition in conditions if condition.role == "teacher" and condition.id != original.id]
     shown = [condition for condition in conditions if condition.role == "pruned" and condition.seed == first]
     shown = [condition for condition in shown if condition.macs is not None or condition.ratio == spec.ratio]
-    return [*teachers[:1], original, *shown]
+    whole = {one.role: one for one in reversed(conditions) if one.role in ("teacher", "student", "original")}
+    return [*reversed(whole.values()), *shown]
 
 
 def _models(

@@ -86,7 +86,6 @@ class Compression(Distilling):
                 yield Compared("baseline", "original", alone)
                 last = replace(alone, loss=loss, teacher=teacher)
                 yield Compared("student", "original", last)
-            yield Compared("original", "original", last)
             for pruned in self._pruned(last, last.macs() / teacher.macs()):
                 yield Compared("pruned", column, pruned)
                 taught = {"weights": pruned, "loss": loss, "teacher": teacher}

@@ -22,11 +22,8 @@ def runs(experiment, role: str) -> list:
 
 def test_a_student_is_taught_then_pruned_and_fine_tuned_with_the_teacher():
     experiment = planned()
-    (teacher,), (alone,), (student,), (original,) = (
-        runs(experiment, role) for role in ("teacher", "baseline", "student", "original")
-    )
+    (teacher,), (alone,), (student,) = (runs(experiment, role) for role in ("teacher", "baseline", "student"))
     assert (teacher.model, student.model, alone.loss) == ("resnet50_small", "resnet3", None)
-    assert original is student
     assert student.teacher is teacher
     assert (student.loss.T, student.loss.alpha, student.loss.lam) == (4, 0.9, 0.1)
     for pruned, tuned in zip(runs(experiment, "pruned"), runs(experiment, "distilled"), strict=True):
@@ -46,8 +43,7 @@ def test_shares_are_of_the_teachers_macs():
 
 def test_without_a_student_the_teacher_is_pruned():
     experiment = prepare({"study": "compress", "profile": "quick", "macs": 0.4})
-    (teacher,), (original,), (pruned,) = (runs(experiment, role) for role in ("teacher", "original", "pruned"))
-    assert original is teacher
+    (teacher,), (pruned,) = (runs(experiment, role) for role in ("teacher", "pruned"))
     assert (pruned.weights, pruned.prune.macs, pruned.prune.criterion) == (teacher, 0.4, "taylor")
 
 
@@ -110,7 +106,7 @@ def test_the_table_measures_every_network(done):
     assert macs[0] == 100
     assert macs[3] == macs[4] == pytest.approx(5, abs=1)
     measured = json.loads((done.folder / "pruned.json").read_text())["models"]
-    assert [one["role"] for one in measured] == ["teacher", "original", "pruned", "pruned"]
+    assert [one["role"] for one in measured] == ["teacher", "student", "pruned", "pruned"]
     assert sum(label.startswith("→") for label in found.index) == 1
 
 

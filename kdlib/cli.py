@@ -274,7 +274,7 @@ def _compress(arguments: argparse.Namespace) -> int:
     (table,) = compression.sheets(results)
     shown = table.frame(arguments.lang).iloc[:, list(compression.MAIN)]
     print(f"\n{shown.rename_axis(columns=None).to_string()}\n")
-    if run := compression.run(results):
+    if run := compression.read(results).run:
         root = f" --data-root {shlex.quote(arguments.data_root)}" if arguments.data_root else ""
         output = "" if arguments.output_dir == "outputs" else f" --output-dir {shlex.quote(arguments.output_dir)}"
         print(f"→ kdlib export {run} --profile {arguments.profile}{output}{root} --out small.onnx")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import partial
+from functools import cached_property
 
 from kdlib.reporting.core import canvas, names, numbers
 from kdlib.reporting.core.evidence import Difference, compare, wilson
@@ -31,44 +31,72 @@ CALLED = {
 }
 
 
-def networks(results: Results) -> list[dict]:
-    """The study's networks as ``where``, from the teacher to the smallest; none for a study of another kind."""
-    if not isinstance(results.study, Compression):
-        return []
-    return results.settings()
+class CompressionStudy:
+    """A compression study: its networks as ``where``, from the teacher to the smallest, and what was measured."""
+
+    def __init__(self, results: Results):
+        self.results, self.networks = results, results.settings()
+
+    @cached_property
+    def chosen(self) -> dict | None:
+        """The network to take: that of fewest MACs among those that lost at most ``max_drop`` points of the teacher's
+        validation accuracy; where each lost more, the one that lost least. None where nothing small was made."""
+        tuned = [where for where in self.networks if where["role"] in ("student", "distilled")]
+        kept = [(self.results.cell(where, "val_accuracy").mean, where) for where in tuned]
+        kept = [(accuracy, where) for accuracy, where in kept if accuracy is not None]
+        teacher = self.results.cell(TEACHER, "val_accuracy").mean if kept else None
+        if teacher is None:
+            return None
+        least = teacher - self.results.study.shares.max_drop / 100
+        good = [where for accuracy, where in kept if accuracy >= least - 1e-9]
+        return min(good, key=self.macs) if good else max(kept, key=lambda pair: pair[0])[1]
+
+    @property
+    def run(self) -> str | None:
+        """The id of the run of the network to take, of its first seed."""
+        return self.results.select(**self.chosen)[0][1].id if self.chosen else None
+
+    @cached_property
+    def lost(self) -> Difference | None:
+        """Test accuracy of the network to take minus the teacher's."""
+        return compare(self.results, self.chosen, self.results, TEACHER)
+
+    @cached_property
+    def _models(self) -> list[dict]:
+        folder = self.results.folder
+        found = artifacts.read(folder / artifacts.PRUNED) if folder else None
+        return found["models"] if found else []
+
+    def measured(self, where: dict) -> dict:
+        """What was measured of a network's shape, which training does not change; empty where nothing was."""
+        role = {"baseline": "student", "distilled": "pruned"}.get(where["role"], where["role"])
+        alike = (one for one in self._models if one["role"] == role and same(one["macs"], where.get("macs")))
+        return next(alike, {})
+
+    def macs(self, where: dict) -> float:
+        """The multiply-accumulates of one image, 0 where they were not counted."""
+        return self.measured(where).get("macs_thop", 0.0)
+
+    def accuracy(self, where: dict) -> tuple[float | None, float | None, float | None]:
+        """Test accuracy in per cent and its interval: over seeds, or Wilson's over the test images of a single one."""
+        cell = self.results.cell(where)
+        ends = cell.interval
+        if ends is None and cell.n == 1:
+            ends = wilson(cell.mean, self.results.select(**where)[0][1].run["dataset"]["sizes"]["test"])
+        return tuple(None if value is None else 100 * value for value in (cell.mean, *(ends or (None, None))))
 
 
-def chosen(results: Results) -> dict | None:
-    """The network to take: that of fewest MACs among those that lost at most ``max_drop`` points of the teacher's
-    validation accuracy; where each lost more, the one that lost least. None where nothing small was made."""
-    tuned = [where for where in networks(results) if where["role"] in ("student", "distilled")]
-    kept = [(results.cell(where, "val_accuracy").mean, where) for where in tuned]
-    kept = [(accuracy, where) for accuracy, where in kept if accuracy is not None]
-    teacher = results.cell(TEACHER, "val_accuracy").mean if kept else None
-    if teacher is None:
-        return None
-    least = teacher - results.study.shares.max_drop / 100
-    good = [where for accuracy, where in kept if accuracy >= least - 1e-9]
-    return min(good, key=partial(_macs, results)) if good else max(kept, key=lambda pair: pair[0])[1]
-
-
-def run(results: Results) -> str | None:
-    """The id of the run of the network to take, of its first seed."""
-    take = chosen(results)
-    return results.select(**take)[0][1].id if take else None
-
-
-def lost(results: Results) -> Difference | None:
-    """Test accuracy of the network to take minus the teacher's."""
-    return compare(results, chosen(results), results, TEACHER)
+def read(results: Results) -> CompressionStudy | None:
+    """A study's networks; None for a study of another kind, or one of which nothing was run."""
+    return CompressionStudy(results) if isinstance(results.study, Compression) and results.used else None
 
 
 def sheets(results: Results) -> list[Table]:
     """The table of all networks; none for a study of another kind."""
-    found = networks(results)
-    if not found:
+    study = read(results)
+    if study is None:
         return []
-    rows = [Row([_called(results, where)], _cells(results, where), where["role"]) for where in found]
+    rows = [Row([_called(study, where)], _cells(study, where), where["role"]) for where in study.networks]
     legend = N_("Brackets: 95% interval; of an accuracy over the test images of one seed; of latency its quartiles")
     rule = N_(
         "→ to take: of the networks that lost at most {drop} points of the teacher's validation accuracy that with the "
@@ -85,60 +113,39 @@ def sheets(results: Results) -> list[Table]:
     return [Table("compressed", title, head, columns, rows, legend, notes, results.study.name)]
 
 
-def _called(results: Results, where: dict) -> dict[str, str]:
-    arrow = "→ " if where == chosen(results) else ""
-    return {lang: arrow + names.described(results, where, lang) for lang in LANGS}
+def _called(study: CompressionStudy, where: dict) -> dict[str, str]:
+    arrow = "→ " if where == study.chosen else ""
+    return {lang: arrow + names.described(study.results, where, lang) for lang in LANGS}
 
 
-def _cells(results: Results, where: dict) -> list[Cell]:
-    accuracy, validation = results.cell(where), results.cell(where, "val_accuracy").mean
+def _cells(study: CompressionStudy, where: dict) -> list[Cell]:
+    results = study.results
+    validation = results.cell(where, "val_accuracy").mean
     gap = None if where["role"] == "teacher" else compare(results, where, results, TEACHER)
-    size, whole = _measured(results, where), _measured(results, TEACHER)
+    size, (mean, low, high) = study.measured(where), study.accuracy(where)
     timed, macs = size.get("latency", {}).get("1", {}), size.get("macs_thop")
-    mean, low, high = _interval(results, where)
     return [
-        Cell(mean, 2, interval=(low, high), n=accuracy.n),
+        Cell(mean, 2, interval=(low, high), n=results.cell(where).n),
         difference_cell(gap),
         Cell(None if validation is None else 100 * validation, 2),
         Cell(size.get("params"), kind="count"),
         Cell(size.get("size_mib"), 2),
         Cell(macs and macs / MEGA, 2),
-        Cell(macs and 100 * macs / whole["macs_thop"], 1),
+        Cell(macs and 100 * macs / study.macs(TEACHER), 1),
         Cell(timed.get("median_ms"), 2, interval=(timed.get("q1_ms"), timed.get("q3_ms"))),
     ]
 
 
-def _interval(results: Results, where: dict) -> tuple[float | None, float | None, float | None]:
-    """Test accuracy in per cent and its interval: over seeds, or Wilson's over the test images of a single one."""
-    cell = results.cell(where)
-    ends = cell.interval
-    if ends is None and cell.n == 1:
-        ends = wilson(cell.mean, results.select(**where)[0][1].run["dataset"]["sizes"]["test"])
-    return tuple(None if value is None else 100 * value for value in (cell.mean, *(ends or (None, None))))
-
-
-def _measured(results: Results, where: dict) -> dict:
-    """What was measured of a network's shape, which training does not change; empty where nothing was."""
-    found = artifacts.read(results.folder / artifacts.PRUNED) if results.folder else None
-    models = found["models"] if found else []
-    role = {"baseline": "student", "distilled": "pruned"}.get(where["role"], where["role"])
-    return next((one for one in models if one["role"] == role and same(one["macs"], where.get("macs"))), {})
-
-
-def _macs(results: Results, where: dict) -> float:
-    return _measured(results, where).get("macs_thop", 0.0)
-
-
 def figure(results: Results, lang: str, filters: dict):
     """Yield (stem, parts): test accuracy of every network against its MACs."""
-    found = [where for where in networks(results) if results.cell(where).mean is not None and _macs(results, where)]
-    take = chosen(results)
-    if take is None:
+    study = read(results)
+    if study is None or study.chosen is None:
         return
+    found = [where for where in study.networks if results.cell(where).mean is not None and study.macs(where)]
     drawn, ((ax,),) = canvas.panels(1, 1, (7.1, 3.6))
     for where in found:
         marker, filled = LOOKS[role := where["role"]]
-        x, (mean, low, high) = _macs(results, where) / MEGA, _interval(results, where)
+        x, (mean, low, high) = study.macs(where) / MEGA, study.accuracy(where)
         colour = canvas.BLACK if where["role"] == "teacher" else canvas.colours()[0]
         if low is not None:
             ax.plot([x, x], [low, high], color=colour, linewidth=1, zorder=2)
@@ -146,20 +153,20 @@ def figure(results: Results, lang: str, filters: dict):
         label = say(CALLED[role], lang)
         seen = ax.get_legend_handles_labels()[1]
         ax.plot(x, mean, marker=marker, **look, markersize=7, zorder=3, label="_" if label in seen else label)
-        if where == take:
+        if where == study.chosen:
             ax.annotate(say("to take", lang), (x, mean), xytext=(8, -12), textcoords="offset points", fontsize=8)
-    ax.axhline(_interval(results, TEACHER)[0], color=canvas.BLACK, linestyle=(0, (5, 2)), linewidth=0.8, zorder=1)
+    ax.axhline(study.accuracy(TEACHER)[0], color=canvas.BLACK, linestyle=(0, (5, 2)), linewidth=0.8, zorder=1)
     ax.set_xscale("log")
     ax.set_xlabel(say("MACs of one image (millions)", lang))
     ax.set_ylabel(say("Test accuracy (%)", lang))
-    ticks = sorted({float(f"{_macs(results, where) / MEGA:.2g}") for where in found})
+    ticks = sorted({float(f"{study.macs(where) / MEGA:.2g}") for where in found})
     ax.set_xticks(ticks)
     ax.minorticks_off()
     canvas.ticks(ax.xaxis, lang)
     canvas.ticks(ax.yaxis, lang)
     ax.legend(loc="lower right")
-    share = 100 * _macs(results, take) / _macs(results, TEACHER)
-    gap = difference_cell(lost(results)).ours(lang)
+    share = 100 * study.macs(study.chosen) / study.macs(TEACHER)
+    gap = difference_cell(study.lost).ours(lang)
     title = say(
         "{macs} of the teacher's MACs: {gap} points",
         lang,

@@ -155,10 +155,10 @@ def _asked(question: Message, setting: Text, found: Difference | None, **more) -
 
 def _compression(results: Results) -> Iterable[Verdict]:
     """The network to take against the teacher."""
-    if take := compression.chosen(results):
-        yield from _asked(
-            N_("small network − teacher"), both(names.described, results, take), compression.lost(results)
-        )
+    study = compression.read(results)
+    if study and study.chosen:
+        called = both(names.described, results, study.chosen)
+        yield from _asked(N_("small network − teacher"), called, study.lost)
 
 
 # Distillation

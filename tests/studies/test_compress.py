@@ -78,11 +78,11 @@ def done(tmp_path_factory):
 def taken(experiment, accuracies: dict[str, float], drop: float = 1.0) -> str | None:
     results = reporting.read(experiment.folder)
     results.study.shares.__dict__["max_drop"] = drop
-    for where in compression.networks(results):
+    for where in results.settings():
         for condition, record in results.select(**where):
             key = f"{where['role']} {condition.macs:.2f}" if condition.macs else where["role"]
             record.run["metrics"]["val_accuracy"] = accuracies[key]
-    return compression.run(results)
+    return compression.read(results).run
 
 
 def test_the_smallest_that_lost_no_more_than_allowed_is_taken(done):

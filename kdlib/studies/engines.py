@@ -100,10 +100,10 @@ def _serve(do: Do, number: int, packed: bytes, images: Any, board: Board, thread
     """Do one piece in a worker; return None, or a mistake of the user's. ``Stopped`` is no error: the driver knows."""
     torch.set_num_threads(threads)
     try:
-        do(_unpack(packed, _mapped(images) if isinstance(images, Path) else _fetched(images)), _Bar(board, number),
-           _Stop(board))  # fmt: skip
+        piece = _unpack(packed, _mapped(images) if isinstance(images, Path) else _fetched(images))
+        do(piece, _Bar(board, number), _Stop(board))
     except Stopped:
-        return None
+        pass
     except UserError as error:
         return str(error)
     return None
@@ -214,20 +214,20 @@ class Processes:
 
     def submit(self, number: int, piece: Any) -> Future:
         """Hand a piece to a free worker; its future raises ``BrokenProcessPool`` when that dies."""
-        place = next(i for i in range(self.workers) if i not in self.busy or self.busy[i].done())
+        worker = next(i for i in range(self.workers) if i not in self.busy or self.busy[i].done())
         asked = (self.do, number, _pack(piece, {}), self.file, self.board, self.threads)
         try:
-            self.busy[place] = self._pool(place).submit(_serve, *asked)
-        except BrokenProcessPool:  # its worker died, at a piece or between two
-            self.pools[place] = None
-            self.busy[place] = self._pool(place).submit(_serve, *asked)
-        return self.busy[place]
+            self.busy[worker] = self._pool(worker).submit(_serve, *asked)
+        except BrokenProcessPool:  # it died, at a piece or between two
+            self.pools[worker] = None
+            self.busy[worker] = self._pool(worker).submit(_serve, *asked)
+        return self.busy[worker]
 
-    def _pool(self, place: int) -> ProcessPoolExecutor:
-        if self.pools[place] is None:
-            gpu = self.gpus[place % len(self.gpus)] if self.gpus else None
-            self.pools[place] = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), _begin, (gpu,))
-        return self.pools[place]
+    def _pool(self, worker: int) -> ProcessPoolExecutor:
+        if self.pools[worker] is None:
+            gpu = self.gpus[worker % len(self.gpus)] if self.gpus else None
+            self.pools[worker] = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), _begin, (gpu,))
+        return self.pools[worker]
 
     def close(self) -> None:
         """End the workers, at a checkpoint where they are still at work."""
@@ -243,8 +243,15 @@ class OnRay:
     A piece takes ``threads`` CPUs, or one GPU. Ray does not try again by itself, as progress is the scheduler's.
     """
 
-    def __init__(self, do: Do, address: str | None, threads: int | None, device: str, folder: Path,
-                 images: dict[str, Dataset]):  # fmt: skip
+    def __init__(
+        self,
+        do: Do,
+        address: str | None,
+        threads: int | None,
+        device: str,
+        folder: Path,
+        images: dict[str, Dataset],
+    ):
         self.ray, self.began = _connected(address)
         nodes = [node["Resources"] for node in self.ray.nodes() if node["Alive"]]
         cpus = [int(node.get("CPU", 0)) for node in nodes if node.get("CPU")]

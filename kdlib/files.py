@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import secrets
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,9 +12,9 @@ from pathlib import Path
 def whole(path: Path) -> Iterator[Path]:
     """Yield a path beside ``path`` to write to: it takes its place when the block ends, and goes when the block fails.
 
-    Its name is ``.NAME.PID``, so that two processes do not meet and what a dead one left can be told.
+    Its name is ``.NAME.`` and eight random digits, so that no two writers meet, on whatever machine.
     """
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    aside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
         yield aside
         os.replace(aside, path)

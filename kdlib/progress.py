@@ -19,6 +19,7 @@ class Progress:
             disable=not shown,
             desc=label,
             mininterval=float(os.environ.get(TEXT) or 0.5),
+            smoothing=0,  # the mean speed: a teacher that answers for a minute advances nothing
             bar_format="{desc} {percentage:3.0f}%|{bar:24}| {elapsed} elapsed, {remaining} left {postfix}",
         )
 
@@ -26,6 +27,11 @@ class Progress:
         """Count ``amount`` more units as done."""
         # Sums of floating-point shares overshoot the total by an ulp, at which tqdm drops the bar.
         self._bar.update(min(amount, self._bar.total - self._bar.n))
+
+    def skip(self, amount: float) -> None:
+        """Count what an earlier call has done, which says nothing about the speed of this one."""
+        self._bar.initial += amount
+        self.advance(amount)
 
     def expect(self, total: float) -> None:
         """Take another total, before the first unit is done."""

@@ -27,7 +27,7 @@ def kept(count: Callable[..., Any], model: str, num_classes: int, in_channels: i
     KDLIB_NO_STORE in the environment nothing is kept beyond the process.
     """
     known = [count.__qualname__, model, num_classes, in_channels, *asked, models.code(model, num_classes, in_channels)]
-    known += [source(), profiling.packages(), version("torchvision")]
+    known += [source(), _packages()]
     key = hashlib.sha256(json.dumps(known).encode()).hexdigest()[:24]
     if key not in _here:
         path = None if os.environ.get(OFF) else cache_folder() / "counts" / f"{key}.json"
@@ -36,6 +36,12 @@ def kept(count: Callable[..., Any], model: str, num_classes: int, in_channels: i
             _here[key] = json.dumps(count(model, num_classes, in_channels, *asked))
             _write(path, _here[key])
     return json.loads(_here[key])
+
+
+@cache
+def _packages() -> dict[str, str]:
+    """Versions of what builds and counts, which are slow to ask for."""
+    return {**profiling.packages(), "torchvision": version("torchvision")}
 
 
 _here: dict[str, str | None] = {}  # what this process has counted or read, as JSON

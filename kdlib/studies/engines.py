@@ -17,7 +17,7 @@ from dataclasses import dataclass, fields, replace
 from functools import cache, partial
 from multiprocessing.connection import wait
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import multiprocessing
@@ -74,6 +74,8 @@ class _Bar:
             self.told = time.monotonic()
             self.board.tell(self.piece, self.amount)
 
+    skip = advance
+
     def say(self, text: str) -> None:
         pass
 
@@ -100,7 +102,7 @@ def _serve(do: Do, number: int, packed: bytes, images: Any, board: Board, thread
     """Do one piece in a worker; return None, or a mistake of the user's. ``Stopped`` is no error: the driver knows."""
     torch.set_num_threads(threads)
     try:
-        piece = _unpack(packed, _mapped(images) if isinstance(images, Path) else _fetched(images))
+        piece = _unpack(packed, _fetched(images))
         do(piece, _Bar(board, number), _Stop(board))
     except Stopped:
         pass
@@ -144,23 +146,45 @@ def _unpack(packed: bytes, images: dict[str, Dataset]) -> Any:
     return _Unpickler(io.BytesIO(packed), images).load()
 
 
+@dataclass(frozen=True)
+class _Images:
+    """Data sets whose tensors lie in a file of this machine: here stands under which name."""
+
+    file: Path
+    named: dict[str, Dataset]
+
+    @classmethod
+    def placed(cls, file: Path, images: dict[str, Dataset]) -> Self:
+        tensors: dict[str, torch.Tensor] = {}
+
+        def place(tensor: torch.Tensor) -> str:
+            tensors[name := str(len(tensors))] = tensor
+            return name
+
+        named = {id: _converted(dataset, place) for id, dataset in images.items()}
+        torch.save(tensors, file)
+        return cls(file, named)
+
+
 @cache
-def _mapped(file: Path) -> dict[str, Dataset]:
-    """Map the images of a file that this machine's driver wrote: all workers share its pages."""
-    return torch.load(file, mmap=True, weights_only=False)
+def _mapped(file: Path) -> dict[str, torch.Tensor]:
+    """Map the tensors of a file: all workers share its pages."""
+    return torch.load(file, mmap=True, weights_only=True)
 
 
-def _fetched(references: dict[str, Any]) -> dict[str, Dataset]:
-    """Take images out of Ray's store, where all workers of a node read the same memory."""
+def _fetched(images: _Images | dict[str, Any]) -> dict[str, Dataset]:
+    """Take images out of their file, or out of Ray's store, where all workers of a node read the same memory."""
+    if isinstance(images, _Images):
+        return {id: _converted(one, _mapped(images.file).__getitem__) for id, one in images.named.items()}
     import ray
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the arrays are read-only, and nothing writes to images
-        return {id: _converted(ray.get(one), torch.from_numpy) for id, one in references.items()}
+        return {id: _converted(ray.get(one), torch.from_numpy) for id, one in images.items()}
 
 
 def _converted(dataset: Dataset, how: Callable) -> Dataset:
-    """Return a data set whose splits hold arrays for tensors, or tensors for arrays."""
+    """Return a data set whose splits hold something else for their tensors."""
     found = {}
     for part in ("train", "val", "test"):
         split = getattr(dataset, part)
@@ -207,15 +231,14 @@ class Processes:
 
     def __init__(self, do: Do, workers: int, threads: int, gpus: list[str], folder: Path, images: dict[str, Dataset]):
         self.do, self.workers, self.threads, self.gpus = do, workers, threads, gpus
-        self.board, self.file = Board(folder), folder / "images.pt"
-        torch.save(images, self.file)
+        self.board, self.images = Board(folder), _Images.placed(folder / "images.pt", images)
         self.pools: list[ProcessPoolExecutor | None] = [None] * workers
         self.busy: dict[int, Future] = {}
 
     def submit(self, number: int, piece: Any) -> Future:
         """Hand a piece to a free worker; its future raises ``BrokenProcessPool`` when that dies."""
         worker = next(i for i in range(self.workers) if i not in self.busy or self.busy[i].done())
-        asked = (self.do, number, _pack(piece, {}), self.file, self.board, self.threads)
+        asked = (self.do, number, _pack(piece, {}), self.images, self.board, self.threads)
         try:
             self.busy[worker] = self._pool(worker).submit(_serve, *asked)
         except BrokenProcessPool:  # it died, at a piece or between two

@@ -70,7 +70,7 @@ class Group:
                 course.teacher.begun = state["teacher"]
             for learner in learners:
                 learner.load_state_dict(state["learners"][learner.job.id])
-            self._advance(self.epoch * self.batches + self.batch)
+            course.bar.skip(self._share(self.epoch * self.batches + self.batch))
         self._clock = self._saved = time.perf_counter()
 
     @property
@@ -85,7 +85,7 @@ class Group:
                 if self.batch < self.batches:
                     self._train_epoch()
                 self._validate()
-            self._advance((self.recipe.epochs - self.epoch) * self.batches)
+            self.course.bar.advance(self._share((self.recipe.epochs - self.epoch) * self.batches))
             return self._finish()
 
     def forget(self) -> None:
@@ -110,7 +110,7 @@ class Group:
             self.workers.each(learners, lambda learner, x=x, y=y, output=output: learner.step(x, y, output))
             self._show("on_step", learners)
             self.batch += 1
-            self._advance(1)
+            self.course.bar.advance(self._share(1))
 
     def _images(self, indices: Iterable[torch.Tensor]) -> Iterator[torch.Tensor]:
         """The images of each batch, on the device."""
@@ -124,7 +124,7 @@ class Group:
             return None
         self.course.bar.say(f"epoch {self.epoch + 1}/{self.recipe.epochs}, the teacher answers")
         return self.course.teacher.epoch_logits(
-            self.recipe.augmentation, self.course.order_seed, self.epoch, between=self._pause
+            self.recipe.augmentation, self.course.order_seed, self.epoch, self.recipe.epochs, self._pause
         )
 
     def _teacher_output(self, images: torch.Tensor, batch: int, logits: torch.Tensor | None) -> TeacherOutput | None:
@@ -238,5 +238,6 @@ class Group:
         self._clock = now
         return self.epoch_seconds
 
-    def _advance(self, batches: int) -> None:
-        self.course.bar.advance(self.weight * batches / self.recipe.epochs / self.batches)
+    def _share(self, batches: int) -> float:
+        """What so many batches are of the bar."""
+        return self.weight * batches / self.recipe.epochs / self.batches

@@ -1,11 +1,14 @@
 """The teacher: frozen, its logits of an epoch computed in one order and kept in a store, its feature maps live."""
 
+import fcntl
 import hashlib
 import json
 import os
+import time
 import warnings
 import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -103,11 +106,31 @@ class TeacherStore:
                 return torch.from_numpy(found)
         return None
 
-    def write(self, path: Path, logits: torch.Tensor) -> None:
-        """Keep the logits of an epoch, whole or not at all, where there is room."""
+    @contextmanager
+    def claim(self, path: Path, epoch: int | None) -> Iterator[bool]:
+        """Say whether an epoch is for this process to compute: no other one is at it. One that dies lets go."""
+        ours = True
+        with ExitStack() as files:
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                lock = files.enter_context(open(path.parent / "lock", "a"))
+            except OSError:  # nothing can be kept either
+                lock = None
+            try:
+                if lock:
+                    fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, 0 if epoch is None else 1 + epoch)
+            except (BlockingIOError, PermissionError):
+                ours = False
+            except OSError:  # the file system knows no locks: each computes for itself
+                pass
+            yield ours
+
+    def write(self, path: Path, logits: torch.Tensor) -> bool:
+        """Keep the logits of an epoch, whole or not at all, where there is room; return whether they are kept."""
         try:
             # Each epoch is read once in a training's turn: of its own the oldest would be the next to be needed.
-            if make_room(self.folder, "*.npy", logits.numel() * 4 + 256, self.limit, spared=path.parent):
+            room = make_room(self.folder, "*.npy", logits.numel() * 4 + 256, self.limit, spared=path.parent)
+            if room:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 array = np.ascontiguousarray(logits.numpy())
                 for damaged in path.parent.glob(f"{path.name}.*.npy"):
@@ -115,8 +138,9 @@ class TeacherStore:
                 name = f"{path.name}.{zlib.crc32(array):08x}.npy"
                 with whole(path.with_name(name)) as aside, open(aside, "wb") as file:
                     np.save(file, array)
+            return room
         except OSError:  # a full disk, or a folder that somebody is deleting
-            pass
+            return False
 
 
 class Teacher:
@@ -148,22 +172,29 @@ class Teacher:
         return TeacherOutput(logits, dict(maps))
 
     def epoch_logits(
-        self, augmentation: Augmentation, seed: int, epoch: int, between: Callable[[], None] = lambda: None
+        self,
+        augmentation: Augmentation,
+        seed: int,
+        epoch: int,
+        epochs: int = 0,
+        between: Callable[[], None] = lambda: None,
     ) -> torch.Tensor:
         """Return logits of all training images as they look in an epoch, float32 (N, K), in the data set's order.
 
         They are computed in batches of a fixed size, whatever the students' batches, or taken from the store: equal to
-        the bit. ``seed`` is that of the augmentation; ``between`` is called before each batch.
+        the bit. ``seed`` is that of the augmentation; ``between`` is called before each batch. While another process
+        computes this epoch for the store, a later one of the training's ``epochs`` is computed here.
         """
         if not augmentation.active:
             if self._plain is None:
-                self._plain = self._kept(augmentation, 0, None, between)
+                self._plain = self._kept(augmentation, 0, [None], between)
             return self._plain
-        return self._kept(augmentation, seed, epoch, between)
+        return self._kept(augmentation, seed, [epoch, *range(epoch + 1, epochs)], between)
 
-    def _kept(self, augmentation: Augmentation, seed: int, epoch: int | None, between) -> torch.Tensor:
+    def _kept(self, augmentation: Augmentation, seed: int, epochs: list[int | None], between) -> torch.Tensor:
+        """The logits of the first epoch; the others are those that come after it."""
         if self.store is None:
-            return self._computed(augmentation, seed, epoch, between).to(self.device)
+            return self._computed(augmentation, seed, epochs[0], between).to(self.device)
         key = {
             "weights": self._checksum,
             "data": self.dataset.fingerprint,
@@ -175,13 +206,26 @@ class Teacher:
             "torch": torch.__version__,
             "batch": batch_of(self.dataset, self.device),
         }
-        path = self.store.path(key, epoch)
         shape = (len(self.dataset.train), self.dataset.num_classes)
-        found = self.world.agree(lambda: self.store.read(path, shape))
-        if found is None:
-            found = self._computed(augmentation, seed, epoch, between)
-            if self.world.rank == 0:
-                self.store.write(path, found)
+        paths = {epoch: self.store.path(key, epoch) for epoch in epochs}
+
+        def read(epoch: int | None) -> torch.Tensor | None:
+            return self.world.agree(lambda: self.store.read(paths[epoch], shape))
+
+        first = epochs[0]
+        while (found := read(first)) is None:
+            for epoch in epochs:
+                with self.store.claim(paths[epoch], epoch) if self.world.size == 1 else nullcontext(True) as ours:
+                    if ours and read(epoch) is None:
+                        found = self._computed(augmentation, seed, epoch, between)
+                        kept = self.world.rank > 0 or self.store.write(paths[epoch], found)
+                        if epoch == first:
+                            return found.to(self.device)
+                        epochs = epochs if kept else [first]
+                        break
+            else:  # others are at all of them
+                between()
+                time.sleep(0.1)
         return found.to(self.device)
 
     def _computed(self, augmentation: Augmentation, seed: int, epoch: int | None, between) -> torch.Tensor:

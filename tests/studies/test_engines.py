@@ -50,6 +50,8 @@ class _Once:
         if self.count == 8:
             self.then()
 
+    skip = advance
+
     def say(self, text):
         self.bar.say(text)
 

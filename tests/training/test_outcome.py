@@ -399,6 +399,8 @@ class Bar:
         assert amount >= 0
         self.done += amount
 
+    skip = advance
+
     def say(self, text: str) -> None:
         self.words.append(text)
 

@@ -1,7 +1,10 @@
 """The teacher's logits on disk: no number depends on them, they stay within their bounds, and a teacher rests."""
 
 import dataclasses
+import multiprocessing
+import os
 import shutil
+import time
 
 import numpy as np
 import pytest
@@ -144,6 +147,65 @@ def test_a_training_does_not_push_out_its_own(tiny, tmp_path):
     for epoch in range(4):
         teacher.epoch_logits(ACTIVE, 0, epoch)
     assert [file.name.split(".")[0] for file in files(tmp_path)] == ["0", "1"]
+
+
+def other_process(work) -> multiprocessing.Process:
+    """It may compute nothing with torch, whose threads a fork has not."""
+    process = multiprocessing.get_context("fork").Process(target=work)
+    process.start()
+    return process
+
+
+@pytest.mark.parametrize("kept", [True, False], ids=["kept", "no room"])
+def test_what_another_process_is_computing_is_waited_for_and_the_next_epoch_computed(tiny, tmp_path, kept):
+    expected = Teacher(trained_statistics(), tiny, CPU, "fp32", store_in(tmp_path / "theirs")).epoch_logits(
+        ACTIVE, 0, 0
+    )
+    (theirs,) = files(tmp_path / "theirs")
+    ours = tmp_path / theirs.relative_to(tmp_path / "theirs")
+
+    def compute_the_first() -> None:
+        with store_in(tmp_path).claim(ours, 0) as claimed:
+            (tmp_path / "claimed").touch()
+            while not (tmp_path / "go").exists():
+                time.sleep(0.01)
+            if kept:
+                shutil.copy(theirs, ours)
+        os._exit(0 if claimed else 1)
+
+    other = other_process(compute_the_first)
+    while not (tmp_path / "claimed").exists():
+        time.sleep(0.01)
+    teacher = Teacher(trained_statistics(), tiny, CPU, "fp32", store_in(tmp_path, 10**9 if kept else 100))
+    asked, computed = [], teacher._computed
+
+    def watched(augmentation, seed, epoch, between):
+        asked.append(epoch)
+        (tmp_path / "go").touch()
+        return computed(augmentation, seed, epoch, between)
+
+    teacher._computed = watched
+    assert torch.equal(teacher.epoch_logits(ACTIVE, 0, 0, epochs=2), expected)
+    other.join()
+    assert other.exitcode == 0
+    assert asked == ([1] if kept else [1, 0])
+    assert [file.name[0] for file in files(tmp_path)] == (["0", "1"] if kept else [])
+
+
+def test_who_dies_over_an_epoch_keeps_nobody_waiting(tiny, tmp_path):
+    teacher = Teacher(trained_statistics(), tiny, CPU, "fp32", store_in(tmp_path))
+    teacher.epoch_logits(ACTIVE, 0, 0)
+    (file,) = files(tmp_path)
+
+    def die() -> None:
+        with store_in(tmp_path).claim(file, 1) as claimed:
+            os._exit(9 if claimed else 0)
+
+    other = other_process(die)
+    other.join()
+    assert other.exitcode == 9
+    teacher.epoch_logits(ACTIVE, 0, 1)
+    assert [file.name[0] for file in files(tmp_path)] == ["0", "1"]
 
 
 def test_what_is_larger_than_the_store_is_not_kept(tiny, tmp_path):

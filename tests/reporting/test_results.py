@@ -43,6 +43,18 @@ def test_diverged_runs_enter_no_mean(tmp_path):
     assert [(d.seed, d.epoch, d.reason) for d in cell.diverged] == [(1, 4, "accuracy fell back to chance")]
 
 
+def test_a_frame_has_a_row_a_run(tmp_path):
+    bad = Outcome(0.1, diverged={"reason": "accuracy fell back to chance", "epoch": 4})
+    outcomes = {condition("student", "m", seed=s, T=T, alpha=0.5): o for T in (2, 4) for s, o in ((0, 0.9), (1, bad))}
+    frame = results_of(tmp_path, outcomes).frame()
+    assert frame[["role", "model", "T", "seed", "test_accuracy", "diverged"]].to_numpy().tolist() == [
+        ["student", "m", T, seed, accuracy, gone]
+        for T in (2, 4)
+        for seed, accuracy, gone in ((0, 0.9, False), (1, 0.1, True))
+    ]
+    assert frame[~frame.diverged].groupby("T").test_accuracy.mean().tolist() == [0.9, 0.9]
+
+
 def test_a_record_that_two_conditions_share_counts_once(tmp_path):
     found = record(tmp_path, "one", Outcome(0.9))
     conditions = [condition("teacher", "m", id="one"), condition("baseline", "m", id="one")]

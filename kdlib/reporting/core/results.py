@@ -153,6 +153,27 @@ class Results:
             seen.setdefault(tuple(key.values()), key)
         return list(seen.values())
 
+    def frame(self):
+        """A pandas DataFrame, one row a run of each condition: its setting and seed, its metrics as the record has them
+        (accuracies are fractions), whether it ``diverged``, and where it comes from."""
+        import pandas as pd
+
+        rows = []
+        for condition, record in self.select():
+            run, data = record.run, record.run.get("dataset") or {}
+            about = {
+                "diverged": bool(record.diverged),
+                "epochs": (run["config"].get("recipe") or {}).get("epochs"),
+                "seconds": run.get("seconds"),
+                "commit": (run.get("code") or {}).get("commit"),
+                "data": data.get("name"),
+                "fingerprint": data.get("fingerprint"),
+                "id": record.id,
+            }
+            setting = {key: getattr(condition, key, None) for key in (*SETTING, "seed")}
+            rows.append({"study": self.study.name, **setting, **record.metrics, **about})
+        return pd.DataFrame(rows)
+
     def history(self, record) -> dict[str, np.ndarray]:
         """A record's columns per epoch as float arrays; read from disk once."""
         if record.id not in self._histories:

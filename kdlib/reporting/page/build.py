@@ -239,33 +239,31 @@ def _runs(found: Sequence[Results], lang: str) -> list[dict]:
     """Every record once, with the studies that show it."""
     rows: dict[str, dict] = {}
     for results in found:
-        for condition, record in results.select():
-            row = rows.setdefault(record.id, {**_run(results, condition, record, lang), "study": []})
+        for run in results.frame().astype(object).where(lambda frame: frame.notna(), None).to_dict("records"):
+            row = rows.setdefault(run["id"], {**_run(results, run, lang), "study": []})
             if results.study.name not in row["study"]:
                 row["study"].append(results.study.name)
     return [{**row, "study": ", ".join(row["study"])} for row in rows.values()]
 
 
-def _run(results: Results, condition, record, lang: str) -> dict:
-    run, data = record.run, record.run.get("dataset") or {}
-    distilled = condition.role in ("student", "distilled")
+def _run(results: Results, run: dict, lang: str) -> dict:
+    def number(key: str, digits: int, scale: float = 1.0) -> str:
+        return "" if run.get(key) is None else numbers.decimal(scale * run[key], digits, lang)
 
-    def number(value: float | None, digits: int, scale: float = 1.0) -> str:
-        return "" if value is None else numbers.decimal(scale * value, digits, lang)
-
-    def short(value: float | None) -> str:
-        return "" if value is None else numbers.short(value, lang)
-
+    distilled = run["role"] in ("student", "distilled")
     return {
-        "role": say(ROLES[condition.role], lang),
-        "model": names.label(results.study, condition.model, lang),
-        "method": names.method(results.study, condition.method, lang) if distilled else "",
-        "criterion": names.label(results.study, condition.criterion, lang) if condition.criterion else "",
-        **{key: short(getattr(condition, key)) for key in ("T", "alpha", "ratio", "seed")},
-        **{key: number(record.metrics.get(f"{key}_accuracy"), 2, 100) for key in ("test", "val")},
-        "epochs": short((run["config"].get("recipe") or {}).get("epochs")),
-        "seconds": number(run.get("seconds"), 1),
-        "commit": str((run.get("code") or {}).get("commit") or "")[:9],
-        "data": f"{data.get('name', '')} {str(data.get('fingerprint', ''))[:8]}".strip(),
-        "id": record.id,
+        "role": say(ROLES[run["role"]], lang),
+        "model": names.label(results.study, run["model"], lang),
+        "method": names.method(results.study, run["method"], lang) if distilled else "",
+        "criterion": names.label(results.study, run["criterion"], lang) if run["criterion"] else "",
+        **{
+            key: "" if run[key] is None else numbers.short(run[key], lang)
+            for key in ("T", "alpha", "ratio", "seed", "epochs")
+        },
+        "test": number("test_accuracy", 2, 100),
+        "val": number("val_accuracy", 2, 100),
+        "seconds": number("seconds", 1),
+        "commit": (run["commit"] or "")[:9],
+        "data": f"{run['data'] or ''} {(run['fingerprint'] or '')[:8]}".strip(),
+        "id": run["id"],
     }

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from kdlib.reporting.core import guessing, names, numbers
-from kdlib.reporting.core.choice import best_by_validation
 from kdlib.reporting.core.evidence import accuracy
 from kdlib.reporting.core.i18n import N_, Message, say, text
-from kdlib.reporting.core.results import MIN_SEEDS
+from kdlib.reporting.core.results import MIN_SEEDS, best_by_validation
 from kdlib.reporting.radiology import findings as radiology_findings
 from kdlib.reporting.transfer import runs as transfer
 from kdlib.reporting.verdicts import Verdict, sentences, verdicts

@@ -8,12 +8,11 @@ from itertools import groupby
 
 from kdlib.reporting import compression
 from kdlib.reporting.core import names, numbers
-from kdlib.reporting.core.choice import best_by_validation
 from kdlib.reporting.core.evidence import Difference, compare, holm, ids, same_images
 from kdlib.reporting.core.guessing import only_guesses
 from kdlib.reporting.core.i18n import N_, Message, both, say, text, translations
 from kdlib.reporting.core.names import REPORTED, SCRATCH, layers
-from kdlib.reporting.core.results import Results
+from kdlib.reporting.core.results import Results, best_by_validation
 from kdlib.reporting.core.table import Cell, Row, Table, Text, difference_cell
 from kdlib.reporting.distillation import methods
 from kdlib.reporting.pruning import study as pruning_runs

@@ -14,13 +14,25 @@ import torch
 from torch import nn
 
 from kdlib import models, pruning
+from kdlib.copies import on_cpu
 from kdlib.data import check_batch
 from kdlib.errors import UserError
 from kdlib.progress import Progress, note
-from kdlib.studies import engines, records, trimming
+from kdlib.studies import engines, records
 from kdlib.studies.plan import Plan
 from kdlib.studies.run import Run, Weights
-from kdlib.training import Checkpoints, Job, Outcome, Stop, TeacherStore, check_model, derive, resolve_device, train
+from kdlib.training import (
+    Checkpoints,
+    Job,
+    Outcome,
+    Stop,
+    TeacherStore,
+    check_model,
+    derive,
+    evaluate,
+    resolve_device,
+    train,
+)
 from kdlib.training.callbacks import TensorBoard
 from kdlib.training.checkpoint import EVERY
 from kdlib.training.device import available, choose
@@ -331,8 +343,7 @@ def _do(
 def _train(group: Group, place: Place) -> None:
     first, folder = group.runs[0], place.folder
     if first.recipe is None:
-        whole = trained(first.weights, folder) if first.prune else None
-        trimming.do(group.runs, whole, folder, resolve_device(place.device), place.stop, place.bar)
+        _evaluate(group.runs, place)
         return
     train(
         [
@@ -355,13 +366,59 @@ def _train(group: Group, place: Place) -> None:
     )
 
 
-def _write(run: Run, outcome: Outcome, place: Place) -> None:
+def _evaluate(runs: Sequence[Run], place: Place) -> None:
+    """Do the runs that train nothing: a checkpoint tested as it is, or one model pruned in many ways.
+
+    The model is traced once for each choice of what stays, and scored once for each criterion and draw of calibration
+    images, however many ratios are asked of it. Ends between two runs when asked to.
+    """
+    device = resolve_device(place.device)
+    whole = trained(runs[0].weights, place.folder).to(device) if runs[0].prune else None
+    structures: dict[tuple, pruning.Structure] = {}
+    scores: dict[tuple, dict] = {}
+    for i, run in enumerate(runs):
+        place.stop.check(f"stopped after {i} of {len(runs)} models")
+        pruned = None if whole is None else _pruned(run, whole, structures, scores, device)
+        if pruned is None:
+            model = run.build()
+            models.start_from(model, run.weights.load(run.model))  # it must fit as a whole
+        else:
+            model = pruned.model
+            _say_check(run.model, **pruned.report["check"])
+        outcome = evaluate(model, run.dataset, device, run.model)
+        if pruned is None:
+            outcome.state = on_cpu(model)
+        _write(run, outcome, place, pruned)
+        place.bar.advance(run.train_flops() / 1e12)
+
+
+def _say_check(model: str, verdict: str, kept: list[str]) -> None:
+    """Say what stayed whole and what was not checked; that all is as it should be needs no word."""
+    if kept:
+        note(f"of {model} stay whole, as cut they would be wrong: {', '.join(kept)}")
+    if verdict != "equal":
+        note(f"{model} pruned, compared with the whole network without the same channels: {verdict}")
+
+
+def _pruned(run: Run, whole: nn.Module, structures: dict, scores: dict, device: torch.device) -> pruning.Pruned:
+    spec = run.prune
+    kept = (spec.keep, spec.protect_se)
+    if kept not in structures:
+        structures[kept] = pruning.scan(whole, run.dataset.shape, *kept)
+    batches = pruning.calibration(run.dataset, spec, device) if spec.calibrated else []
+    asked = (spec.criterion, spec.calibration_batches, spec.batch_size, spec.threshold, spec.norm, spec.seed)
+    if asked not in scores:
+        scores[asked] = pruning.score(whole, batches, spec)
+    return pruning.prune(whole, spec, batches, run.dataset.shape, structure=structures[kept], scores=scores[asked])
+
+
+def _write(run: Run, outcome: Outcome, place: Place, pruned: pruning.Pruned | None = None) -> None:
     extra = {"dataset": run.dataset.describe(), "train_flops": run.train_flops(), "device": place.device}
     if outcome.taps:
         extra["taps"] = [list(pair) for pair in outcome.taps]
     if run.pruning:
-        extra["pruning"] = records.read(place.folder, run.weights.id).run["pruning"]
-    records.write(place.folder, run.id, run.config, outcome, extra)
+        extra["pruning"] = pruned.report if pruned else records.read(place.folder, run.weights.id).run["pruning"]
+    records.write(place.folder, run.id, run.config, outcome, extra, pruned)
 
 
 def _begun(run: Run, folder: Path) -> nn.Module:

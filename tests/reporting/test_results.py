@@ -6,8 +6,7 @@ import pytest
 from report_data import Outcome, condition, record, records_of, study_of
 
 from kdlib.errors import UserError
-from kdlib.reporting.core.choice import best_by_validation
-from kdlib.reporting.core.results import Results, estimate, t_quantile
+from kdlib.reporting.core.results import Results, best_by_validation, estimate, t_quantile
 
 
 def test_t_quantiles_of_the_printed_tables():

@@ -142,7 +142,7 @@ def test_a_second_call_does_nothing(done, monkeypatch):
     made, folder = done
     stamps = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
     monkeypatch.setattr(runner, "train", None)
-    monkeypatch.setattr(runner.trimming, "do", None)
+    monkeypatch.setattr(runner, "_evaluate", None)
     runner.execute(made, folder, "cpu")
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == stamps
 

@@ -222,6 +222,18 @@ class Results:
         return [self.records[i] for i in dict.fromkeys(one.id for one in self.conditions) if i in self.records]
 
 
+def best_by_validation(results: Results, settings: list[dict]) -> dict | None:
+    """The setting with the highest mean validation accuracy, so that the test accuracy shown for it stays honest.
+
+    A setting of which a seed diverged competes only when all have such a seed: the mean of the survivors flatters
+    it. On a tie the first in the study's order; None when none converged.
+    """
+    cells = [(where, results.cell(where, "val_accuracy")) for where in settings]
+    cells = [(where, cell) for where, cell in cells if cell.mean is not None]
+    sound = [(where, cell) for where, cell in cells if not cell.diverged]
+    return max(sound or cells, key=lambda pair: pair[1].mean, default=(None, None))[0]
+
+
 SETTING = (
     *("role", "model", "recipe", "T", "alpha", "lam", "variant"),
     *("criterion", "ratio", "macs", "protect_se", "method"),

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from kdlib.reporting.core import canvas, names, numbers
-from kdlib.reporting.core.choice import best_by_validation
 from kdlib.reporting.core.evidence import compare
 from kdlib.reporting.core.i18n import N_, say
 from kdlib.reporting.core.names import stem
 from kdlib.reporting.core.reported import alone as report_alone
 from kdlib.reporting.core.reported import given, key
+from kdlib.reporting.core.results import best_by_validation
 
 
 def heatmap(results, lang: str, filters: dict):

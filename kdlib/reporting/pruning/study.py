@@ -8,10 +8,9 @@ from functools import cached_property
 import numpy as np
 
 from kdlib.reporting.core import names, numbers
-from kdlib.reporting.core.choice import best_by_validation
 from kdlib.reporting.core.evidence import Difference, changes, compare, over_images, over_seeds
 from kdlib.reporting.core.i18n import N_, say
-from kdlib.reporting.core.results import Cell, Estimate, Results, estimate, same
+from kdlib.reporting.core.results import Cell, Estimate, Results, best_by_validation, estimate, same
 from kdlib.studies import artifacts, schema
 
 RANDOM = "random"

@@ -9,10 +9,9 @@ import numpy as np
 
 from kdlib.errors import UserError
 from kdlib.reporting.core import names, numbers
-from kdlib.reporting.core.choice import best_by_validation
 from kdlib.reporting.core.evidence import Difference, over_seeds
 from kdlib.reporting.core.i18n import N_, say, text
-from kdlib.reporting.core.results import Estimate, Results, estimate
+from kdlib.reporting.core.results import Estimate, Results, best_by_validation, estimate
 from kdlib.reporting.radiology.metrics import Scores, percentiles, scores
 
 ROLES = {"teacher": N_("Teacher"), "baseline": N_("Student alone"), "student": N_("Student with teacher")}

@@ -173,7 +173,5 @@ def figure(results: Results, lang: str, filters: dict):
         macs=numbers.percent(share / 100, 0, lang),
         gap=gap,
     )
-    footer = say("Lines: 95% interval.", lang) + " " + names.provenance(results, lang)
-    canvas.titled(drawn, title, footer)
     caption = say("Test accuracy of each network against its MACs; the teacher's accuracy is dashed.", lang)
-    yield "compressed", {"figure": drawn, "title": title, "caption": f"{caption} {footer}"}
+    yield "compressed", canvas.finished(results, drawn, title, caption, lang, say("Lines: 95% interval", lang))

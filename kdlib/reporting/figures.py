@@ -116,7 +116,6 @@ def drawn(results: Results, lang: str, specs) -> dict[str, Drawing]:
         "heatmap": heatmap.heatmap,
         "temperature": temperature.temperature,
         "transfer": transfer_figure.transfer,
-        "comparison": radiology_figures.comparison,
         "roc": radiology_figures.roc_curves,
         "reliability": radiology_figures.reliability_diagrams,
         "attention": radiology_figures.attention,

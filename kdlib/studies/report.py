@@ -89,7 +89,6 @@ class Figure(Strict):
         "heatmap",
         "temperature",
         "transfer",
-        "comparison",
         "roc",
         "reliability",
         "attention",

@@ -74,7 +74,7 @@ def _history(path: Path, epochs: int, accuracy: float, rise: float, gap: float, 
             out.writerow([epoch, train, min(0.999, reached + 0.03 * along), val, reached, 0.001, 1.0])
 
 
-FIGURES = ("comparison", "roc", "reliability", "attention")
+FIGURES = ("curves", "roc", "reliability", "attention")
 
 
 def clinical_study(**more) -> SimpleNamespace:

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 from radiology_data import clinical_study, conditions, results
-from report_data import study_of
 
 from kdlib.reporting.figures import draw
 from kdlib.reporting.radiology import figures
@@ -51,41 +50,11 @@ def maps(folder, found, **more):
 def test_every_kind_is_drawn_in_both_languages(tmp_path, lang):
     found = maps(tmp_path, results(tmp_path))
     drawn = draw(found, lang)
-    assert list(drawn) == ["comparison", "roc", "reliability", "attention"]
+    assert list(drawn) == ["curves", "roc", "reliability", "attention"]
     for drawing in drawn.values():
         assert drawing.title
         assert "{" not in drawing.title + drawing.alt + drawing.caption
     assert drawn["roc"].png().startswith(b"\x89PNG")
-
-
-def test_a_comparison_shows_training_and_validation_of_three_models(one):
-    loss, accuracy = made(figures.comparison, one)["comparison"]["figure"].axes
-    assert [line.get_label() for line in loss.lines[1::2]] == ["Teacher", "Student alone", "Student with teacher"]
-    teacher = next(record for condition, record in one.select(role="teacher"))
-    assert loss.lines[0].get_ydata() == pytest.approx(one.history(teacher)["train_loss"])
-    assert loss.lines[1].get_ydata() == pytest.approx(one.history(teacher)["val_loss"])
-    assert accuracy.lines[1].get_ydata() == pytest.approx(100 * one.history(teacher)["val_accuracy"])
-    assert not loss.collections  # one seed has no band
-
-
-def test_several_seeds_have_a_mean_and_a_band(three):
-    parts = made(figures.comparison, three)["comparison"]
-    ax = parts["figure"].axes[1]
-    curves = [three.history(record)["val_accuracy"] for _, record in three.select(role="baseline")]
-    assert ax.lines[3].get_ydata() == pytest.approx(100 * np.mean(curves, axis=0))
-    assert len(ax.collections) == 3
-    assert "standard deviation" in parts["caption"]
-
-
-def test_a_study_without_a_student_alone_compares_with_the_teacher_only(tmp_path):
-    found = results(tmp_path)
-    found.conditions = [condition for condition in found.conditions if condition.role != "baseline"]
-    assert len(made(figures.comparison, found)["comparison"]["figure"].axes[0].lines) == 4
-
-
-def test_comparisons_need_no_clinical_study(tmp_path):
-    found = results(tmp_path, study=study_of(), classes=3, counts=(5, 5, 5))
-    assert list(made(figures.comparison, found)) == ["comparison"]
 
 
 def test_roc_has_a_curve_and_an_operating_point_for_each_model(one):
@@ -116,7 +85,7 @@ def test_reliability_counts_add_up_to_the_test_images(one):
 
 def test_other_than_two_classes_leave_the_figures_of_two_out(tmp_path):
     found = results(tmp_path, classes=3, counts=(20, 30, 25))
-    assert list(draw(found, "en")) == ["comparison"]
+    assert list(draw(found, "en")) == ["curves"]
 
 
 def test_attention_says_what_each_model_calls_and_marks_the_wrong(tmp_path, one):

@@ -250,11 +250,11 @@ def _run(results: Results, run: dict, lang: str) -> dict:
     def number(key: str, digits: int, scale: float = 1.0) -> str:
         return "" if run.get(key) is None else numbers.decimal(scale * run[key], digits, lang)
 
-    distilled = run["role"] in ("student", "distilled")
+    role = run["role"]
     return {
-        "role": say(ROLES[run["role"]], lang),
+        "role": say(ROLES[role], lang),
         "model": names.label(results.study, run["model"], lang),
-        "method": names.method(results.study, run["method"], lang) if distilled else "",
+        "method": names.method(results.study, run["method"], lang) if role in ("student", "distilled") else "",
         "criterion": names.label(results.study, run["criterion"], lang) if run["criterion"] else "",
         **{
             key: "" if run[key] is None else numbers.short(run[key], lang)

@@ -16,12 +16,12 @@ from kdlib.reporting.core import canvas, names, numbers
 from kdlib.reporting.core.i18n import N_, say
 from kdlib.reporting.core.names import stem
 from kdlib.reporting.core.results import Cell, Estimate, Results, estimate
-from kdlib.reporting.pruning.study import RANDOM, PruningStudy, left, percent, read, size
+from kdlib.reporting.pruning.study import RANDOM, PruningStudy, left, read, size
 
 DASHED = (0, (5, 2))
 DOTTED = (0, (1, 1.5))
 MANY = 8  # more ratios than this get round ticks
-SPREAD = N_("Error bars, where there are several seeds: ± standard deviation over seeds.")
+SPREAD = N_("Error bars, where there are several seeds: ± standard deviation over seeds")
 EDGE = {"markeredgecolor": "white", "markeredgewidth": 0.6}
 HATCH = {"facecolor": "#e6e6e6", "edgecolor": canvas.GREY, "hatch": "/////", "linewidth": 0.0}
 PROTECTED = {
@@ -51,12 +51,9 @@ def _called(study: PruningStudy, criterion: str, lang: str) -> str:
     return names.label(study.study, criterion, lang)
 
 
-def _parts(study: PruningStudy, lang: str, figure, title: str, caption: str, spread: bool = False, handles=()):
-    """Close a figure: its title, a footer that says what error bars are, and the caption with the footer."""
+def _finished(study: PruningStudy, lang: str, figure, title: str, caption: str, spread: bool = False, handles=()):
     title = say(title, lang, model=_called(study, study.spec.model, lang), scope=study.scope(lang))
-    footer = f"{say(SPREAD, lang) if spread else ''} {names.provenance(study.results, lang)}".strip()
-    canvas.titled(figure, title, footer, handles)
-    return {"figure": figure, "title": title, "caption": f"{caption} {footer}"}
+    return canvas.finished(study.results, figure, title, caption, lang, say(SPREAD, lang) if spread else "", handles)
 
 
 def _diverged(study: PruningStudy, lang: str) -> str:
@@ -99,23 +96,21 @@ def pareto(results: Results, lang: str, filters: dict):
     canvas.ticks(axes[0][0].yaxis, lang)
     setting = study.called(study.report, lang)
     figure.legend(handles=_pareto_handles(study, every, setting, lang), loc="outside right center")
-    best = [(_point_name(study, point, lang), point.accuracy.mean) for point in front(every, "macs")]
     caption = say(
         "Test accuracy after fine-tuning against MACs (left) and size (right); {count} settings and "
         "the original ({original}, {size} MiB). Large markers: {setting}; small: the study's other "
         "settings; hollow: fine-tuned with the original as teacher. The thin line joins the models "
-        "for which there is none at least as accurate for less; by MACs: {front}.",
+        "for which there is none at least as accurate for less.",
         lang,
         count=len(points),
         original=numbers.percent(study.original.mean, 2, lang),
         size=numbers.decimal(study.original_size, 2, lang),
         setting=setting,
-        front="; ".join(f"{name} {numbers.percent(mean, 2, lang)}" for name, mean in best),
     )
     title, several = N_("{model}, {scope} pruning: accuracy against cost"), any(p.accuracy.n > 1 for p in points)
     yield (
         stem(results, "pareto", filters),
-        _parts(study, lang, figure, title, caption + _diverged(study, lang), several),
+        _finished(study, lang, figure, title, caption + _diverged(study, lang), several),
     )
 
 
@@ -143,14 +138,6 @@ def _original(study: PruningStudy) -> list[Point]:
     if study.original.mean is None:
         return []
     return [Point(None, study.original, {"macs": estimate([100]), "size": estimate([study.original_size])})]
-
-
-def _point_name(study: PruningStudy, point: Point, lang: str) -> str:
-    if point.where is None:
-        return say("original", lang)
-    details = [study.called(point.where, lang)]
-    details += [say("distilled", lang)] if point.where["role"] == "distilled" else []
-    return f"{_called(study, point.where['criterion'], lang)} ({'; '.join(details)})"
 
 
 def _costs(study: PruningStudy, ax, points: list[Point], cost: str) -> None:
@@ -218,20 +205,20 @@ def sweep(results: Results, lang: str, filters: dict):
         ax.set(title=head, **labels)
     drawn = dict.fromkeys(name for lines in panels.values() for name in lines)
     figure.legend(loc="outside right center", handles=_sweep_handles(study, drawn, lang))
-    highest = max(ratio for lines in panels.values() for line in lines.values() for ratio in line)
     caption = say(
         "Test accuracy against the share of channels asked to leave, right after pruning and after "
         "fine-tuning; each panel has a scale of its own. Dashed: the original ({original}); dotted, "
-        "where the scale reaches it: chance ({chance}). At {highest}: {ends}.",
+        "where the scale reaches it: chance ({chance}).",
         lang,
-        highest=percent(highest, lang),
-        ends=". ".join(f"{head}: {_at(study, lines, highest, lang)}" for head, lines in panels.items()),
         original=numbers.percent(original, 2, lang),
         chance=numbers.percent(chance, 2, lang),
     )
     several = any(cell.n > 1 for lines in panels.values() for line in lines.values() for cell in line.values())
     title = N_("{model}, {scope} pruning: accuracy by pruning ratio")
-    yield stem(results, "sweep", filters), _parts(study, lang, figure, title, caption + _diverged(study, lang), several)
+    yield (
+        stem(results, "sweep", filters),
+        _finished(study, lang, figure, title, caption + _diverged(study, lang), several),
+    )
 
 
 def _ratios(study: PruningStudy, role: str) -> dict[str, dict[float, Cell]]:
@@ -277,13 +264,6 @@ def _sweep_handles(study: PruningStudy, drawn, lang: str) -> list:
     return [*out, Line2D([], [], **black, linestyle=DOTTED, label=say("chance", lang))]
 
 
-def _at(study: PruningStudy, lines: dict, ratio: float, lang: str) -> str:
-    """Each criterion's accuracy at one ratio."""
-    said = [(_called(study, name, lang), line[ratio].mean) for name, line in lines.items() if ratio in line]
-    # A comma between numbers with a decimal comma would be misread.
-    return (", " if lang == "en" else "; ").join(f"{name} {numbers.percent(mean, 2, lang)}" for name, mean in said)
-
-
 # Channels left
 
 
@@ -305,17 +285,15 @@ def channels(results: Results, lang: str, filters: dict):
     axes[len(rows) // 2][0].set_ylabel(say("Channels left (%)", lang))
     caption = say(
         "Share of its channels that each layer keeps at {setting}{seeds}; coupled layers count once, "
-        "under the first. Black line: share kept over all that are not protected.{protected} Fewest "
-        "left: {least}.",
+        "under the first. Black line: share kept over all that are not protected.{protected}",
         lang,
         setting=study.called(study.report, lang),
         seeds=say(", mean over seeds", lang) if any(len(found) > 1 for found in cuts.values()) else "",
         protected=_said_of(protected, layers, lang),
-        least="; ".join(_least(study, name, row, protected, lang) for name, row in rows.items()),
     )
     title = N_("{model}, {scope} pruning: channels left, layer by layer")
     handles = _protected_handle(lang) if set(layers) & set(protected) else []
-    yield stem(results, "channels", filters), _parts(study, lang, figure, title, caption, handles=handles)
+    yield stem(results, "channels", filters), _finished(study, lang, figure, title, caption, handles=handles)
 
 
 def _left(cuts: list[dict]) -> dict[str, tuple[int, float]]:
@@ -373,17 +351,6 @@ def _stages(axes, layers: list[str]) -> None:
             ax.axvline(a - 0.5, color=canvas.GREY, linewidth=0.6, linestyle=(0, (1, 1.5)))
         ax.set_xticks([at for at, _ in shown], [name for _, name in shown])
         ax.tick_params(axis="x", length=0, pad=6)
-
-
-def _least(study: PruningStudy, name: str, row: dict, protected: dict, lang: str) -> str:
-    """The layer with the smallest share left."""
-    layer = min((layer for layer in row if layer not in protected), key=lambda layer: row[layer][1] / row[layer][0])
-    before, after = row[layer]
-    digits = numbers.decimals_of([numbers.rounded(after, 1)], 1)
-    said = {"layer": layer, "left": numbers.decimal(after, digits, lang, grouping=True)}
-    said["of"] = numbers.integer(before, lang)
-    said["criterion"] = _called(study, name, lang)
-    return say("{criterion}, {layer}: {left} of {of} channels", lang, **said)
 
 
 def _said_of(protected: dict, layers: list, lang: str) -> str:

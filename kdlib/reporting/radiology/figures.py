@@ -1,4 +1,4 @@
-"""ROC curves, reliability diagrams, curves of training and attention maps: a teacher, its student alone and with it."""
+"""ROC curves, reliability diagrams and attention maps: a teacher, its student alone and with it."""
 
 from __future__ import annotations
 
@@ -16,8 +16,6 @@ from kdlib.studies import artifacts
 
 GRID = np.linspace(0.0, 1.0, 201)  # false positive rates that curves of several seeds are averaged at
 HALF = BINS // 2  # with two classes the called one has half the probability or more: the bins below are empty
-TRAIN = (0, (4, 2))
-PANELS = {"loss": (1.0, N_("Cross-entropy (nats)")), "accuracy": (100.0, N_("Accuracy (%)"))}
 
 
 def _looks() -> dict[str, dict]:
@@ -44,13 +42,6 @@ def _scored(results, filters: dict, kind: str):
             yield stem(results, kind, filters, model=case.model, recipe=case.recipe), study, case
 
 
-def _closed(results, lang: str, figure, title: str, caption: list[str], footer: str | None = None, handles=()) -> dict:
-    """The figure with its title, below it the provenance or another `footer`; the caption ends with the provenance."""
-    provenance = names.provenance(results, lang)
-    canvas.titled(figure, title, provenance if footer is None else footer, handles)
-    return {"figure": figure, "title": title, "caption": " ".join([*caption, provenance])}
-
-
 # ROC
 
 
@@ -69,21 +60,17 @@ def roc_curves(results, lang: str, filters: dict):
         )
         ax.set(xlim=(-1.5, 101.5), ylim=(-1.5, 101.5), aspect="equal")
         ax.legend(loc="lower right")
-        caption = [
-            say(
-                "Sensitivity against 1 − specificity over all thresholds; the marker is the threshold 0.5, "
-                "the dotted diagonal chance. In the legend AUROC with its 95% bootstrap interval over "
-                "{units}.",
-                lang,
-                units=study.units(lang),
-            )
-        ]
-        if study.several:
-            caption.append(
-                say("Thin: each seed; thick: mean sensitivity over the seeds; AUROC: mean over the seeds.", lang)
-            )
+        caption = say(
+            "Sensitivity against 1 − specificity over all thresholds; the marker is the threshold 0.5, "
+            "the dotted diagonal chance. In the legend AUROC with its 95% bootstrap interval over "
+            "{units}.",
+            lang,
+            units=study.units(lang),
+        )
+        seeds = N_("Thin: each seed; thick: mean sensitivity over the seeds; AUROC: mean over the seeds.")
+        caption += f" {say(seeds, lang)}" if study.several else ""
         title = say("ROC curves on the test part{about}", lang, about=study.about(case, lang))
-        yield name, _closed(results, lang, figure, title, caption)
+        yield name, canvas.finished(results, figure, title, caption, lang)
 
 
 def _roc(ax, model: Model, lang: str) -> None:
@@ -130,18 +117,16 @@ def reliability_diagrams(results, lang: str, filters: dict):
         for row in axes:
             canvas.ticks(row[0].yaxis, lang)
         figure.align_ylabels(axes)
-        caption = [
-            say(
-                "Accuracy of the test images in 15 equal bins of confidence (Guo et al. 2017), below their "
-                "number; on the dashed diagonal confidence equals accuracy. Hatched: the gap; a bin under "
-                "the diagonal is overconfident.",
-                lang,
-            )
-        ]
-        if study.several:
-            caption.append(say("The predictions of all seeds are pooled; ECE is the mean over the seeds.", lang))
+        caption = say(
+            "Accuracy of the test images in 15 equal bins of confidence (Guo et al. 2017), below their "
+            "number; on the dashed diagonal confidence equals accuracy. Hatched: the gap; a bin under "
+            "the diagonal is overconfident.",
+            lang,
+        )
+        seeds = N_("The predictions of all seeds are pooled; ECE is the mean over the seeds.")
+        caption += f" {say(seeds, lang)}" if study.several else ""
         title = say("Reliability on the test part{about}", lang, about=study.about(case, lang))
-        yield name, _closed(results, lang, figure, title, caption, handles=_bar_handles(lang))
+        yield name, canvas.finished(results, figure, title, caption, lang, handles=_bar_handles(lang))
 
 
 def _reliability(above, below, model: Model) -> None:
@@ -168,61 +153,6 @@ def _bar_handles(lang: str) -> list:
 
     hits = Patch(facecolor=canvas.colours()[0], label=say("accuracy", lang))
     return [hits, Patch(**_gap_look(), label=say("gap to perfect calibration", lang))]
-
-
-# Curves of training
-
-
-def comparison(results, lang: str, filters: dict):
-    """Yield (stem, parts): one figure for each student that was distilled, loss on the left, accuracy on the right.
-
-    Training dashed, validation solid; with several seeds the mean, and a band of ± sd about the validation curve. Any
-    distilled student has one, of whatever data.
-    """
-    study = RadiologyStudy(results)
-    for case in _cases(study, filters):
-        if "student" in case.models and len(case.models) > 1 and all(one.histories for one in case.models.values()):
-            name = stem(results, "comparison", filters, model=case.model, recipe=case.recipe)
-            yield name, _comparison(study, case, lang)
-
-
-def _comparison(study: RadiologyStudy, case: Case, lang: str) -> dict:
-    from matplotlib.lines import Line2D
-    from matplotlib.ticker import MaxNLocator
-
-    figure, (axes,) = canvas.panels(1, len(PANELS), (canvas.PAGE, 3.6))
-    for ax, (what, (scale, label)) in zip(axes, PANELS.items(), strict=True):
-        for model in case.models.values():
-            _curve(ax, model, what, scale, lang)
-        ax.set(xlabel=say("Epoch", lang), ylabel=say(label, lang))
-        ax.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True))
-        canvas.ticks(ax.yaxis, lang)
-    handles, _ = axes[0].get_legend_handles_labels()
-    train = {"linestyle": TRAIN, "marker": "o", "mfc": "white"}
-    handles += [
-        Line2D([], [], color=canvas.GREY, **train, label=say("training", lang)),
-        Line2D([], [], color=canvas.GREY, linewidth=1.8, label=say("validation", lang)),
-    ]
-    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
-    caption = [say("Per epoch; training dashed with open markers, validation solid with its name.", lang)]
-    if any(len(model.histories) > 1 for model in case.models.values()):
-        caption.append(say("Band: ± standard deviation over seeds", lang) + ".")
-    title = say("Loss and accuracy of teacher and student{about}", lang, about=study.about(case, lang))
-    return _closed(study.results, lang, figure, title, caption, footer="")
-
-
-def _curve(ax, model: Model, what: str, scale: float, lang: str) -> None:
-    """One model, as far as all its converged runs go."""
-    look, length = _looks()[model.role], min(len(one["epoch"]) for one in model.histories)
-    parts = [[one[f"{part}_{what}"][:length] for one in model.histories] for part in ("train", "val")]
-    train, val = scale * np.array(parts)
-    epochs, middle = np.arange(1, length + 1), val.mean(axis=0)
-    line = {"color": look["color"], "marker": look["marker"], "markevery": max(1, length // 8), "markersize": 4.5}
-    ax.plot(epochs, train.mean(axis=0), **line, linestyle=TRAIN, linewidth=1.0, mfc="white")
-    ax.plot(epochs, middle, **line, linewidth=1.8, label=model.called(lang))
-    if len(val) > 1:
-        sd = val.std(axis=0, ddof=1)
-        ax.fill_between(epochs, middle - sd, middle + sd, color=look["color"], alpha=0.18, linewidth=0)
 
 
 # Attention
@@ -261,7 +191,7 @@ def attention(results, lang: str, filters: dict):
     )
     title = say("Where the models look (Grad-CAM)", lang)
     figure = _maps(results, found, lang)
-    yield "attention", _closed(results, lang, figure, title, [legend, *said], footer=" ".join(said))
+    yield "attention", canvas.finished(results, figure, title, legend, lang, " ".join(said).rstrip("."))
 
 
 def _maps(results, found: dict, lang: str):

@@ -66,7 +66,7 @@ def test_a_row_shows_the_runs_of_the_study_beside(tmp_path):
     assert len(notes) == 2
     assert notes[0].startswith("Study tr_transfer. Profile: quick")
     assert notes[1].startswith("Study tr_kd. Profile: quick")
-    assert "epochs: teacher 4, student 2" in notes[1]
+    assert "epochs: 4" in notes[1]
 
 
 def test_a_study_beside_that_was_not_run_leaves_dashes_and_says_how_to_run_it(tmp_path):

@@ -100,6 +100,12 @@ def test_other_images_get_no_difference(tmp_path):
     assert "transfer − distillation" not in found
 
 
+def test_a_longer_training_gets_no_difference(tmp_path):
+    other = distilled_results(tmp_path / "kd", {"m": 0.72}, transfer_study("tr_kd", loss="weighted_kl"), epochs=8)
+    found = by_question(transfer_results(tmp_path, TRANSFER, transfer_study(), beside={"tr_kd": other}))
+    assert "transfer − distillation" not in found
+
+
 # Pruning
 
 

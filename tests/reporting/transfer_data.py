@@ -57,13 +57,13 @@ def transfer_results(folder: Path, outcomes: dict, study, *, source=0.9, profile
 
 
 def distilled_results(
-    folder: Path, students: dict, study: SimpleNamespace, *, data=DATASET, profile="quick"
+    folder: Path, students: dict, study: SimpleNamespace, *, data=DATASET, profile="quick", epochs=4
 ) -> Results:
     """`students`: model -> accuracy of its one distilled setting; a teacher of 0.8 stands before them."""
     conditions = [Condition("teacher", "big", "teacher", 0, None, None, None, "teacher")]
     conditions += [Condition("student", model, "adam128", 0, 2.0, 0.5, 0.5, f"kd-{model}") for model in students]
     records = {"teacher": trained(folder, conditions[0], 0.8, data=data, train_flops=TEACHER_FLOPS)}
     for condition in conditions[1:]:
-        options = {"config": {"teacher": "teacher"}, "epochs": 2, "train_flops": STUDENT_FLOPS}
+        options = {"config": {"teacher": "teacher"}, "epochs": epochs, "train_flops": STUDENT_FLOPS}
         records[condition.id] = trained(folder, condition, students[condition.model], data=data, **options)
     return Results(study, conditions, records, profile)

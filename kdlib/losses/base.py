@@ -132,11 +132,10 @@ class FeatureLoss(Loss):
 
     def __post_init__(self):
         super().__post_init__()
-        if isinstance(self.layers, str):
-            object.__setattr__(self, "layers", (self.layers,))
         if self.layers is not None:
-            object.__setattr__(self, "layers", tuple(self.layers))
-            _well_formed(self.layers)
+            layers = (self.layers,) if isinstance(self.layers, str) else tuple(self.layers)
+            object.__setattr__(self, "layers", layers)
+            _well_formed(layers)
 
     def pair(self, student: list[Stage], teacher: list[Stage]) -> Pairs:
         """Return which stages are compared, (student's name, teacher's name), given the stages of both models.

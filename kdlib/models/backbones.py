@@ -4,25 +4,20 @@ The backbones keep torchvision's parameter names, so its ImageNet weights fit th
 is built: planning and listing do without.
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 import torch
 from torch import nn
 
 from kdlib.models.registry import register
 from kdlib.models.resnet import tapered_head
 
-if TYPE_CHECKING:
-    from torchvision.models import DenseNet, MobileNetV2
 
-
-def _first_conv(old: nn.Conv2d, in_channels: int) -> nn.Conv2d:
-    """Return a first convolution for images of other than three channels."""
-    if in_channels == old.in_channels:
-        return old
-    return nn.Conv2d(in_channels, old.out_channels, old.kernel_size, old.stride, old.padding, bias=old.bias is not None)
+def _taking(model: nn.Module, in_channels: int) -> nn.Module:
+    """Return the model, its first convolution made anew where images have other than three channels."""
+    name, old = next((name, module) for name, module in model.named_modules() if isinstance(module, nn.Conv2d))
+    if in_channels != old.in_channels:
+        size = old.kernel_size, old.stride, old.padding
+        model.set_submodule(name, nn.Conv2d(in_channels, old.out_channels, *size, bias=old.bias is not None))
+    return model
 
 
 @register("resnet18_transfer")
@@ -34,26 +29,21 @@ def resnet18_transfer(num_classes: int, in_channels: int = 3) -> nn.Module:
     """
     from torchvision.models import resnet18
 
-    model = resnet18(weights=None)
-    model.conv1 = _first_conv(model.conv1, in_channels)
+    model = _taking(resnet18(weights=None), in_channels)
     model.fc = tapered_head(model.fc.in_features, num_classes)
     return model
 
 
-def _densenet(in_channels: int) -> DenseNet:
+def _densenet(in_channels: int) -> nn.Module:
     from torchvision.models import densenet121
 
-    model = densenet121(weights=None)
-    model.features.conv0 = _first_conv(model.features.conv0, in_channels)
-    return model
+    return _taking(densenet121(weights=None), in_channels)
 
 
-def _mobilenet(in_channels: int) -> MobileNetV2:
+def _mobilenet(in_channels: int) -> nn.Module:
     from torchvision.models import mobilenet_v2
 
-    model = mobilenet_v2(weights=None)
-    model.features[0][0] = _first_conv(model.features[0][0], in_channels)
-    return model
+    return _taking(mobilenet_v2(weights=None), in_channels)
 
 
 @register("densenet121_fc")
@@ -76,6 +66,7 @@ def mobilenetv2_fc(num_classes: int, in_channels: int = 3) -> nn.Module:
     return model
 
 
+@register("densenet121_xray")
 class DenseNetXray(nn.Module):
     """Teacher of the radiology report's Model 2 and final model; (B, C, H, W) to (B, num_classes).
 
@@ -100,6 +91,7 @@ class DenseNetXray(nn.Module):
         return self.fc2(self.fc1(self.pool(x).flatten(1)))
 
 
+@register("mobilenetv2_xray")
 class MobileNetXray(nn.Module):
     """Student of the radiology report's Model 2; with ``dropout``, of its final model; (B, C, H, W) to (B, K).
 
@@ -120,18 +112,6 @@ class MobileNetXray(nn.Module):
         return self.fc2(self.dropout(torch.relu(self.fc1(x))))
 
 
-@register("densenet121_xray")
-def densenet121_xray(num_classes: int, in_channels: int = 3) -> DenseNetXray:
-    """Teacher of the radiology report's Model 2 and final model, from random weights."""
-    return DenseNetXray(num_classes, in_channels)
-
-
-@register("mobilenetv2_xray")
-def mobilenetv2_xray(num_classes: int, in_channels: int = 3) -> MobileNetXray:
-    """Student of the radiology report's Model 2, from random weights."""
-    return MobileNetXray(num_classes, in_channels)
-
-
 @register("mobilenetv2_xray_dropout")
 def mobilenetv2_xray_dropout(num_classes: int, in_channels: int = 3) -> MobileNetXray:
     """Student of the radiology report's final model: the report adds a dropout layer; 0.5 as in its teacher."""
@@ -146,9 +126,7 @@ def resnet50(num_classes: int, in_channels: int = 3) -> nn.Module:
     """
     from torchvision.models import resnet50
 
-    model = resnet50(weights=None, num_classes=num_classes, zero_init_residual=True)
-    model.conv1 = _first_conv(model.conv1, in_channels)
-    return model
+    return _taking(resnet50(weights=None, num_classes=num_classes, zero_init_residual=True), in_channels)
 
 
 @register("efficientnet_b4")
@@ -161,8 +139,7 @@ def efficientnet_b4(num_classes: int, in_channels: int = 3) -> nn.Module:
     from torchvision.models import efficientnet_b4
     from torchvision.models.efficientnet import MBConv
 
-    model = efficientnet_b4(weights=None, num_classes=num_classes)
-    model.features[0][0] = _first_conv(model.features[0][0], in_channels)
+    model = _taking(efficientnet_b4(weights=None, num_classes=num_classes), in_channels)
     for module in model.modules():
         if isinstance(module, MBConv) and module.use_res_connect:
             nn.init.zeros_(module.block[-1][1].weight)
@@ -178,9 +155,7 @@ def densenet_small(num_classes: int, in_channels: int = 3) -> nn.Module:
     """DenseNet121's sibling for `quick`: torchvision's DenseNet with growth 12 and blocks of 4, 4 and 4 layers."""
     from torchvision.models import DenseNet
 
-    model = DenseNet(12, (4, 4, 4), 24, num_classes=num_classes)
-    model.features.conv0 = _first_conv(model.features.conv0, in_channels)
-    return model
+    return _taking(DenseNet(12, (4, 4, 4), 24, num_classes=num_classes), in_channels)
 
 
 @register("mobilenetv2_small")
@@ -189,9 +164,7 @@ def mobilenetv2_small(num_classes: int, in_channels: int = 3) -> nn.Module:
     from torchvision.models import MobileNetV2
 
     stages = [[1, 8, 1, 1], [4, 12, 2, 2], [4, 16, 2, 2]]
-    model = MobileNetV2(num_classes, width_mult=0.5, inverted_residual_setting=stages)
-    model.features[0][0] = _first_conv(model.features[0][0], in_channels)
-    return model
+    return _taking(MobileNetV2(num_classes, width_mult=0.5, inverted_residual_setting=stages), in_channels)
 
 
 @register("resnet50_small")

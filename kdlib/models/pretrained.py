@@ -176,7 +176,7 @@ def start_from(model: nn.Module, state: State, head: str = "", whole: bool = Fal
     fits = OrderedDict(
         (name, state[name])
         for name, tensor in own.items()
-        if name in state and state[name].shape == tensor.shape and not _below(name, head)
+        if name in state and state[name].shape == tensor.shape and not below(name, head)
     )
     # The versions of the modules, without which some (torchvision's MNASNet) take weights for old ones.
     fits._metadata = getattr(state, "_metadata", own._metadata)
@@ -221,12 +221,13 @@ def open_only(model: nn.Module, prefixes: Iterable[str]) -> None:
     prefixes = list(prefixes)
     names = [name for name, _ in model.named_parameters()]
     for prefix in prefixes:
-        if not any(_below(name, prefix) for name in names):
+        if not any(below(name, prefix) for name in names):
             known = [name for name, module in model.named_children() if any(True for _ in module.parameters())]
             raise UserError(f"{type(model).__name__} has no layer {prefix!r} to open; {did_you_mean(prefix, known)}")
     for name, parameter in model.named_parameters():
-        parameter.requires_grad_(any(_below(name, prefix) for prefix in prefixes))
+        parameter.requires_grad_(any(below(name, prefix) for prefix in prefixes))
 
 
-def _below(name: str, prefix: str) -> bool:
+def below(name: str, prefix: str) -> bool:
+    """Return whether a parameter or module of this name is the module ``prefix`` or lies in it; "" holds nothing."""
     return bool(prefix) and (name == prefix or name.startswith(f"{prefix}."))

@@ -145,15 +145,12 @@ _LADDER = {
 }
 
 
-def _rung(n: int) -> Callable[..., ResNet]:
-    stem, stages = _LADDER[n]
-
+def _rung(stem: int, stages: list) -> Callable[..., ResNet]:
     def builder(num_classes: int, in_channels: int = 3) -> ResNet:
         return ResNet(stem, stages, lambda c: nn.Linear(c, num_classes), in_channels)
 
-    builder.__doc__ = f"ResNet-{n}: {n} weighted layers, stem and classifier included."
     return builder
 
 
-for _n in _LADDER:
-    register(f"resnet{_n}", _rung(_n))
+for _n, _given in _LADDER.items():
+    register(f"resnet{_n}", _rung(*_given))

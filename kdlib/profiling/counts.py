@@ -25,7 +25,8 @@ from kdlib.hooks import hooked
 from kdlib.profiling import timing
 
 PACKAGES = ("torchinfo", "thop", "fvcore")
-_COUNTED = (_ConvNd, nn.Linear)
+LAYERS = (_ConvNd, nn.Linear)
+"""What is counted, and pruned, channel by channel."""
 
 MEANING = {
     "total_params": "parameters",
@@ -63,7 +64,7 @@ def forward_macs(model: nn.Module, shape: tuple[int, int, int]) -> int:
     activations alone count only there. Leaves nothing behind; ``shape`` is (C, H, W). A model that cannot take such an
     image raises what it raises.
     """
-    counted = {id(p) for module in model.modules() if isinstance(module, _COUNTED) for p in module.parameters()}
+    counted = {id(p) for module in model.modules() if isinstance(module, LAYERS) for p in module.parameters()}
     if all(id(p) in counted for p in model.parameters() if p.dim() > 1):
         return sum(layer_macs(model, shape).values())
     return by_torch(model, shape)
@@ -90,7 +91,7 @@ def layer_macs(model: nn.Module, shape: tuple[int, int, int]) -> dict[str, int]:
     def count(name: str, layer: nn.Module, given: tuple, out: torch.Tensor) -> None:
         found[name] = found.get(name, 0) + _macs(layer, given[0], out)
 
-    layers = [(name, module) for name, module in subject.named_modules() if isinstance(module, _COUNTED)]
+    layers = [(name, module) for name, module in subject.named_modules() if isinstance(module, LAYERS)]
     with hooked(layers, count), torch.random.fork_rng(devices=[]), torch.no_grad():
         subject(torch.zeros(1, *shape))
     return found
@@ -224,8 +225,8 @@ def _file_bytes(model: nn.Module) -> int:
     from safetensors.torch import save
 
     # Clones: tied weights lie in the file twice, as records write them. What is no tensor has no place in it.
-    tensors = {name: value for name, value in model.state_dict().items() if isinstance(value, torch.Tensor)}
-    return len(save({name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()}))
+    state = {name: held for name, held in model.state_dict().items() if isinstance(held, torch.Tensor)}
+    return len(save({name: tensor.detach().cpu().clone().contiguous() for name, tensor in state.items()}))
 
 
 def by_torchinfo(model: nn.Module, image: torch.Tensor) -> dict[str, float | None]:
@@ -239,8 +240,8 @@ def by_torchinfo(model: nn.Module, image: torch.Tensor) -> dict[str, float | Non
     def count(torchinfo: ModuleType) -> dict[str, float]:
         found = torchinfo.summary(copied(model).eval(), input_data=image, verbose=0, mode="eval")
         sizes = found.total_input, found.total_output_bytes, found.total_param_bytes
-        megabytes = dict(zip(keys[1:], (size / 1e6 for size in (*sizes, sum(sizes))), strict=True))
-        return {"mult_adds": found.total_mult_adds, **megabytes}
+        megabytes = (size / 1e6 for size in (*sizes, sum(sizes)))
+        return dict(zip(keys, (found.total_mult_adds, *megabytes), strict=True))
 
     keys = ("mult_adds", "input_mb", "fwd_bwd_mb", "params_mb", "total_mb")
     return _ask("torchinfo", count) or dict.fromkeys(keys)
@@ -266,18 +267,18 @@ def _ask(name: str, count: Callable[[ModuleType], Any]) -> Any:
     """Return ``count(package)``, None where it fails; it counts on a copy, for thop leaves buffers and torchinfo modes
     behind, above all when a model fails half way. Raises ``UserError`` for a package that is not installed."""
     try:
-        with _silence():
+        with silence():
             package = import_module(name)
     except ImportError as error:
         name = name.split(".")[0]
         raise UserError(f"counting needs {name}, which cannot be imported ({error}); install kdlib[study]") from None
-    with _silence(), contextlib.suppress(Exception):
+    with silence(), contextlib.suppress(Exception):
         return count(package)
     return None
 
 
 @contextlib.contextmanager
-def _silence() -> Iterator[None]:
+def silence() -> Iterator[None]:
     """What a package prints, logs or warns of goes nowhere; the random state comes out as it went in."""
     off = logging.root.manager.disable
     with (

@@ -49,8 +49,7 @@ def load(path: str | Path, build: Callable[[], nn.Module] | None = None) -> nn.M
     try:
         found = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # unpickling refuses in many ways
-        reason = first_line(error)
-        raise UserError(f"{path} is no pruned model: {reason}") from None
+        raise UserError(f"{path} is no pruned model: {first_line(error)}") from None
     if not isinstance(found, dict) or found.get("format") != _FORMAT:
         raise UserError(f"{path} is no pruned model: write it with kdlib.pruning.save")
     if build is None and not found["build"]:
@@ -61,6 +60,5 @@ def load(path: str | Path, build: Callable[[], nn.Module] | None = None) -> nn.M
     try:
         model.load_state_dict(found["state_dict"])
     except RuntimeError as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(f"{path} belongs to another architecture: {reason}") from None
+        raise UserError(f"{path} belongs to another architecture: {first_line(error)}") from None
     return model.eval()

@@ -122,11 +122,8 @@ def coverage(model: nn.Module, batches: Batches, *, threshold: float = 0.25, **_
 def random(model: nn.Module, batches: Batches, *, seed: int = 0, **_) -> Scores:
     """Uniform noise: the floor that every criterion must beat."""
     chance = torch.Generator().manual_seed(seed)
-    found: Scores = {}
-    for name, layer in _layers(model):
-        outward = _outward(layer, layer.weight.detach())
-        found[name, "out"] = torch.rand(len(outward), generator=chance, dtype=torch.float64)
-    return found
+    sizes = {name: len(_outward(layer, layer.weight.detach())) for name, layer in _layers(model)}
+    return {(name, "out"): torch.rand(n, generator=chance, dtype=torch.float64) for name, n in sizes.items()}
 
 
 Criterion = Callable[..., Scores]

@@ -10,7 +10,7 @@ import threading
 import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from math import lcm, prod
+from math import lcm
 
 import torch
 from torch import nn
@@ -19,7 +19,8 @@ from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
 from kdlib.copies import copied
 from kdlib.errors import UserError, did_you_mean, first_line
-from kdlib.hooks import hooked
+from kdlib.models.pretrained import below
+from kdlib.profiling.counts import LAYERS, layer_macs
 
 LIMIT = 120
 """Seconds that following a model's channels may take."""
@@ -31,7 +32,6 @@ Cuts = list[tuple[str, str, list[int]]]
 """(layer, "out" or "in", channels that leave it)."""
 History = list[Cuts]
 """One entry a step, its channels counted before the step."""
-LAYERS = (_ConvNd, nn.Linear)
 # Class names of torchvision, timm and those that follow them.
 _EXCITERS = ("squeezeexcitation", "squeezeexcite", "semodule", "selayer", "seblock", "effectivesemodule")
 # Modules whose channels keep their place one to one; through any other (attention, recurrence) nothing is cut.
@@ -123,9 +123,11 @@ def scan(model: nn.Module, shape: tuple[int, int, int], keep: Iterable[str] = ()
     subject = copied(model).cpu().eval().requires_grad_(True)  # frozen weights would not be traced
     names = {module: name for name, module in subject.named_modules()}
     keep = tuple(keep)
-    _check_names(keep, names.values(), model)
-    example = torch.zeros(1, *shape)
-    graph, groups = _trace(subject, example, model)
+    known = list(filter(None, names.values()))
+    for name in keep:
+        if name not in known:
+            raise UserError(f"keep: {type(model).__name__} has no layer {name!r}; {did_you_mean(name, known)}")
+    graph, groups = _trace(subject, torch.zeros(1, *shape))
     exciters = [name for module, name in names.items() if type(module).__name__.lower() in _EXCITERS]
     sets = (_channels(group, graph, names, keep, exciters if protect_se else []) for group in groups)
     found = [channels for channels in sets if channels is not None]
@@ -133,7 +135,7 @@ def scan(model: nn.Module, shape: tuple[int, int, int], keep: Iterable[str] = ()
         for other, _ in others:
             found = _tied(found, names[first], names[other])
     order = {name: i for i, name in enumerate(names.values())}
-    return Structure(sorted(found, key=lambda c: order[c.name]), _arithmetic(subject, example))
+    return Structure(sorted(found, key=lambda c: order[c.name]), _arithmetic(subject, shape))
 
 
 def ties(model: nn.Module) -> list[list[tuple[nn.Module, str]]]:
@@ -146,34 +148,26 @@ def ties(model: nn.Module) -> list[list[tuple[nn.Module, str]]]:
     return [owners for owners in found.values() if len(owners) > 1]
 
 
-def _check_names(keep: tuple[str, ...], known: Iterable[str], model: nn.Module) -> None:
-    known = [name for name in known if name]
-    for name in keep:
-        if name not in known:
-            raise UserError(f"keep: {type(model).__name__} has no layer {name!r}; {did_you_mean(name, known)}")
-
-
-def _trace(subject: nn.Module, example: torch.Tensor, model: nn.Module):
+def _trace(subject: nn.Module, example: torch.Tensor):
     from torch_pruning import DependencyGraph
 
+    called = type(subject).__name__
     try:
         with torch.inference_mode():
             logits = subject(example)
         if not isinstance(logits, torch.Tensor):
             raise TypeError(f"it gives a {type(logits).__name__} instead of logits")
-        limit = at_most(LIMIT, f"following the channels of {type(model).__name__}")
+        limit = at_most(LIMIT, f"following the channels of {called}")
         with torch.enable_grad(), torch.random.fork_rng(devices=[]), warnings.catch_warnings(), limit:
             warnings.simplefilter("ignore")
             graph = DependencyGraph().build_dependency(subject, example, verbose=False)
             return graph, list(graph.get_all_groups())
     except TookTooLong:
-        raise UserError(
-            f"{type(model).__name__} is too entangled to prune: following its channels took longer than {LIMIT} s"
-        ) from None
+        took = f"following its channels took longer than {LIMIT} s"
+        raise UserError(f"{called} is too entangled to prune: {took}") from None
     except Exception as error:  # a model of the user's own may raise anything, and so may the tracer
         size = "×".join(map(str, example.shape[1:]))
-        reason = first_line(error)
-        raise UserError(f"{type(model).__name__} cannot be followed on an image of {size}: {reason}") from None
+        raise UserError(f"{called} cannot be followed on an image of {size}: {first_line(error)}") from None
 
 
 def _channels(group, graph, names: dict, keep: tuple[str, ...], exciters: list[str]) -> Channels | None:
@@ -244,15 +238,11 @@ def _reason(members: list[Member], reads: bool, foreign: bool, keep: tuple[str, 
         return "output"
     if foreign:
         return "not prunable"
-    if any(_below(member.layer, name) for member in members for name in keep if member.side == "out"):
+    if any(below(member.layer, name) for member in members for name in keep if member.side == "out"):
         return "asked"
-    if any(all(_below(member.layer, name) for member in members) for name in exciters):
+    if any(all(below(member.layer, name) for member in members) for name in exciters):
         return "squeeze-excite"
     return ""
-
-
-def _below(name: str, prefix: str) -> bool:
-    return name == prefix or name.startswith(f"{prefix}.")
 
 
 def _cuttable(module: nn.Module) -> bool:
@@ -267,23 +257,16 @@ def _depthwise(module: nn.Module) -> bool:
     return isinstance(module, _ConvNd) and module.groups == module.in_channels == module.out_channels > 1
 
 
-def _arithmetic(subject: nn.Module, example: torch.Tensor) -> dict[str, tuple[int, int, int, int]]:
+def _arithmetic(subject: nn.Module, shape: tuple[int, int, int]) -> dict[str, tuple[int, int, int, int]]:
     """For each layer: MACs for each pair of channels, channels in, channels out, groups."""
-    found: dict[str, tuple[int, int, int, int]] = {}
-
-    def note(name: str, layer: nn.Module, given: tuple[torch.Tensor, ...], out: torch.Tensor) -> None:
+    found = {}
+    for name, macs in layer_macs(subject, shape).items():
+        layer = subject.get_submodule(name)
         if isinstance(layer, nn.Linear):
-            once, inner, outer, blocks = out.numel() // layer.out_features, layer.in_features, layer.out_features, 1
+            inner, outer, blocks = layer.in_features, layer.out_features, 1
         else:
             inner, outer, blocks = layer.in_channels, layer.out_channels, layer.groups
-            over = given[0].numel() // inner if isinstance(layer, _ConvTransposeNd) else out.numel() // outer
-            once = over * prod(layer.kernel_size)
-        before = found[name][0] if name in found else 0  # a layer that is called twice counts twice
-        found[name] = (before + once, inner, outer, blocks)
-
-    layers = [(name, module) for name, module in subject.named_modules() if isinstance(module, LAYERS)]
-    with hooked(layers, note), torch.inference_mode():
-        subject(example)
+        found[name] = macs // (outer * (inner // blocks)), inner, outer, blocks
     return found
 
 

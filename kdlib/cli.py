@@ -304,14 +304,8 @@ def _report(arguments: argparse.Namespace) -> int:
 
 
 def _values(arguments: argparse.Namespace) -> dict[str, Any]:
-    values = {
-        "profile": arguments.profile,
-        "lang": arguments.lang,
-        "seeds": arguments.seeds,
-        "data_root": arguments.data_root,
-        "output_dir": arguments.output_dir,
-        "device": arguments.device,
-    }
+    asked = ("profile", "lang", "seeds", "data_root", "output_dir", "device")
+    values = {key: getattr(arguments, key) for key in asked}
     for item in arguments.set:
         key, equals, value = item.partition("=")
         if not equals:

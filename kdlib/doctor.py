@@ -24,6 +24,7 @@ def lines() -> Iterator[str]:
     """One line for each thing that matters; what is missing says what to do."""
     import torch
 
+    from kdlib.data import available_memory
     from kdlib.training.device import has_bf16, processor
 
     yield f"kdlib {version('kdlib')}, Python {platform.python_version()} ({sys.executable})"
@@ -36,7 +37,8 @@ def lines() -> Iterator[str]:
             yield f"GPU {k}: {about.name}, {about.total_memory / 2**30:.0f} GiB"
     else:
         yield "GPU: none that torch sees; profile paper wants one, quick and reduced do not"
-    yield f"memory: {_memory()}"
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    yield f"memory: {memory / 2**30:.0f} GiB, {available_memory() / 2**30:.0f} GiB free"
     free = shutil.disk_usage(Path.cwd()).free
     yield f"disk: {free / 1e9:.0f} GB free here" + ("; a run writes up to a few GB: make room" if free < 5e9 else "")
     for name, said in (("images", "20 GB at most; --no-store keeps none"), ("streamed", "of sets larger than memory")):
@@ -48,15 +50,6 @@ def lines() -> Iterator[str]:
             f"for {what}, missing {', '.join(missing)}; pip install '.[{extra}]'" if missing else f"{what}: there"
         )
     yield f"browser for the report page's tests: {shutil.which('chromium') or 'none; the tests skip'}"
-
-
-def _memory() -> str:
-    try:
-        pages, size = os.sysconf("SC_PHYS_PAGES"), os.sysconf("SC_PAGE_SIZE")
-        free = os.sysconf("SC_AVPHYS_PAGES")
-    except (ValueError, OSError, AttributeError):
-        return "unknown"
-    return f"{pages * size / 2**30:.0f} GiB, {free * size / 2**30:.0f} GiB free"
 
 
 def _size(folder: Path) -> int:

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import tempfile
-import warnings
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,8 +13,10 @@ import torch
 from torch import nn
 
 from kdlib import data, models, pruning
+from kdlib.copies import on_cpu
 from kdlib.errors import UserError, first_line
 from kdlib.export import predict
+from kdlib.profiling.counts import silence
 from kdlib.studies import records
 
 FORMATS = {"onnx": ".onnx", "torchscript": ".pt", "safetensors": ".safetensors"}
@@ -81,10 +80,8 @@ def network(record: records.Record) -> nn.Module:
             try:
                 model.load_state_dict(step.weights())
             except RuntimeError:
-                name = config["model"]
-                raise UserError(
-                    f"run {step.id} does not fit {name}, whose code has changed since; run it again"
-                ) from None
+                since = f"does not fit {config['model']}, whose code has changed since; run it again"
+                raise UserError(f"run {step.id} {since}") from None
         pruning.replay(model, step.cuts())
     return model.eval()
 
@@ -105,15 +102,12 @@ def _steps(record: records.Record) -> list[records.Record]:
 
 def described(record: records.Record) -> dict[str, str]:
     """What a file says of itself: classes, size, and which run it is of."""
-    config, about, metrics = record.run["config"], record.run["dataset"], record.metrics
-    channels, height, width = about["shape"]
+    config, about = record.run["config"], record.run["dataset"]
     said = {"run": record.id, "model": config["model"], "role": config["role"], "data": about["name"]}
     said |= {"classes": json.dumps(about["classes"], ensure_ascii=False), **_decoding(about)}
-    said |= {"channels": str(channels), "height": str(height), "width": str(width)}
-    return said | {
-        "test_accuracy": f"{metrics['test_accuracy']:.4f}",
-        "kdlib": str(record.run["code"].get("kdlib", "")),
-    }
+    said |= zip(("channels", "height", "width"), map(str, about["shape"]), strict=True)
+    said |= {"test_accuracy": f"{record.metrics['test_accuracy']:.4f}"}
+    return said | {"kdlib": str(record.run["code"].get("kdlib", ""))}
 
 
 def _decoding(about: dict) -> dict[str, str]:
@@ -144,7 +138,7 @@ def export(record: records.Record, path: Path, to: str = "onnx", images: torch.T
     ``images``: uint8 (N, C, H, W), None for random ones. Raises ``UserError`` for a network that cannot be written in
     that form, and for a file that computes something else.
     """
-    deployed = Deployed(network(record), record.run["dataset"]["mean"], record.run["dataset"]["std"]).eval()
+    deployed = _deployed(record)
     real = images is not None
     if not real:
         shape = record.run["dataset"]["shape"]
@@ -154,7 +148,7 @@ def export(record: records.Record, path: Path, to: str = "onnx", images: torch.T
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".export-") as folder:
         aside = Path(folder) / path.name
         try:
-            with _quiet():
+            with silence():  # exporters talk a lot, and of what the check afterwards answers
                 _WRITERS[to](deployed, aside, images[:2], described(record))
                 found = _ANSWERS[to](aside, images, record)
         except UserError:
@@ -171,6 +165,10 @@ def export(record: records.Record, path: Path, to: str = "onnx", images: torch.T
             )
         os.replace(aside, path)
     return Checked(path, difference, agreement, len(images), real)
+
+
+def _deployed(record: records.Record) -> Deployed:
+    return Deployed(network(record), record.run["dataset"]["mean"], record.run["dataset"]["std"]).eval()
 
 
 def _by_torch(model: nn.Module, images: torch.Tensor) -> np.ndarray:
@@ -214,30 +212,15 @@ def _by_torchscript(path: Path, images: torch.Tensor, record: records.Record) ->
 def _safetensors(deployed: nn.Module, path: Path, example: torch.Tensor, about: dict[str, str]) -> None:
     from safetensors.torch import save_file
 
-    state = {key: value.detach().clone().contiguous() for key, value in deployed.network.state_dict().items()}
-    save_file(state, path, metadata=about)
+    save_file(on_cpu(deployed.network), path, metadata=about)
 
 
 def _by_safetensors(path: Path, images: torch.Tensor, record: records.Record) -> np.ndarray:
     from safetensors.torch import load_file
 
-    again = network(record)
-    again.load_state_dict(load_file(path))
-    return _by_torch(Deployed(again, record.run["dataset"]["mean"], record.run["dataset"]["std"]).eval(), images)
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Exporters talk a lot, and of what the check afterwards answers."""
-    import logging
-
-    with warnings.catch_warnings(), open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
-        warnings.simplefilter("ignore")
-        logging.disable(logging.WARNING)
-        try:
-            yield
-        finally:
-            logging.disable(logging.NOTSET)
+    again = _deployed(record)
+    again.network.load_state_dict(load_file(path))
+    return _by_torch(again, images)
 
 
 _WRITERS = {"onnx": _onnx, "torchscript": _torchscript, "safetensors": _safetensors}

@@ -10,8 +10,8 @@ import numpy as np
 from kdlib.reporting.core import canvas, names, numbers
 from kdlib.reporting.core.i18n import N_, say
 from kdlib.reporting.core.names import stem
-from kdlib.reporting.radiology.metrics import BINS, reliability, roc
-from kdlib.reporting.radiology.study import ROLES, Case, Model, RadiologyStudy, read
+from kdlib.reporting.radiology.metrics import BINS, reliability
+from kdlib.reporting.radiology.study import ROLES, Model, read
 from kdlib.studies import artifacts
 
 GRID = np.linspace(0.0, 1.0, 201)  # false positive rates that curves of several seeds are averaged at
@@ -28,17 +28,13 @@ def _looks() -> dict[str, dict]:
     }
 
 
-def _cases(study: RadiologyStudy, filters: dict) -> list[Case]:
-    return [case for case in study.cases if all(getattr(case, key) == value for key, value in filters.items())]
-
-
 def _scored(results, filters: dict, kind: str):
     """(stem, study, case) of each case with test scores of two classes."""
     study = read(results)
     if study is None or study.first is None:
         return
-    for case in _cases(study, filters):
-        if case.scored:
+    for case in study.cases:
+        if case.scored and all(getattr(case, key) == value for key, value in filters.items()):
             yield stem(results, kind, filters, model=case.model, recipe=case.recipe), study, case
 
 
@@ -75,9 +71,12 @@ def roc_curves(results, lang: str, filters: dict):
 
 def _roc(ax, model: Model, lang: str) -> None:
     """One model: its curve, with several seeds their mean and each thin, and a marker at the threshold 0.5."""
+    from sklearn.metrics import roc_curve
+
     look = _looks()[model.role]
     line = {key: look[key] for key in ("color", "linestyle")}
-    curves = [roc(of) for of in model.by_seed.values() if of.point["auroc"] is not None]
+    sound = [of for of in model.by_seed.values() if of.point["auroc"] is not None]
+    curves = [roc_curve(of.positive, of.margin)[:2] for of in sound]  # rates of false and of true positives
     for false, true in curves if len(curves) > 1 else []:
         ax.plot(100 * false, 100 * true, color=look["color"], linewidth=0.6, alpha=0.45)
     if len(curves) > 1:

@@ -90,12 +90,12 @@ def _imbalance(study: RadiologyStudy, lang: str) -> str:
     share = float(study.first.positive.mean())
     constant = max(share, 1 - share)
     larger = study.positive if share >= 0.5 else 1 - study.positive
-    not_above = []
-    for case in study.cases:
-        for model in case.scored:
-            interval = model.interval("accuracy")
-            if interval is None or interval[0] <= constant:
-                not_above.append(model.called(lang) + study.about(case, lang))
+    not_above = [
+        model.called(lang) + study.about(case, lang)
+        for case in study.cases
+        for model in case.scored
+        if (interval := model.interval("accuracy")) is None or interval[0] <= constant
+    ]
     out = say(
         "A constant answer “{larger}” reaches an accuracy of {constant}, and an AUROC of {auroc}.",
         lang,

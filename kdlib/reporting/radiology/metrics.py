@@ -70,7 +70,8 @@ class Scores:
     @cached_property
     def draws(self) -> dict[str, np.ndarray]:
         """The metrics over the bootstrap's draws, (RESAMPLES,) each; NaN where a draw leaves one undefined."""
-        return resampled(self)
+        blocks = [_weighted(self, w) for w in weights(len(self.positive), self.groups)]
+        return {name: np.concatenate([block[name] for block in blocks] or [np.empty(0)]) for name in METRICS}
 
 
 def scores(logits: np.ndarray, labels: np.ndarray, positive: int = 1, groups: np.ndarray | None = None) -> Scores:
@@ -85,14 +86,6 @@ def scores(logits: np.ndarray, labels: np.ndarray, positive: int = 1, groups: np
         raise ValueError("two-class metrics need finite logits")
     margin = logits[:, positive].astype(np.float64) - logits[:, 1 - positive]
     return Scores(margin, labels == positive, logits.argmax(axis=1) == positive, groups)
-
-
-def roc(of: Scores) -> tuple[np.ndarray, np.ndarray]:
-    """Return false and true positive rates over all thresholds, both rising from 0 to 1."""
-    from sklearn.metrics import roc_curve
-
-    false, true, _ = roc_curve(of.positive, of.margin)
-    return false, true
 
 
 def bins(confidence: np.ndarray) -> np.ndarray:
@@ -118,27 +111,21 @@ def reliability(confidence: np.ndarray, correct: np.ndarray) -> Reliability:
         return Reliability(count, *sums)
 
 
-def weights(n: int, groups: np.ndarray | None, resamples: int = RESAMPLES, seed: int = 0) -> Iterator[np.ndarray]:
+def weights(n: int, groups: np.ndarray | None, resamples: int = RESAMPLES) -> Iterator[np.ndarray]:
     """Yield blocks (draws, N) of how often each image enters each draw.
 
     A draw takes as many patients as there are, with replacement, each with all its images; without ``groups`` each
-    image stands for itself. The same n, groups and seed give the same draws.
+    image stands for itself. The same n and groups give the same draws.
     """
     index = np.arange(n) if groups is None else np.unique(groups, return_inverse=True)[1]
     many = int(index.max()) + 1 if n else 0
-    chance = np.random.default_rng(seed)
+    chance = np.random.default_rng(0)
     step = max(1, _BLOCK // max(n, many, 1))
     for start in range(0, resamples if many else 0, step):
         size = min(step, resamples - start)
         picks = chance.integers(0, many, (size, many)) + many * np.arange(size)[:, None]
         counts = np.bincount(picks.ravel(), minlength=size * many).reshape(size, many)
         yield counts[:, index].astype(np.float64)
-
-
-def resampled(of: Scores, resamples: int = RESAMPLES, seed: int = 0) -> dict[str, np.ndarray]:
-    """Return each metric of METRICS over the draws, (resamples,); NaN where a draw leaves one undefined."""
-    blocks = [_weighted(of, w) for w in weights(len(of.positive), of.groups, resamples, seed)]
-    return {name: np.concatenate([block[name] for block in blocks] or [np.empty(0)]) for name in METRICS}
 
 
 def _weighted(of: Scores, w: np.ndarray) -> dict[str, np.ndarray]:

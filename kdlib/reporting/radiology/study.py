@@ -171,9 +171,7 @@ def read(results: Results) -> RadiologyStudy | None:
     return _kept(results)
 
 
-@lru_cache(maxsize=8)
-def _kept(results: Results) -> RadiologyStudy:
-    return RadiologyStudy(results)
+_kept = lru_cache(maxsize=8)(RadiologyStudy)
 
 
 def paired(first: Model, second: Model, metric: str) -> tuple[Difference, Difference] | None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from kdlib.reporting.core import names, numbers
-from kdlib.reporting.core.i18n import LANGS, N_, say, translations
+from kdlib.reporting.core.i18n import N_, both, say, translations
 from kdlib.reporting.core.table import Cell, Row, Table
 from kdlib.reporting.radiology.metrics import RESAMPLES
 from kdlib.reporting.radiology.study import ROLES, Model, RadiologyStudy, read
@@ -39,13 +41,13 @@ def sheets(results) -> list[Table]:
 
 
 def _table(study: RadiologyStudy, id: str, title: str, head: list, columns: list, rows: list, legend, notes) -> Table:
-    provenance = {lang: names.provenance(study.results, lang) for lang in LANGS}
-    return Table(id, title, head, columns, rows, legend, [*notes, provenance], study.study.name)
+    notes = [*notes, both(names.provenance, study.results)]
+    return Table(id, title, head, columns, rows, legend, notes, study.study.name)
 
 
 def _labels(study: RadiologyStudy, model: Model) -> list:
     """Role and network; the recipe and setting too where the study has several of that role."""
-    return [ROLES[model.role], {lang: _network(study, model, lang) for lang in LANGS}]
+    return [ROLES[model.role], both(_network, study, model)]
 
 
 def _network(study: RadiologyStudy, model: Model, lang: str) -> str:
@@ -56,10 +58,6 @@ def _network(study: RadiologyStudy, model: Model, lang: str) -> str:
     if len({tuple(other[key] for key in ("method", "T", "alpha", "lam")) for other in alike}) > 1:
         parts.append(names.setting(study.results, model.where, lang))
     return ", ".join(parts)
-
-
-def _class(study: RadiologyStudy, k: int) -> dict[str, str]:
-    return {lang: study.class_name(k, lang) for lang in LANGS}
 
 
 def _performance(study: RadiologyStudy) -> Table:
@@ -84,8 +82,8 @@ def _performance(study: RadiologyStudy) -> Table:
             "that are found; specificity: share of the images of {negative} that are called so. AUROC: "
             "over all thresholds. ECE: expected calibration error, 15 equal bins (Guo et al. 2017); its "
             "interval leans upward, for drawing anew adds chance gaps.",
-            positive=lambda lang: study.class_name(study.positive, lang),
-            negative=lambda lang: study.class_name(1 - study.positive, lang),
+            positive=partial(study.class_name, study.positive),
+            negative=partial(study.class_name, 1 - study.positive),
         ),
         translations(
             N_(
@@ -94,7 +92,7 @@ def _performance(study: RadiologyStudy) -> Table:
             )
             if study.patients is None
             else N_("Bootstrap: {draws} draws of whole patients, for images of one patient resemble each other."),
-            draws=lambda lang: numbers.integer(RESAMPLES, lang),
+            draws=partial(numbers.integer, RESAMPLES),
         ),
         *_caveats(study),
     ]
@@ -126,7 +124,7 @@ def _caveats(study: RadiologyStudy) -> list[dict[str, str]]:
             translations(
                 "The data have no class “{asked}”, which the study names; {positive} is taken for the positive class.",
                 asked=study.study.clinical.positive,
-                positive=lambda lang: study.class_name(study.positive, lang),
+                positive=partial(study.class_name, study.positive),
             )
         )
     if any(model.diverged for model in study.models):
@@ -145,8 +143,8 @@ def _confusion(study: RadiologyStudy) -> Table:
             continue
         counts = sum(of.counts for of in model.by_seed.values())
         for k, line in zip(order, counts, strict=True):
-            cells = [{lang: _counted(count, line.sum(), lang) for lang in LANGS} for count in line]
-            rows.append(Row([*_labels(study, model), _class(study, k)], cells))
+            cells = [both(_counted, count, line.sum()) for count in line]
+            rows.append(Row([*_labels(study, model), both(study.class_name, k)], cells))
     legend = translations(
         N_("Images and, in parentheses, their share of the row; threshold 0.5; summed over {n} seeds")
         if study.several
@@ -154,7 +152,7 @@ def _confusion(study: RadiologyStudy) -> Table:
         n=max(len(model.by_seed) for model in study.models),
     )
     head, title = [N_("Model"), N_("Network"), N_("True class")], N_("Confusion matrices, test part")
-    columns = [translations("Called {name}", name=lambda lang, k=k: study.class_name(k, lang)) for k in order]
+    columns = [translations("Called {name}", name=partial(study.class_name, k)) for k in order]
     return _table(study, "clinical_confusion", title, head, columns, rows, legend, _caveats(study))
 
 
@@ -172,8 +170,9 @@ def _parts(study: RadiologyStudy) -> Table:
         counts = [Cell(count, kind="count") for count in (sum(line), *line)]
         share = Cell(line[positive] / sum(line) if any(line) else None, digits=1, kind="percent")
         rows.append(Row([label], [*counts, share, Cell(patients.get(part), kind="count")]))
-    share = translations("Share of {name}", name=lambda lang: study.class_name(positive, lang))
-    columns = [N_("Images"), *(_class(study, k) for k in range(len(study.classes))), share, N_("Patients")]
+    share = translations("Share of {name}", name=partial(study.class_name, positive))
+    classes = [both(study.class_name, k) for k in range(len(study.classes))]
+    columns = [N_("Images"), *classes, share, N_("Patients")]
     notes = [
         _weights(study),
         N_("Validation is held out by patient: no patient is both in training and in validation.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from string import Template
 
 from kdlib.reporting.core import numbers
 from kdlib.reporting.core.evidence import wilson
@@ -15,6 +16,24 @@ HOW = {
     "baseline": N_("Trained on the labels alone."),
     "student": N_("Trained on the labels and on what a larger network, its teacher, answers."),
 }
+
+
+_FRONT = Template(
+    """---
+language: $lang
+pipeline_tag: image-classification
+library_name: $library
+tags: [image-classification, kdlib]
+datasets: [$data]
+metrics: [accuracy]
+model-index:
+- name: $model
+  results:
+  - task: {type: image-classification}
+    dataset: {name: $data, type: $data}
+    metrics: [{type: accuracy, value: $accuracy}]
+---"""
+)
 
 
 def card(record: records.Record, file: str, lang: str, form: str = "onnx") -> str:
@@ -39,8 +58,10 @@ def card(record: records.Record, file: str, lang: str, form: str = "onnx") -> st
         "commit": str((run.get("code") or {}).get("commit") or "–")[:12],
     }
     takes = _WEIGHTS if form == "safetensors" else _PIXELS
+    front = {"lang": lang, "library": LIBRARIES[form], "accuracy": f"{accuracy:.4f}"}
+    front |= {key: json.dumps(said[key]) for key in ("model", "data")}
     parts = [
-        _front(record, accuracy, lang, form),
+        _FRONT.substitute(front),
         "# " + say("{model} for {classes} classes of {data}", lang, **said),
         say(_how(record), lang) + " " + _pruned(record, lang),
         "## " + say("Data", lang),
@@ -54,7 +75,7 @@ def card(record: records.Record, file: str, lang: str, form: str = "onnx") -> st
             lang,
             **said,
         ),
-        _medical(data["name"], lang),
+        say(_NOT_MEDICAL, lang) if data["name"] == "chest_xray" else "",
         "## " + say("Use", lang),
         f"```\n{_use(record, file, form)}\n```",
         say(takes, lang, **said),
@@ -64,30 +85,8 @@ def card(record: records.Record, file: str, lang: str, form: str = "onnx") -> st
     return "\n\n".join(part for part in parts if part.strip()) + "\n"
 
 
-def _front(record: records.Record, accuracy: float, lang: str, form: str) -> str:
-    config, data = record.run["config"], record.run["dataset"]
-    name, dataset = json.dumps(config["model"]), json.dumps(data["name"])
-    return "\n".join(
-        [
-            "---",
-            f"language: {lang}",
-            "pipeline_tag: image-classification",
-            f"library_name: {LIBRARIES[form]}",
-            "tags: [image-classification, kdlib]",
-            f"datasets: [{dataset}]",
-            "metrics: [accuracy]",
-            "model-index:",
-            f"- name: {name}",
-            "  results:",
-            "  - task: {type: image-classification}",
-            f"    dataset: {{name: {dataset}, type: {dataset}}}",
-            f"    metrics: [{{type: accuracy, value: {accuracy:.4f}}}]",
-            "---",
-        ]
-    )
-
-
 _PIXELS = N_("The file takes uint8 images (B, C, H, W) of {side} pixels and normalises them itself.")
+_NOT_MEDICAL = N_("This is no medical device and must not be used for diagnosis.")
 _WEIGHTS = N_("The file holds the weights alone, for images of {side} pixels normalised as the run's record says.")
 
 
@@ -121,7 +120,3 @@ def _weights(config: dict, lang: str) -> str:
     if not start:
         return say("Trained from random weights.", lang)
     return say("It started from other weights ({start}), whose licence holds too.", lang, start=start["from"])
-
-
-def _medical(name: str, lang: str) -> str:
-    return say("This is no medical device and must not be used for diagnosis.", lang) if name == "chest_xray" else ""

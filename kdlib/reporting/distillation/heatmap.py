@@ -31,7 +31,7 @@ def heatmap(results, lang: str, filters: dict):
 def _drawing(results, lang: str, here: dict, grid, alphas, temperatures) -> dict:
     base = {"role": "baseline", "model": here["model"], "recipe": here["recipe"]}
     alone = results.cell(base).mean
-    accuracy = np.array([[_mean(results, where) for where in row] for row in grid])
+    accuracy = np.array([[where and results.cell(where).mean for where in row] for row in grid], dtype=float)
     settings = [where for row in grid for where in row if where]
     best = best_by_validation(results, settings)
     theirs, their_alone = _reported(results, grid)
@@ -96,29 +96,13 @@ def _labels(accuracy: np.ndarray, alone: float | None, marks: list[list[str]] | 
     return labels
 
 
-def _mean(results, where: dict | None) -> float:
-    mean = results.cell(where).mean if where else None
-    return np.nan if mean is None else mean
-
-
 def _map(ax, shown: np.ndarray, labels: np.ndarray, ends: tuple[float, float]):
     """One ramp from dark to light, so that it reads the same in grey; each cell says its numbers."""
     import seaborn
 
     low, high = (100 * end for end in ends)
-    seaborn.heatmap(
-        shown,
-        ax=ax,
-        annot=labels,
-        fmt="",
-        cbar=False,
-        linewidths=1,
-        linecolor="white",
-        annot_kws={"size": 7},
-        cmap="cividis",
-        vmin=low,
-        vmax=max(high, low + 0.01),
-    )
+    look = {"cmap": "cividis", "cbar": False, "linewidths": 1, "linecolor": "white", "annot_kws": {"size": 7}}
+    seaborn.heatmap(shown, ax=ax, annot=labels, fmt="", vmin=low, vmax=max(high, low + 0.01), **look)
     return ax.collections[0]
 
 

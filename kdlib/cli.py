@@ -10,7 +10,7 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
@@ -28,18 +28,17 @@ class _Terminated(KeyboardInterrupt):
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command.
 
-    Return 0, 1 for a failed notebook, 2 for a mistake in what was asked and for what the machine
-    refuses, 75 when --stop-after ended it, 128 and the
-    signal's number when Ctrl-C or SIGTERM did.
+    Return 0, 1 for a failed notebook, 2 for a mistake in what was asked and for what the machine refuses, 75 when
+    --stop-after ended it, 128 and the signal's number when Ctrl-C or SIGTERM did.
     """
-    arguments = _parser().parse_args(argv)
-    if argv is None and arguments.command in (_run, _compress):
-        _take_huge_pages()
-    # A dotted path such as mypkg.models:build is looked for here too, as it is in the notebook's kernel.
-    if str(Path.cwd()) not in sys.path:
-        sys.path.insert(0, str(Path.cwd()))
     again = f"go on from there with: {shlex.join(['kdlib', *(sys.argv[1:] if argv is None else argv)])}"
     try:
+        arguments = _parser().parse_args(argv)
+        if argv is None and arguments.command in (_run, _compress):
+            _take_huge_pages()
+        # A dotted path such as mypkg.models:build is looked for here too, as it is in the notebook's kernel.
+        if str(Path.cwd()) not in sys.path:
+            sys.path.insert(0, str(Path.cwd()))
         with _sigterm():
             return arguments.command(arguments)
     except UserError as error:
@@ -90,87 +89,83 @@ class _Parser(argparse.ArgumentParser):
     """A mistake in the options is one line, as all others are."""
 
     def error(self, message: str) -> NoReturn:
-        """Say it and end with 2."""
-        self.exit(USER_ERROR, f"kdlib: {' '.join(message.splitlines())}; '{self.prog} --help' lists what there is\n")
+        """Say it, and where to look."""
+        raise UserError(f"{message}; '{self.prog} --help' lists what there is")
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="kdlib", description=__doc__.split(":")[0])
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    listing = commands.add_parser("list", help="show the studies, or one study's profiles and parameters")
-    listing.add_argument("study", nargs="?")
-    listing.set_defaults(command=_list)
+    def command(name: str, run: Callable, said: str) -> Callable:
+        """Add a command; return what adds its options."""
+        added = commands.add_parser(name, help=said)
+        added.set_defaults(command=run)
+        return added.add_argument
 
-    run = commands.add_parser("run", help="execute studies: train what is missing, then the notebook")
-    run.add_argument("studies", nargs="*", metavar="STUDY", help="names as in 'kdlib list'; none means all")
-    run.add_argument("--profile", default="quick", help="smoke, quick (default), reduced or paper")
-    _add_how(run)
-    run.set_defaults(command=_run)
+    add = command("list", _list, "show the studies, or one study's profiles and parameters")
+    add("study", nargs="?")
 
-    compress = commands.add_parser("compress", help="make a small network for a folder of images")
-    compress.add_argument("--teacher", help="timm/NAME, another name, mypkg.models:build, or a run's id or folder")
-    compress.add_argument("--weights", help="imagenet, scratch, or the file of the teacher's weights, taken as it is")
-    compress.add_argument("--student", help="a network for the teacher to teach; without it the teacher is pruned")
-    compress.add_argument("--target-macs", metavar="SHARE", help="of the teacher's, to keep; default: 0.7, 0.5 and 0.3")
-    compress.add_argument("--max-drop", metavar="POINTS", help="of validation accuracy that may be lost (default 1)")
-    compress.add_argument("--image-size", metavar="PIXELS")
-    compress.add_argument("--profile", default="reduced", help="smoke, quick, reduced (default) or paper")
-    _add_how(compress)
-    compress.set_defaults(command=_compress)
+    add = command("run", _run, "execute studies: train what is missing, then the notebook")
+    add("studies", nargs="*", metavar="STUDY", help="names as in 'kdlib list'; none means all")
+    add("--profile", default="quick", help="smoke, quick (default), reduced or paper")
+    _add_how(add)
 
-    report = commands.add_parser("report", help="write all studies of a profile on one page, in English and in Turkish")
-    report.add_argument("--profile", default="quick")
-    report.add_argument("--output-dir", default="outputs")
-    report.add_argument("--to", metavar="DIR", help="where to, if not beside the studies")
-    report.set_defaults(command=_report)
+    add = command("compress", _compress, "make a small network for a folder of images")
+    add("--teacher", help="timm/NAME, another name, mypkg.models:build, or a run's id or folder")
+    add("--weights", help="imagenet, scratch, or the file of the teacher's weights, taken as it is")
+    add("--student", help="a network for the teacher to teach; without it the teacher is pruned")
+    add("--target-macs", metavar="SHARE", help="of the teacher's, to keep; default: 0.7, 0.5 and 0.3")
+    add("--max-drop", metavar="POINTS", help="of validation accuracy that may be lost (default 1)")
+    add("--image-size", metavar="PIXELS")
+    add("--profile", default="reduced", help="smoke, quick, reduced (default) or paper")
+    _add_how(add)
 
-    export = commands.add_parser("export", help="write a run's network as a file that needs no kdlib")
-    export.add_argument("run", metavar="RUN", help="a run's id, or how it begins, or its folder")
-    export.add_argument("--to", choices=("onnx", "torchscript", "safetensors"), default="onnx")
-    export.add_argument("--profile", default="quick", help="where the run is looked for (default quick)")
-    export.add_argument("--output-dir", default="outputs")
-    export.add_argument("--data-root", metavar="DIR", help="the run's images: its test part compares the two")
-    export.add_argument("--int8", action="store_true", help="in int8 beside it: ONNX, measured on the run's test part")
-    export.add_argument("--out", metavar="FILE", help="default: RUN.onnx, .pt or .safetensors here")
-    export.set_defaults(command=_export)
+    add = command("report", _report, "write all studies of a profile on one page, in English and in Turkish")
+    add("--profile", default="quick")
+    add("--output-dir", default="outputs")
+    add("--to", metavar="DIR", help="where to, if not beside the studies")
 
-    predict = commands.add_parser("predict", help="name what images show, by an exported ONNX file")
-    predict.add_argument("model", metavar="FILE")
-    predict.add_argument("images", nargs="+", metavar="IMAGE", help="images, or folders of them")
-    predict.add_argument("--top", type=int, default=5, metavar="K", help="so many classes (default 5)")
-    predict.add_argument("--json", action="store_true", help="a JSON object a line")
-    predict.set_defaults(command=_predict)
+    add = command("export", _export, "write a run's network as a file that needs no kdlib")
+    add("run", metavar="RUN", help="a run's id, or how it begins, or its folder")
+    add("--to", choices=("onnx", "torchscript", "safetensors"), default="onnx")
+    add("--profile", default="quick", help="where the run is looked for (default quick)")
+    add("--output-dir", default="outputs")
+    add("--data-root", metavar="DIR", help="the run's images: its test part compares the two")
+    add("--int8", action="store_true", help="in int8 beside it: ONNX, measured on the run's test part")
+    add("--out", metavar="FILE", help="default: RUN.onnx, .pt or .safetensors here")
 
-    doctor = commands.add_parser("doctor", help="what this machine has, and what to do about what it has not")
-    doctor.set_defaults(command=_doctor)
+    add = command("predict", _predict, "name what images show, by an exported ONNX file")
+    add("model", metavar="FILE")
+    add("images", nargs="+", metavar="IMAGE", help="images, or folders of them")
+    add("--top", type=int, default=5, metavar="K", help="so many classes (default 5)")
+    add("--json", action="store_true", help="a JSON object a line")
 
-    publish = commands.add_parser("publish", help="copy a study's results, without weights, to a folder for git")
-    publish.add_argument("studies", nargs="+", metavar="STUDY")
-    publish.add_argument("--profile", default="reduced")
-    publish.add_argument("--output-dir", default="outputs")
-    publish.add_argument("--to", default="outputs/published")
-    publish.add_argument("--refresh", action="store_true", help="write what is published there anew, from its records")
-    publish.set_defaults(command=_publish)
+    command("doctor", _doctor, "what this machine has, and what to do about what it has not")
 
-    profile = commands.add_parser("profile", help="what a model costs: parameters, MACs, sizes, latency, memory")
-    profile.add_argument("model", help="a registered name, or a path like mypkg.models:build")
-    profile.add_argument("--num-classes", default="10")
-    profile.add_argument("--input-size", default="32", help="side of the image in pixels")
-    profile.add_argument("--in-channels", default="3")
-    profile.add_argument("--batch-size", default="1", help="images a batch, for latency and memory; counts are of one")
-    profile.add_argument("--open", metavar="LAYERS", help="such as layer4,fc: what is trained; default: everything")
-    profile.add_argument("--device", default="cpu", help="auto, cpu (default) or cuda")
-    profile.add_argument("--repeats", default="30", help="timed runs; their median is the latency")
-    profile.add_argument("--json", action="store_true", help="print JSON")
-    profile.set_defaults(command=_profile)
+    add = command("publish", _publish, "copy a study's results, without weights, to a folder for git")
+    add("studies", nargs="+", metavar="STUDY")
+    add("--profile", default="reduced")
+    add("--output-dir", default="outputs")
+    add("--to", default="outputs/published")
+    add("--refresh", action="store_true", help="write what is published there anew, from its records")
+
+    add = command("profile", _profile, "what a model costs: parameters, MACs, sizes, latency, memory")
+    add("model", help="a registered name, or a path like mypkg.models:build")
+    add("--num-classes", default="10")
+    add("--input-size", default="32", help="side of the image in pixels")
+    add("--in-channels", default="3")
+    add("--batch-size", default="1", help="images a batch, for latency and memory; counts are of one")
+    add("--open", metavar="LAYERS", help="such as layer4,fc: what is trained; default: everything")
+    add("--device", default="cpu", help="auto, cpu (default) or cuda")
+    add("--repeats", default="30", help="timed runs; their median is the latency")
+    add("--json", action="store_true", help="print JSON")
 
     return parser
 
 
-def _add_how(command: argparse.ArgumentParser) -> None:
+def _add_how(add: Callable) -> None:
     """Options of what trains."""
-    add = command.add_argument
     add("--lang", default="en", help="en (default) or tr: the language of notebook and figures")
     add("--seeds", help="such as 0,1,2; default: the profile's")
     add("--data-root", metavar="DIR", help="folder with the images, such as train/CLASS/*.jpg and test/CLASS/*.jpg")
@@ -350,19 +345,19 @@ def _execute_notebooks(experiments: list, force: bool) -> bool:
     """Execute the notebooks that are not up to date; return whether all came to their end."""
     from kdlib.studies import notebook
 
-    due, failed = [], False
+    due, sound = [], True
     for experiment in experiments:
         if force or not experiment.up_to_date():
             due.append(experiment)
         else:
             print(f"{experiment.study.name}: up to date")
     for experiment, end in zip(due, notebook.execute_all(due), strict=True):
-        if failure := isinstance(end, notebook.NotebookFailed):
+        if isinstance(end, notebook.NotebookFailed):
             print(f"kdlib: {end}", file=sys.stderr)
+            sound = False
         else:
             print(f"{experiment.study.name}: notebook executed in {end:.0f} s", flush=True)
-        failed |= failure
-    return not failed
+    return sound
 
 
 def _show_costs(experiment) -> None:

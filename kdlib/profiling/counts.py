@@ -20,7 +20,7 @@ from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 from torch.utils.flop_counter import FlopCounterMode
 
 from kdlib.copies import copied
-from kdlib.errors import UserError, first_line
+from kdlib.errors import UserError, first_line, of_the_machine
 from kdlib.hooks import hooked
 from kdlib.profiling import timing
 
@@ -164,8 +164,8 @@ def profile(
             found |= timing.latency(model, batch, repeats)
             found["peak_memory_mb"] = timing.inference_peak(model, batch)
             found["peak_training_mb"] = timing.training_peak(model, batch)
-    except (torch.OutOfMemoryError, RuntimeError) as error:
-        if isinstance(error, torch.OutOfMemoryError) or "allocate" in str(error):
+    except RuntimeError as error:
+        if of_the_machine(error):
             raise UserError(f"a batch of {batch_size} does not fit into the memory of {device}; take fewer") from None
         raise
     channels, *size = shape

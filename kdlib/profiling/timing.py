@@ -12,6 +12,7 @@ from torch import nn
 from torch.nn import functional
 
 from kdlib.copies import copied
+from kdlib.errors import of_the_machine
 
 WARM_UP = 5
 TURN, UNTIMED = 5, 2
@@ -88,10 +89,8 @@ def training_peak(model: nn.Module, batch: torch.Tensor) -> float | None:
 
     try:
         return _peak(model, batch, step, train=True)
-    except torch.OutOfMemoryError:
-        raise
     except Exception as error:
-        if "allocate" in str(error):  # a CPU's way to say that memory ran out
+        if of_the_machine(error):
             raise
         return None
 

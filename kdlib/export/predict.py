@@ -53,8 +53,7 @@ def predict(file: str | Path, images: Sequence[str | Path], top: int = 5) -> Ite
 
     session, about = open_file(file)
     paths = [path for image in images for path in _files(Path(os.path.expanduser(image)))]
-    bar = tqdm(total=len(paths), desc="predicting", unit="image", disable=len(paths) <= BATCH)
-    with bar:
+    with tqdm(total=len(paths), desc="predicting", unit="image", disable=len(paths) <= BATCH) as bar:
         for begin in range(0, len(paths), BATCH):
             chunk = paths[begin : begin + BATCH]
             read = [_read(path, about) for path in chunk]

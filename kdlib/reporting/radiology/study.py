@@ -115,13 +115,11 @@ class RadiologyStudy:
     def cases(self) -> list[Case]:
         """One case for each recipe and student; of several distilled settings the one that validation chooses."""
         results, out = self.results, []
-        for recipe in names.each_recipe(results, {}):
-            for model in names.students(results, {"recipe": recipe}):
-                here = {"model": model, "recipe": recipe}
-                teachers = results.settings(role="teacher", recipe=recipe) or results.settings(role="teacher")
-                best = best_by_validation(results, results.settings(role="student", **here))
-                wheres = [*teachers[:1], *results.settings(role="baseline", **here)[:1], best]
-                out.append(Case(recipe, model, {one.role: one for one in self.models if one.where in wheres}))
+        for here in names.trained(results, {}):
+            teachers = results.settings(role="teacher", recipe=here["recipe"]) or results.settings(role="teacher")
+            best = best_by_validation(results, results.settings(role="student", **here))
+            wheres = [*teachers[:1], *results.settings(role="baseline", **here)[:1], best]
+            out.append(Case(**here, models={one.role: one for one in self.models if one.where in wheres}))
         return out
 
     @cached_property

@@ -220,8 +220,7 @@ def _facing(layer: nn.Module, norms: torch.Tensor) -> torch.Tensor:
     """Norms of input channels, shaped to multiply the layer's weights."""
     if isinstance(layer, nn.Linear):
         return norms
-    blocks, rest = layer.groups, [1] * (layer.weight.dim() - 2)
+    rest = [1] * (layer.weight.dim() - 2)
     if isinstance(layer, _ConvTransposeNd):
         return norms.reshape(-1, 1, *rest)
-    per_block = norms.reshape(blocks, 1, -1).expand(-1, layer.out_channels // blocks, -1)
-    return per_block.reshape(layer.out_channels, -1, *rest)
+    return norms.reshape(layer.groups, -1, *rest).repeat_interleave(layer.out_channels // layer.groups, dim=0)

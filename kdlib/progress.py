@@ -2,7 +2,7 @@
 
 import os
 import sys
-from types import TracebackType
+from contextlib import AbstractContextManager
 
 from tqdm import std
 
@@ -10,7 +10,7 @@ from tqdm import std
 TEXT = "KDLIB_TEXT_PROGRESS"
 
 
-class Progress:
+class Progress(AbstractContextManager):
     """A bar over ``total`` units of work; counts whatever ``advance`` is given, shows the share done and the ETA."""
 
     def __init__(self, total: float, label: str, shown: bool = True):
@@ -41,10 +41,7 @@ class Progress:
         """Show a few words behind the bar."""
         self._bar.set_postfix_str(text, refresh=False)
 
-    def __enter__(self) -> "Progress":
-        return self
-
-    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(self, *error: object) -> None:
         self._bar.close()
 
 

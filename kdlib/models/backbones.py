@@ -11,6 +11,13 @@ from kdlib.models.registry import register
 from kdlib.models.resnet import tapered_head
 
 
+def _torchvision(name: str, in_channels: int, **options) -> nn.Module:
+    """Return torchvision's network of that name from random weights."""
+    from torchvision.models import get_model
+
+    return _taking(get_model(name, weights=None, **options), in_channels)
+
+
 def _taking(model: nn.Module, in_channels: int) -> nn.Module:
     """Return the model, its first convolution made anew where images have other than three channels."""
     name, old = next((name, module) for name, module in model.named_modules() if isinstance(module, nn.Conv2d))
@@ -27,23 +34,9 @@ def resnet18_transfer(num_classes: int, in_channels: int = 3) -> nn.Module:
     11,342,794 parameters at 10 classes. Its 7×7 stride-2 stem and max pool take 32×32 images down to 8×8 before the
     first residual block: a quarter of the arithmetic of ``resnet18_kd``.
     """
-    from torchvision.models import resnet18
-
-    model = _taking(resnet18(weights=None), in_channels)
+    model = _torchvision("resnet18", in_channels)
     model.fc = tapered_head(model.fc.in_features, num_classes)
     return model
-
-
-def _densenet(in_channels: int) -> nn.Module:
-    from torchvision.models import densenet121
-
-    return _taking(densenet121(weights=None), in_channels)
-
-
-def _mobilenet(in_channels: int) -> nn.Module:
-    from torchvision.models import mobilenet_v2
-
-    return _taking(mobilenet_v2(weights=None), in_channels)
 
 
 @register("densenet121_fc")
@@ -53,7 +46,7 @@ def densenet121_fc(num_classes: int, in_channels: int = 3) -> nn.Module:
     The report adds "one extra" layer to the pretrained network and does not say behind which; here it takes the place
     of the 1000-class layer, straight on the 1024 pooled features.
     """
-    model = _densenet(in_channels)
+    model = _torchvision("densenet121", in_channels)
     model.classifier = nn.Linear(model.classifier.in_features, num_classes)
     return model
 
@@ -61,7 +54,7 @@ def densenet121_fc(num_classes: int, in_channels: int = 3) -> nn.Module:
 @register("mobilenetv2_fc")
 def mobilenetv2_fc(num_classes: int, in_channels: int = 3) -> nn.Module:
     """Student of the radiology report's Model 1: MobileNetV2's features and one fully connected layer (1280 in)."""
-    model = _mobilenet(in_channels)
+    model = _torchvision("mobilenet_v2", in_channels)
     model.classifier = nn.Linear(model.last_channel, num_classes)
     return model
 
@@ -78,7 +71,7 @@ class DenseNetXray(nn.Module):
 
     def __init__(self, num_classes: int, in_channels: int = 3):
         super().__init__()
-        self.features = _densenet(in_channels).features
+        self.features = _torchvision("densenet121", in_channels).features
         self.dropout = nn.Dropout(0.5)
         self.conv = nn.Conv2d(1024, 512, 3, padding=1)
         self.pool = nn.AdaptiveMaxPool2d(1)
@@ -100,7 +93,7 @@ class MobileNetXray(nn.Module):
 
     def __init__(self, num_classes: int, in_channels: int = 3, dropout: float = 0.0):
         super().__init__()
-        self.features = _mobilenet(in_channels).features
+        self.features = _torchvision("mobilenet_v2", in_channels).features
         self.adaptive_pool = nn.AdaptiveAvgPool2d(1)
         self.fc1 = nn.Linear(1280, 512)
         self.dropout = nn.Dropout(dropout)
@@ -124,9 +117,7 @@ def resnet50(num_classes: int, in_channels: int = 3) -> nn.Module:
 
     Residual branches start at zero (Goyal et al. 2017), which short trainings from random weights need.
     """
-    from torchvision.models import resnet50
-
-    return _taking(resnet50(weights=None, num_classes=num_classes, zero_init_residual=True), in_channels)
+    return _torchvision("resnet50", in_channels, num_classes=num_classes, zero_init_residual=True)
 
 
 @register("efficientnet_b4")
@@ -136,10 +127,9 @@ def efficientnet_b4(num_classes: int, in_channels: int = 3) -> nn.Module:
     Residual branches start at zero and the classifier near it: as torchvision initialises them, the loss of a new model
     is twice that of guessing, and a short training from random weights does not get away from it.
     """
-    from torchvision.models import efficientnet_b4
     from torchvision.models.efficientnet import MBConv
 
-    model = _taking(efficientnet_b4(weights=None, num_classes=num_classes), in_channels)
+    model = _torchvision("efficientnet_b4", in_channels, num_classes=num_classes)
     for module in model.modules():
         if isinstance(module, MBConv) and module.use_res_connect:
             nn.init.zeros_(module.block[-1][1].weight)

@@ -31,7 +31,8 @@ def by_parameters(results: Results, here: dict) -> list[dict]:
 
 def outside(results: Results, lang: str) -> str:
     """Where transfer's weights come from when no run here made them."""
-    started = [_begun(record) for _, record in results.select(role="transfer")]
+    # the id of a source run, or the name of outside weights
+    started = [(record.run["config"].get("weights") or {}).get("from") for _, record in results.select(role="transfer")]
     found = list(dict.fromkeys(name for name in started if name and name not in results.records))
     if not found:
         return ""
@@ -41,8 +42,3 @@ def outside(results: Results, lang: str) -> str:
 def first(results: Results, where: dict):
     """The first converged record of a setting that has one."""
     return next(record for _, record in results.select(**where) if not record.diverged)
-
-
-def _begun(record) -> str | None:
-    """What a run's weights were before its training: the id of a source run, or the name of outside weights."""
-    return (record.run.get("config", {}).get("weights") or {}).get("from")

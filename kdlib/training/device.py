@@ -82,11 +82,8 @@ def speed_of_bf16() -> float:
     with contextlib.suppress(OSError, ValueError):
         known = json.loads(file.read_text(encoding="utf-8"))
     if key not in known:
-        seconds = {"fp32": [], "bf16": []}
-        for _ in range(5):
-            for precision, times in seconds.items():
-                times.append(_trial(precision))
-        known[key] = round(min(seconds["fp32"]) / min(seconds["bf16"]), 2)
+        fp32, bf16 = zip(*((_trial("fp32"), _trial("bf16")) for _ in range(5)), strict=True)
+        known[key] = round(min(fp32) / min(bf16), 2)
         with contextlib.suppress(OSError):  # no home, a full disk: measured again next time
             file.parent.mkdir(parents=True, exist_ok=True)
             with whole(file) as aside:

@@ -310,12 +310,9 @@ def _draw_groups(labels: torch.Tensor, fraction: float, seed: int, groups: torch
     numbers, member = groups.unique(return_inverse=True)
     table = torch.zeros(len(numbers), max(len(torch.bincount(labels)), 1), dtype=torch.int64)
     table.index_put_((member, labels), torch.ones_like(labels), accumulate=True)
-    sizes, of_class = table.sum(1).tolist(), table.numpy().argmax(1).tolist()
-    images, left = [0] * table.shape[1], [0] * table.shape[1]
-    for size, label in zip(sizes, of_class, strict=True):
-        images[label] += size
-        left[label] += 1
-    missing = _quota(images, fraction)
+    sizes, of_class = table.numpy().sum(1), table.numpy().argmax(1)
+    left = np.bincount(of_class, minlength=table.shape[1])
+    missing = _quota(np.bincount(of_class, sizes, table.shape[1]).astype(int).tolist(), fraction)
     keys = np.random.PCG64(np.random.SeedSequence([seed, HOLD_OUT])).random_raw(len(numbers))
     taken = torch.zeros(len(numbers), dtype=torch.bool)
     for group in np.argsort(keys, kind="stable").tolist():
@@ -410,9 +407,7 @@ def _statistics(images: torch.Tensor) -> tuple[tuple[float, ...], tuple[float, .
         for channel, own in enumerate(counts):
             own += np.bincount(some[:, channel].reshape(-1).numpy(), minlength=256)
     for levels in counts.tolist():
-        number = sum(levels)
-        first = sum(level * n for level, n in enumerate(levels))
-        second = sum(level * level * n for level, n in enumerate(levels))
+        number, first, second = (sum(level**power * n for level, n in enumerate(levels)) for power in range(3))
         variance = (number * second - first * first) / (number * number)
         mean.append(first / number / 255)
         std.append(max(variance**0.5, 1.0) / 255)

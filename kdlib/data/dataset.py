@@ -79,8 +79,7 @@ class Dataset:
         resize, background, storage: where they are not what is usual.
         """
         splits = {"train": self.train, "val": self.val, "test": self.test}
-        groups = {part: split.groups for part, split in splits.items()}
-        counted = {part: len(of.unique()) for part, of in groups.items() if of is not None}
+        counted = {part: len(split.groups.unique()) for part, split in splits.items() if split.groups is not None}
         return {
             "name": self.name,
             "classes": list(self.classes),

@@ -114,8 +114,8 @@ class Checkpoints:
 
         A damaged file is set aside, with one line.
         """
-        found = [state for path in sorted(self.folder.glob("[!.]*.pt")) if (state := _read(path))]
-        found = [state for state in found if set(state["runs"]) & set(ids)]
+        states = map(_read, sorted(self.folder.glob("[!.]*.pt")))
+        found = [state for state in states if state and set(state["runs"]) & set(ids)]
         return sorted(found, key=lambda state: (-state["epoch"], -state["batch"]))
 
     def sweep(self, done: Callable[[str], bool]) -> None:

@@ -117,6 +117,5 @@ def processor() -> str:
 
 def available(device: torch.device) -> int:
     """Return bytes that a group may take on the device now."""
-    if device.type == "cuda":
-        return int(_HEADROOM * torch.cuda.mem_get_info(device)[0])
-    return int(_HEADROOM * available_memory())
+    free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else available_memory()
+    return int(_HEADROOM * free)

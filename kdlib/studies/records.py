@@ -10,7 +10,7 @@ import zipfile
 import zlib
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import cache
 from importlib.metadata import version
@@ -135,8 +135,10 @@ class Record:
     def cuts(self) -> list:
         """Return what left each layer, step by step (``kdlib.pruning.History``); a whole model's is empty."""
         file = self.path / "cuts.json"
-        with self._whole(file.name) if file.is_file() else nullcontext():
-            return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else []
+        if not file.is_file():
+            return []
+        with self._whole(file.name):
+            return json.loads(file.read_text(encoding="utf-8"))
 
     def scores(self) -> dict[str, np.ndarray] | None:
         """Return the criterion's scores of each set of channels, float32 (n,); a published record holds none."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self, get_args
 
 from pydantic import ValidationError, model_validator
 
@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from kdlib.studies.run import Run, Weights
     from kdlib.training import Recipe
 
-PROFILES = ("smoke", "quick", "reduced", "paper")
+Profile = Literal["smoke", "quick", "reduced", "paper"]
+PROFILES = get_args(Profile)
 IN_RECIPE = ("epochs", "batch_size", "lr", "class_weights", "label_smoothing")
 IN_DATA = ("image_size", "train_size", "test_size", "grayscale", "resize", "background", "groups", "val_fraction")
 SHARED = ("seeds", "weights", *IN_RECIPE, "precision", "dataset", *IN_DATA, "input_size")
@@ -72,7 +73,7 @@ class Study(Strict):
     source: Text
     report: bool = True
     recipes: dict[str, dict[str, Any]]
-    profiles: dict[Literal["smoke", "quick", "reduced", "paper"], dict[str, Any]] = {}
+    profiles: dict[Profile, dict[str, Any]] = {}
     labels: dict[str, Text] = {}
     beside: list[str] = []  # studies whose runs this one's tables show as well
     clinical: Clinical | None = None

@@ -102,7 +102,7 @@ def _serve(do: Do, number: int, packed: bytes, images: Any, board: Board, thread
     """Do one piece in a worker; return None, or a mistake of the user's. ``Stopped`` is no error: the driver knows."""
     torch.set_num_threads(threads)
     try:
-        piece = _unpack(packed, _fetched(images))
+        piece = _Unpickler(io.BytesIO(packed), _fetched(images)).load()
         do(piece, _Bar(board, number), _Stop(board))
     except Stopped:
         pass
@@ -115,15 +115,8 @@ def _serve(do: Do, number: int, packed: bytes, images: Any, board: Board, thread
 
 
 class _Pickler(pickle.Pickler):
-    def __init__(self, file: io.BytesIO, images: dict[str, Dataset]):
-        super().__init__(file, protocol=5)
-        self.images = images
-
     def persistent_id(self, one: Any) -> str | None:
-        if isinstance(one, Dataset):
-            self.images[one.fingerprint] = one
-            return one.fingerprint
-        return None
+        return one.fingerprint if isinstance(one, Dataset) else None
 
 
 class _Unpickler(pickle.Unpickler):
@@ -135,15 +128,11 @@ class _Unpickler(pickle.Unpickler):
         return self.images[id]
 
 
-def _pack(piece: Any, images: dict[str, Dataset]) -> bytes:
-    """Return a piece as bytes; the data sets it names are put into ``images`` by fingerprint."""
+def _pack(piece: Any) -> bytes:
+    """Return a piece as bytes, in which its data sets are named by their fingerprints."""
     file = io.BytesIO()
-    _Pickler(file, images).dump(piece)
+    _Pickler(file).dump(piece)
     return file.getvalue()
-
-
-def _unpack(packed: bytes, images: dict[str, Dataset]) -> Any:
-    return _Unpickler(io.BytesIO(packed), images).load()
 
 
 @dataclass(frozen=True)
@@ -238,7 +227,7 @@ class Processes:
     def submit(self, number: int, piece: Any) -> Future:
         """Hand a piece to a free worker; its future raises ``BrokenProcessPool`` when that dies."""
         worker = next(i for i in range(self.workers) if i not in self.busy or self.busy[i].done())
-        asked = (self.do, number, _pack(piece, {}), self.images, self.board, self.threads)
+        asked = (self.do, number, _pack(piece), self.images, self.board, self.threads)
         try:
             self.busy[worker] = self._pool(worker).submit(_serve, *asked)
         except BrokenProcessPool:  # it died, at a piece or between two
@@ -275,6 +264,7 @@ class OnRay:
         folder: Path,
         images: dict[str, Dataset],
     ):
+        self.do, self.board = do, Board(folder)
         self.ray, self.began = _connected(address)
         nodes = [node["Resources"] for node in self.ray.nodes() if node["Alive"]]
         cpus = [int(node.get("CPU", 0)) for node in nodes if node.get("CPU")]
@@ -284,7 +274,6 @@ class OnRay:
         if not self.workers:
             self.close()
             raise UserError(f"no node of the cluster has {self.threads} CPUs; the largest has {max(cpus)}")
-        self.do, self.board = do, Board(folder)
         resources = {"num_gpus": 1, "num_cpus": 1} if gpus else {"num_cpus": self.threads}
         self.task = self.ray.remote(max_retries=0, **resources)(_serve_shared)
         as_arrays = partial(_converted, how=lambda tensor: tensor.contiguous().numpy())
@@ -292,13 +281,12 @@ class OnRay:
 
     def submit(self, number: int, piece: Any) -> Future:
         """Hand a piece to the cluster."""
-        asked = (self.do, number, _pack(piece, {}), self.images, self.board, self.threads)
+        asked = (self.do, number, _pack(piece), self.images, self.board, self.threads)
         return self.task.remote(*asked).future()
 
     def close(self) -> None:
         """Let go of the cluster, which goes on unless it was started here."""
-        if hasattr(self, "board"):
-            self.board.stop()
+        self.board.stop()
         if self.began:
             self.ray.shutdown()
 

@@ -7,7 +7,6 @@ from concurrent.futures import FIRST_COMPLETED, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
-from operator import itemgetter
 from pathlib import Path
 
 import torch
@@ -100,8 +99,6 @@ class Group:
 
     def flops(self) -> int:
         """Return the group's arithmetic, the teacher's forward passes counted once."""
-        if self.runs[0].recipe is None:
-            return sum(run.train_flops() for run in self.runs)
         guidance = [run.guidance_flops() for run in self.runs]
         shared = sum(max(flops.get(what, 0) for flops in guidance) for what in ("logits", "maps"))
         return sum(run.train_flops() for run in self.runs) + shared
@@ -163,13 +160,11 @@ def cut(work: Sequence[Group], workers: int) -> list[Group]:
         count = max(1, min(len(group.runs), -(-group.flops() * workers // max(1, total[depth]))))
         parts: list[list[Run]] = [[] for _ in range(count)]
         load = [0] * count
-        for flops, run in sorted(((run.train_flops(), run) for run in group.runs), key=itemgetter(0), reverse=True):
+        for run in sorted(group.runs, key=Run.train_flops, reverse=True):
             least = load.index(min(load))
             parts[least].append(run)
-            load[least] += flops
-        places = {run.id: i for i, run in enumerate(group.runs)}
-        for part in parts:
-            pieces.append(Group(sorted(part, key=lambda run: places[run.id]), group.teacher))
+            load[least] += run.train_flops()
+        pieces += [Group(sorted(part, key=group.runs.index), group.teacher) for part in parts]
     return pieces
 
 
@@ -249,9 +244,9 @@ def schedule(pieces: Sequence[Group], engine, bar: Progress, stop: Stop) -> None
     left = {run.id for piece in pieces for run in piece.runs}
     failure: Exception | None = None
     while waiting or running:
-        if stop.requested and engine.board:
-            engine.board.stop()
         if failure or stop.requested:
+            if engine.board:
+                engine.board.stop()
             waiting = [] if failure else waiting
             if not running:
                 break
@@ -269,22 +264,18 @@ def schedule(pieces: Sequence[Group], engine, bar: Progress, stop: Stop) -> None
         for future in done:
             number = running.pop(future)
             error = future.exception()
-            if error is None and future.result() is None and not (stop.requested and engine.board):
+            if error is not None and engines.lost(error):
+                tries[number] += 1
+                waiting.insert(0, (number, pieces[number]))
+                if tries[number] > AGAIN:
+                    runs = f"run {pieces[number].runs[0].id} and {len(pieces[number].runs) - 1} beside it"
+                    failure = UserError(f"the worker died {AGAIN + 1} times over {runs}; was there memory enough?")
+            elif error is not None or future.result() is not None:
+                failure = error or UserError(future.result())
+            elif not (stop.requested and engine.board):
                 left -= {run.id for run in pieces[number].runs}
                 if engine.board:  # a worker's last word came before its end, or was of what a dead one had left
                     engine.board.tell(number, pieces[number].flops() / 1e12)
-            elif error is not None and engines.lost(error) and tries[number] < AGAIN:
-                tries[number] += 1
-                waiting.insert(0, (number, pieces[number]))
-            elif error is not None and engines.lost(error):
-                runs = f"run {pieces[number].runs[0].id} and {len(pieces[number].runs) - 1} beside it"
-                failure = UserError(f"the worker died {AGAIN + 1} times over {runs}; was there memory enough?")
-            elif error is not None:
-                failure = error
-            elif future.result() is not None:
-                failure = UserError(future.result())
-            if failure and engine.board:
-                engine.board.stop()
         if engine.board:
             for number in range(len(pieces)):
                 amount = engine.board.amount(number)
@@ -320,14 +311,8 @@ def _check(run: Run, device: torch.device) -> None:
         models.start_from(model, run.weights.load(run.model), run.head, whole=run.recipe is None)
     trains = run.recipe is not None
     check_model(model, run.dataset, run.model, batch_size, choose(model, device, run.precision), trains=trains)
-    if run.prune:
-        _check_pruning(run, model)
-
-
-def _check_pruning(run: Run, model: nn.Module) -> None:
-    """A new model, scored by magnitude, tells what can be told before training: whether it can be traced and cut."""
-    spec = replace(run.prune, criterion="magnitude", steps=1)
-    pruning.prune(model, spec, shape=run.dataset.shape)
+    if run.prune:  # scored by magnitude it tells what can be told before training: whether it can be traced and cut
+        pruning.prune(model, replace(run.prune, criterion="magnitude", steps=1), shape=run.dataset.shape)
 
 
 def _do(

@@ -40,10 +40,7 @@ class Compression(Distilling):
     shares: Shares
     weights: str = "imagenet"
     pruning: ClassVar[None] = None
-
-    @property
-    def of_kind(self) -> tuple[str, ...]:
-        return ("teacher", "students", "macs", "max_drop", *IN_SCORING, *IN_POINTS)
+    of_kind: ClassVar = ("teacher", "students", "macs", "max_drop", *IN_SCORING, *IN_POINTS)
 
     def _asked(self, values: dict[str, Any], call: dict[str, Any]) -> dict[str, Any]:
         if "macs" in call:

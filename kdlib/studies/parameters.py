@@ -82,18 +82,12 @@ def _number(value: Any) -> Any:
     return value
 
 
-def _empty_is_none(value: Any) -> Any:
-    return None if value in ("", None, [], ()) else value
-
-
-def _unless_empty(read: Callable[[Any], Any]) -> BeforeValidator:
-    return BeforeValidator(lambda value: None if _empty_is_none(value) is None else read(value))
+def _unless_empty(read: Callable[[Any], Any] = lambda value: value) -> BeforeValidator:
+    return BeforeValidator(lambda value: None if value in ("", None, [], ()) else read(value))
 
 
 Listed, Seeds, Numbers = _unless_empty(_listed), _unless_empty(_seeds), _unless_empty(_numbers)
-Blank = BeforeValidator(_empty_is_none)
-FilePath = _unless_empty(_path)
-Decimal = _unless_empty(_number)
+Blank, FilePath, Decimal = _unless_empty(), _unless_empty(_path), _unless_empty(_number)
 Seed = Annotated[int, Field(ge=0)]
 Positive = Annotated[float, Field(gt=0)]
 Weight = Annotated[float, Field(ge=0)]

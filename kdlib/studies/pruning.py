@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from kdlib.studies.distillation import IN_POINTS, Distilling
 from kdlib.studies.report import Strict, Text
@@ -103,10 +103,7 @@ class PruningStudy(Distilling):
     kind: Literal["pruning"]
     pruning: Pruning
     weights: str = "imagenet"
-
-    @property
-    def of_kind(self) -> tuple[str, ...]:
-        return (*IN_PRUNING, *IN_POINTS)
+    of_kind: ClassVar = (*IN_PRUNING, *IN_POINTS)
 
     def _asked(self, values: dict[str, Any], call: dict[str, Any]) -> dict[str, Any]:
         """Put the caller's prunings in the place of the study's.

@@ -186,7 +186,7 @@ def read(runs: Path | zipfile.Path, id: str) -> Record | None:
 
 def read_all(runs: Path) -> list[Record]:
     """Return every record of a folder."""
-    found = (read(runs, path.parent.name) for path in sorted(runs.glob("*/run.json")) if path.parent.name[0] != ".")
+    found = (read(runs, path.parent.name) for path in sorted(runs.glob("[!.]*/run.json")))
     return [record for record in found if record]
 
 

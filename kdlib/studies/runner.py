@@ -55,11 +55,6 @@ class Options:
     jobs: int = 1
     threads: int | None = None
 
-    @property
-    def alone(self) -> bool:
-        """Whether everything is done in this process."""
-        return self.engine == "local" and self.jobs == 1
-
     def callbacks(self, folder: Path) -> list[TensorBoard]:
         """Return what looks into trainings whose records lie in ``folder``; raises ``UserError`` where it cannot."""
         return [TensorBoard(folder.parent / self.log)] if self.log else []
@@ -209,7 +204,7 @@ def _engine(
 ) -> Iterator[engines.InProcess | engines.Processes | engines.OnRay]:
     """What does the pieces; closed when all are done, or one failed."""
     do = partial(_do, folder=folder.resolve(), device=device, options=options)
-    if options.alone:
+    if options.engine == "local" and options.jobs == 1:
         if options.threads:
             torch.set_num_threads(options.threads)
         yield engines.InProcess(do, bar, stop)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Self, get_args
 
 from pydantic import ValidationError, model_validator
 
@@ -81,6 +81,9 @@ class Study(Strict):
     tables: list[Table]
     figures: list[Figure]
 
+    of_kind: ClassVar[tuple[str, ...]] = ()
+    """The names of a call's parameters that studies of this kind have, beside those of all."""
+
     profile: str = ""
     data: DataSpec | None = None
     recipe: dict[str, Any] = {}
@@ -98,11 +101,6 @@ class Study(Strict):
                 if row.study and row.study not in self.beside:
                     raise ValueError(f"table {table.id}: row study {row.study!r} is not among beside: {self.beside}")
         return self
-
-    @property
-    def of_kind(self) -> tuple[str, ...]:
-        """The names of a call's parameters that studies of this kind have, beside those of all."""
-        raise NotImplementedError
 
     @property
     def takes(self) -> tuple[str, ...]:

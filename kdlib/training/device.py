@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import platform
 import time
 from functools import cache
@@ -16,7 +17,7 @@ from torch.nn.modules.conv import _ConvNd
 from kdlib.data import available_memory
 from kdlib.errors import UserError
 from kdlib.files import cache_folder, whole
-from kdlib.training.world import local_rank, several
+from kdlib.training.world import several
 
 PRECISIONS = ("auto", "bf16", "fp32")
 # From so many times the speed on, bf16 is worth its rounding. CPUs seen so far have 2 (with AMX or a fast AVX-512) or
@@ -32,7 +33,7 @@ def resolve_device(name: str) -> torch.device:
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     if name == "cuda" and several():
-        name = f"cuda:{local_rank()}"
+        name = f"cuda:{os.environ.get('LOCAL_RANK', 0)}"  # its number on this machine, as torchrun says it
     try:
         device = torch.device(name)
     except RuntimeError:

@@ -137,8 +137,8 @@ class Files:
     def __len__(self) -> int:
         return len(self.paths)
 
-    def some(self, indices: torch.Tensor) -> "Files":
-        """Those of the indices, int64 (n,)."""
+    def __getitem__(self, indices: torch.Tensor) -> "Files":
+        """Those of the indices, int64 (n,), as of images in memory."""
         return replace(self, paths=[self.paths[i] for i in indices.tolist()])
 
     @cached_property

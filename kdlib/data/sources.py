@@ -58,6 +58,11 @@ class Part:
     labels: torch.Tensor
     groups: torch.Tensor | None = None
 
+    def __getitem__(self, indices: torch.Tensor) -> "Part":
+        """Those images of the indices, int64 (n,)."""
+        groups = None if self.groups is None else self.groups[indices]
+        return Part(self.images[indices], self.labels[indices], groups)
+
 
 @dataclass(frozen=True, eq=False)
 class Parts:

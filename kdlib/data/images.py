@@ -48,11 +48,8 @@ class Decoding:
     background: str = "white"
 
     def __post_init__(self) -> None:
-        for name, value, known in (
-            ("resize", self.resize, RESIZES),
-            ("background", self.background, tuple(BACKGROUNDS)),
-        ):
-            if value not in known:
+        for name, known in (("resize", RESIZES), ("background", tuple(BACKGROUNDS))):
+            if (value := getattr(self, name)) not in known:
                 raise UserError(f"{name} must be {' or '.join(known)}, not {value!r}")
         if self.resize == "crop" and self.image_size is None:
             raise UserError("resize=crop needs image_size, the side in pixels")

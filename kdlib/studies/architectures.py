@@ -90,8 +90,7 @@ def reference(name: str, num_classes: int, in_channels: int, size: int, ratio: f
         pruned = pruning.prune(model, asked, shape=shape)
         if protect and "squeeze-excite" not in pruned.report["protected"].values():
             break  # nothing to protect: the same row twice
-        row = {"scope": "layerwise", "protect_se": protect, "ratio": ratio, **counted(pruned.model, shape)}
-        rows.append(row)
+        rows.append({"scope": "layerwise", "protect_se": protect, "ratio": ratio, **counted(pruned.model, shape)})
     return rows
 
 

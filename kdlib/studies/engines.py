@@ -23,7 +23,7 @@ import torch
 from torch import multiprocessing
 
 from kdlib.data import Dataset, Split
-from kdlib.errors import UserError
+from kdlib.errors import UserError, first_line
 from kdlib.files import whole
 from kdlib.progress import Progress
 from kdlib.training import Stop, Stopped
@@ -305,9 +305,8 @@ def _connected(address: str | None) -> tuple[Any, bool]:
         raise UserError("--engine ray needs Ray; install it with: pip install 'kdlib[scale]'") from None
     if ray.is_initialized():
         return ray, False
-    # Ray itself tries for minutes, and then ends the process.
-    host, _, port = (address or "auto").rpartition(":")
-    if address not in (None, "auto", "local"):
+    if address not in (None, "auto", "local"):  # Ray itself tries for minutes, and then ends the process
+        host, _, port = address.rpartition(":")
         try:
             socket.create_connection((host, int(port)), 5).close()
         except (OSError, ValueError, OverflowError) as error:
@@ -315,7 +314,7 @@ def _connected(address: str | None) -> tuple[Any, bool]:
     try:
         ray.init(address=address, logging_level="ERROR", log_to_driver=True)
     except (ConnectionError, ValueError, RuntimeError) as error:
-        raise UserError(f"--address {address}: {str(error).splitlines()[0]}") from None
+        raise UserError(f"--address {address}: {first_line(error)}") from None
     return ray, True
 
 

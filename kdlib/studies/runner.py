@@ -26,13 +26,13 @@ from kdlib.training import (
     Outcome,
     Stop,
     TeacherStore,
+    TensorBoard,
     check_model,
     derive,
     evaluate,
     resolve_device,
     train,
 )
-from kdlib.training.callbacks import TensorBoard
 from kdlib.training.checkpoint import EVERY
 from kdlib.training.device import available, choose
 
@@ -59,6 +59,10 @@ class Options:
         """Return what looks into trainings whose records lie in ``folder``; raises ``UserError`` where it cannot."""
         return [TensorBoard(folder.parent / self.log)] if self.log else []
 
+    def checkpoints(self, folder: Path) -> Checkpoints:
+        """Return where trainings whose records lie in ``folder`` leave their state."""
+        return Checkpoints(folder / ".training", self.checkpoint_every)
+
 
 @dataclass(frozen=True)
 class Place:
@@ -67,22 +71,9 @@ class Place:
     folder: Path
     device: str
     options: Options
-    checkpoints: Checkpoints
     stop: Stop
     bar: Progress
-    memory_share: float | None = None
-
-    def memory_limit(self) -> int | None:
-        """Bytes a group may take, where others train beside it; None leaves it to `train`."""
-        if self.memory_share is None:
-            return None
-        return int(available(resolve_device(self.device)) * self.memory_share)
-
-    def teacher_store(self, teacher: Run) -> TeacherStore | None:
-        """The logits of a teacher."""
-        if not self.options.teacher_store:
-            return None
-        return TeacherStore(self.folder / ".teachers", teacher.id, self.options.teacher_store)
+    memory_share: float | None  # None where no others train beside it
 
 
 @dataclass(frozen=True)
@@ -176,7 +167,6 @@ def execute(
     stop = stop or Stop()
     todo = missing(plan, folder)
     resolved = resolve_device(device)
-    checkpoints = Checkpoints(folder / ".training", options.checkpoint_every)
     if todo:
         options.callbacks(folder)
         check(plan, device)
@@ -194,7 +184,7 @@ def execute(
             schedule(pieces, engine, bar, stop)
         if stop.signal is not None:  # it came when there was nothing left to stop
             stop.check("stopped after the last run")
-    checkpoints.sweep(lambda id: records.read(folder, id) is not None)
+    options.checkpoints(folder).sweep(lambda id: records.read(folder, id) is not None)
     return {id: records.read(folder, id) for id in plan.runs}
 
 
@@ -316,8 +306,7 @@ def _do(
     """Do what is not on record of a group, here."""
     runs = [run for run in group.runs if not _is_there(run, folder)]
     if runs:
-        checkpoints = Checkpoints(folder / ".training", options.checkpoint_every)
-        _train(Group(runs, group.teacher), Place(folder, device, options, checkpoints, stop, bar, memory_share))
+        _train(Group(runs, group.teacher), Place(folder, device, options, stop, bar, memory_share))
 
 
 def _train(group: Group, place: Place) -> None:
@@ -325,6 +314,7 @@ def _train(group: Group, place: Place) -> None:
     if first.recipe is None:
         _evaluate(group.runs, place)
         return
+    share, kept = place.memory_share, place.options.teacher_store if group.teacher else 0
     train(
         [
             Job(partial(_begun, run, folder), run.recipe, run.seed, run.loss, run.model, run.role, run.id)
@@ -335,13 +325,13 @@ def _train(group: Group, place: Place) -> None:
         order_seed=derive(first.seed, first.role),
         device=place.device,
         precision=first.precision,
-        memory_limit=place.memory_limit(),
+        memory_limit=None if share is None else int(available(resolve_device(place.device)) * share),
         progress=place.bar,
         weight=group.flops() / 1e12,
-        teacher_store=place.teacher_store(group.teacher) if group.teacher else None,
-        checkpoints=place.checkpoints,
+        teacher_store=TeacherStore(folder / ".teachers", group.teacher.id, kept) if kept else None,
+        checkpoints=place.options.checkpoints(folder),
         stop=place.stop,
-        callbacks=place.options.callbacks(place.folder),
+        callbacks=place.options.callbacks(folder),
         finished=lambda i, outcome: _write(group.runs[i], outcome, place),
     )
 

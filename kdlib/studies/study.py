@@ -78,7 +78,7 @@ class Study(Strict):
     beside: list[str] = []  # studies whose runs this one's tables show as well
     clinical: Clinical | None = None
     costs: Costs | None = None
-    tables: list[Table]
+    tables: list[Table] = []
     figures: list[Figure]
 
     of_kind: ClassVar[tuple[str, ...]] = ()

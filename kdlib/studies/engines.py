@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from multiprocessing.connection import wait
 from pathlib import Path
@@ -174,12 +174,11 @@ def _fetched(images: _Images | dict[str, Any]) -> dict[str, Dataset]:
 
 def _converted(dataset: Dataset, how: Callable) -> Dataset:
     """Return a data set whose splits hold something else for their tensors."""
-    found = {}
-    for part in ("train", "val", "test"):
-        split = getattr(dataset, part)
-        own = {field.name: getattr(split, field.name) for field in fields(Split)}
-        found[part] = Split(**{name: None if one is None else how(one) for name, one in own.items()})
-    return replace(dataset, **found)
+
+    def converted(split: Split) -> Split:
+        return Split(*(None if held is None else how(held) for held in (split.images, split.labels, split.groups)))
+
+    return replace(dataset, **{part: converted(getattr(dataset, part)) for part in ("train", "val", "test")})
 
 
 class InProcess:

@@ -292,11 +292,7 @@ def _file_checksum(path: Path) -> str:
 
 @cache
 def _checksum_of(path: Path, size: int, changed: int) -> str:
-    total = 0
-    with path.open("rb") as file:
-        while part := file.read(2**20):
-            total = zlib.crc32(part, total)
-    return f"{total:08x}"
+    return f"{zlib.crc32(path.read_bytes()):08x}"
 
 
 def write_conditions(folder: Path, conditions: list[Condition], about: dict) -> None:

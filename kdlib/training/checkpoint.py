@@ -93,11 +93,11 @@ class Checkpoints:
 
     def save(self, ids: Sequence[str], state: dict[str, Any]) -> None:
         """Write the state of a group, whole or not at all, and onto the disk."""
-        path = self.path(ids)
+        path, content = self.path(ids), {"format": _FORMAT, "runs": list(ids), **state}
         try:
-            self._write(path, {"format": _FORMAT, "runs": list(ids), **state})
+            self._write(path, content)
         except FileNotFoundError:  # another process has just swept the empty folder away
-            self._write(path, {"format": _FORMAT, "runs": list(ids), **state})
+            self._write(path, content)
 
     def _write(self, path: Path, state: dict[str, Any]) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)

@@ -79,8 +79,7 @@ class Dataset:
         resize, background, storage: where they are not what is usual.
         """
         splits = {"train": self.train, "val": self.val, "test": self.test}
-        groups = {part: split.groups for part, split in splits.items()}
-        counted = {part: len(of.unique()) for part, of in groups.items() if of is not None}
+        counted = {part: len(split.groups.unique()) for part, split in splits.items() if split.groups is not None}
         return {
             "name": self.name,
             "classes": list(self.classes),
@@ -149,12 +148,9 @@ def load(
     if groups and parts.train.groups is None:
         raise UserError(f"groups does nothing for data set '{name}': it belongs to dataset=folder and chest_xray")
     chosen = _choose(parts, name, train_size, test_size, val_fraction, split_seed, classes)
-    splits = {}
-    wanted = {part: _some(source.images, indices) for part, (source, indices) in chosen.items()}
+    wanted = {part: own.images for part, own in chosen.items()}
     images, storage = _read(wanted, decoding, storage)
-    for part, (source, indices) in chosen.items():
-        groups = None if source.groups is None else source.groups[indices]
-        splits[part] = Split(images[part], source.labels[indices], groups)
+    splits = {part: Split(images[part], own.labels, own.groups) for part, own in chosen.items()}
     _check_shapes(splits)
     names = tuple(parts.classes[:classes])
 
@@ -182,10 +178,6 @@ def load(
         decoding=decoding,
         storage=storage,
     )
-
-
-def _some(images: torch.Tensor | Files, indices: torch.Tensor) -> torch.Tensor | Files:
-    return images.some(indices) if isinstance(images, Files) else images[indices]
 
 
 def _read(
@@ -235,32 +227,25 @@ def _choose(
     val_fraction: float,
     split_seed: int,
     classes: int | None,
-) -> dict[str, tuple[Part, torch.Tensor]]:
-    """Which images of which part make up train, val and test."""
+) -> dict[str, Part]:
+    """Which images make up train, val and test."""
     if len(parts.classes) < 2:
         raise UserError(f"data set '{name}' has one class, '{parts.classes[0]}': two are needed at least")
     if classes is not None and classes > len(parts.classes):
         raise UserError(f"classes must be at most {len(parts.classes)} for data set '{name}', not {classes}")
-    count = classes or len(parts.classes)
-
-    def of_classes(part: Part) -> torch.Tensor:
-        return (part.labels < count).nonzero().flatten()
-
-    train, test = of_classes(parts.train), of_classes(parts.test)
-    if train_size is not None and train_size != len(train):
-        train = train[subset(parts.train.labels[train], train_size, split_seed, SUBSET, "train_size")]
-    if test_size is not None and test_size != len(test):
-        test = test[subset(parts.test.labels[test], test_size, 0, TEST_SUBSET, "test_size")]
-    if parts.val is not None:
-        val_part, val = parts.val, of_classes(parts.val)
-    else:
-        groups = None if parts.train.groups is None else parts.train.groups[train]
-        kept, held = hold_out(parts.train.labels[train], val_fraction, split_seed, groups)
-        val_part, val, train = parts.train, train[held], train[kept]
-    chosen = {"train": (parts.train, train), "val": (val_part, val), "test": (parts.test, test)}
+    train, val, test = parts.train, parts.val, parts.test
+    if classes is not None:
+        train, val, test = (part and part[(part.labels < classes).nonzero().flatten()] for part in (train, val, test))
+    if train_size is not None and train_size != len(train.labels):
+        train = train[subset(train.labels, train_size, split_seed, SUBSET, "train_size")]
+    if test_size is not None and test_size != len(test.labels):
+        test = test[subset(test.labels, test_size, 0, TEST_SUBSET, "test_size")]
+    if val is None:
+        kept, held = hold_out(train.labels, val_fraction, split_seed, train.groups)
+        train, val = train[kept], train[held]
+    chosen = {"train": train, "val": val, "test": test}
     for part in ("train", "test"):
-        source, indices = chosen[part]
-        sizes = torch.bincount(source.labels[indices], minlength=count).tolist()
+        sizes = torch.bincount(chosen[part].labels, minlength=classes or len(parts.classes)).tolist()
         if 0 in sizes:
             raise UserError(f"class '{parts.classes[sizes.index(0)]}' of data set '{name}' has no {part} images")
     return chosen
@@ -310,12 +295,9 @@ def _draw_groups(labels: torch.Tensor, fraction: float, seed: int, groups: torch
     numbers, member = groups.unique(return_inverse=True)
     table = torch.zeros(len(numbers), max(len(torch.bincount(labels)), 1), dtype=torch.int64)
     table.index_put_((member, labels), torch.ones_like(labels), accumulate=True)
-    sizes, of_class = table.sum(1).tolist(), table.numpy().argmax(1).tolist()
-    images, left = [0] * table.shape[1], [0] * table.shape[1]
-    for size, label in zip(sizes, of_class, strict=True):
-        images[label] += size
-        left[label] += 1
-    missing = _quota(images, fraction)
+    sizes, of_class = table.numpy().sum(1), table.numpy().argmax(1)
+    left = np.bincount(of_class, minlength=table.shape[1])
+    missing = _quota(np.bincount(of_class, sizes, table.shape[1]).astype(int).tolist(), fraction)
     keys = np.random.PCG64(np.random.SeedSequence([seed, HOLD_OUT])).random_raw(len(numbers))
     taken = torch.zeros(len(numbers), dtype=torch.bool)
     for group in np.argsort(keys, kind="stable").tolist():
@@ -410,9 +392,7 @@ def _statistics(images: torch.Tensor) -> tuple[tuple[float, ...], tuple[float, .
         for channel, own in enumerate(counts):
             own += np.bincount(some[:, channel].reshape(-1).numpy(), minlength=256)
     for levels in counts.tolist():
-        number = sum(levels)
-        first = sum(level * n for level, n in enumerate(levels))
-        second = sum(level * level * n for level, n in enumerate(levels))
+        number, first, second = (sum(level**power * n for level, n in enumerate(levels)) for power in range(3))
         variance = (number * second - first * first) / (number * number)
         mean.append(first / number / 255)
         std.append(max(variance**0.5, 1.0) / 255)

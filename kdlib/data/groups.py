@@ -49,10 +49,9 @@ def numbered(
             found.append(numbers.setdefault(name if name is not None else f"/{path}", len(numbers)))
         groups[part], members[part], total = torch.tensor(found, dtype=torch.int64), set(found), total + len(found)
     said = []
-    if strangers == total:
-        said.append(f"{what} finds no patient in any of {total} file names, such as {example}")
-    elif strangers:
-        said.append(f"{what} finds no patient in {strangers} of {total} file names, such as {example}")
+    if strangers:
+        many = "any" if strangers == total else strangers
+        said.append(f"{what} finds no patient in {many} of {total} file names, such as {example}")
     if len(numbers) == total and strangers < total:
         said.append(f"{what} finds as many patients as images ({total})")
     if said:

@@ -6,13 +6,14 @@ import os
 import struct
 import warnings
 from collections import deque
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
+from threading import Lock
 
 import numpy as np
 import torch
@@ -47,11 +48,8 @@ class Decoding:
     background: str = "white"
 
     def __post_init__(self) -> None:
-        for name, value, known in (
-            ("resize", self.resize, RESIZES),
-            ("background", self.background, tuple(BACKGROUNDS)),
-        ):
-            if value not in known:
+        for name, known in (("resize", RESIZES), ("background", tuple(BACKGROUNDS))):
+            if (value := getattr(self, name)) not in known:
                 raise UserError(f"{name} must be {' or '.join(known)}, not {value!r}")
         if self.resize == "crop" and self.image_size is None:
             raise UserError("resize=crop needs image_size, the side in pixels")
@@ -67,22 +65,24 @@ class Depth:
     """
 
     def __init__(self, paths: Sequence[Path]):
-        self._paths = paths
+        self._paths, self._look = paths, Lock()
         self.met = False
         self._range: tuple[float, float] | None = None
 
-    def look(self) -> None:
-        """Measure the deep files among the paths; what cannot be read says so where it is decoded."""
-        if self.met:
-            return
-        with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-            found = [ends for ends in pool.map(_ends, self._paths) if ends]
-        if found:
-            self._range = min(low for low, _ in found), max(high for _, high in found)
-        self.met = True  # last: others decode meanwhile, and ask
+    def _measure(self) -> None:
+        """Look at the deep files among the paths, once; what cannot be read says so where it is decoded."""
+        with self._look:  # others that meet a deep image meanwhile wait
+            if self.met:
+                return
+            with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+                found = [ends for ends in pool.map(_ends, self._paths) if ends]
+            if found:
+                self._range = min(low for low, _ in found), max(high for _, high in found)
+            self.met = True
 
     def scale(self, values: np.ndarray) -> np.ndarray:
         """Values (H, W) of a deep image as uint8 (H, W)."""
+        self._measure()
         values = _finite(values)
         low, high = self._range or (float(values.min()), float(values.max()))
         if low < 0:
@@ -134,8 +134,8 @@ class Files:
     def __len__(self) -> int:
         return len(self.paths)
 
-    def some(self, indices: torch.Tensor) -> "Files":
-        """Those of the indices, int64 (n,)."""
+    def __getitem__(self, indices: torch.Tensor) -> "Files":
+        """Those of the indices, int64 (n,), as of images in memory."""
         return replace(self, paths=[self.paths[i] for i in indices.tolist()])
 
     @cached_property
@@ -143,8 +143,6 @@ class Files:
         """(N, C, H, W) of the images: C is 3, or 1 when grayscale; the sides are the first one's unless asked for."""
         side = height = width = self.decoding.image_size or 0
         if not side and self.paths:
-            if _is_deep(self.paths[0]):
-                self.depth.look()
             height, width = _decode(self.paths[0], self.decoding, self.depth).shape[:2]
         return len(self.paths), 1 if self.decoding.grayscale else 3, height, width
 
@@ -183,40 +181,41 @@ class Files:
             # Pillow's own warning names no file; `_decode` says which it was.
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             size = max(1, min(CHUNK[0], CHUNK[1] // math.prod(self.shape[1:])))
-            chunks = (range(start, start + size) for start in range(0, len(self.paths), size))
-            # Few at a time, or chunks would pile up where they are taken more slowly than decoded.
-            waiting = deque((places.start, pool.submit(self._images, places)) for places in islice(chunks, 2 * workers))
+            chunks = [self.paths[start : start + size] for start in range(0, len(self.paths), size)]
             try:
-                while waiting:
-                    start, future = waiting.popleft()
-                    images = future.result()
-                    waiting.extend((places.start, pool.submit(self._images, places)) for places in islice(chunks, 1))
-                    for place, image in enumerate(images, start):
-                        if image is None:  # the first deep ones: only now it is known that there are any
-                            self.depth.look()
-                            images[place - start] = self._image(place)
-                    take(start, np.stack(images))
+                # Few at a time, or chunks would pile up where they are taken more slowly than decoded.
+                for number, images in enumerate(ahead(pool, self._images, chunks, 2 * workers)):
+                    take(number * size, images)
                     if shown:
                         shown.advance(len(images))
             except BaseException:
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
 
-    def _images(self, places: range) -> list[np.ndarray | None]:
-        return [self._image(place) for place in places if place < len(self.paths)]
+    def _images(self, paths: Sequence[Path]) -> np.ndarray:
+        """Some of the images, uint8 (n, C, H, W)."""
+        return np.stack([self._image(path) for path in paths])
 
-    def _image(self, place: int) -> np.ndarray | None:
-        """One image as uint8 (C, H, W); None for a deep one while the depth has not been looked at."""
-        image = _decode(self.paths[place], self.decoding, self.depth)
-        if image is None:
-            return None
+    def _image(self, path: Path) -> np.ndarray:
+        """One image as uint8 (C, H, W)."""
+        image = _decode(path, self.decoding, self.depth)
         _, _, height, width = self.shape
         if image.shape[:2] != (height, width):
             raise UserError(
-                f"images differ in size: {self.paths[0]} is {width}x{height}, {self.paths[place]} is "
+                f"images differ in size: {self.paths[0]} is {width}x{height}, {path} is "
                 f"{image.shape[1]}x{image.shape[0]}; give image_size (a side in pixels) to resize them"
             )
         return np.ascontiguousarray(image.transpose(2, 0, 1))
+
+
+def ahead(pool: Executor, do: Callable, items: Iterable, most: int) -> Iterator:
+    """Yield ``do(item)`` of each item, in order; at most so many are begun and not yet handed over."""
+    left = iter(items)
+    waiting = deque(pool.submit(do, item) for item in islice(left, most))
+    while waiting:
+        found = waiting.popleft().result()
+        waiting.extend(pool.submit(do, item) for item in islice(left, 1))
+        yield found
 
 
 def conform(images: torch.Tensor, decoding: Decoding) -> torch.Tensor:
@@ -235,21 +234,11 @@ def conform(images: torch.Tensor, decoding: Decoding) -> torch.Tensor:
     return torch.from_numpy(np.stack(done)).permute(0, 3, 1, 2).contiguous()
 
 
-def _is_deep(path: Path) -> bool:
-    try:
-        with Image.open(path) as image:
-            return _deep(image)
-    except _WRONG:
-        return False
-
-
-def _decode(path: Path, decoding: Decoding, depth: Depth) -> np.ndarray | None:
-    """One file as uint8 (H, W, C); None for a deep one while the depth has not been looked at."""
+def _decode(path: Path, decoding: Decoding, depth: Depth) -> np.ndarray:
+    """One file as uint8 (H, W, C)."""
     size = decoding.image_size
     try:
         with Image.open(path) as image:
-            if _deep(image) and not depth.met:
-                return None
             if (limit := Image.MAX_IMAGE_PIXELS) and image.width * image.height > limit:
                 note(f"{path} is a very large image ({image.width}x{image.height}); it is read all the same")
             if size is not None:

@@ -7,6 +7,7 @@ has them read, so that a subset of a large collection costs what the subset cost
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -57,6 +58,11 @@ class Part:
     labels: torch.Tensor
     groups: torch.Tensor | None = None
 
+    def __getitem__(self, indices: torch.Tensor) -> "Part":
+        """Those images of the indices, int64 (n,)."""
+        groups = None if self.groups is None else self.groups[indices]
+        return Part(self.images[indices], self.labels[indices], groups)
+
 
 @dataclass(frozen=True, eq=False)
 class Parts:
@@ -103,8 +109,7 @@ def _drawn(draw: Callable, names: tuple[str, ...], request: Request) -> Parts:
     if request.classes:  # `load` keeps those: make enough for as many as were asked for
         for part, asked in (("train", request.train_size), ("test", request.test_size)):
             sizes[part] = -(-asked // request.classes) * len(names) if asked else sizes[part]
-    parts = {part: Part(*draw(size, part, request.data_seed)) for part, size in sizes.items()}
-    return Parts(names, parts["train"], parts["test"])
+    return Parts(names, **{part: Part(*draw(size, part, request.data_seed)) for part, size in sizes.items()})
 
 
 @register("phantom")
@@ -145,7 +150,7 @@ def folder(request: Request) -> Parts:
         parts = {name: replace(part, groups=groups[name]) for name, part in parts.items()}
     if line := skipped.line():
         note(f"skipped in {root}: {line}")
-    return Parts(classes, parts["train"], parts["test"], parts.get("val"), tuple(notes))
+    return Parts(classes, **parts, notes=tuple(notes))
 
 
 def is_tree(root: Path | None) -> bool:
@@ -195,14 +200,12 @@ def cifar10(request: Request) -> Parts:
     )
     from torchvision.datasets import CIFAR10
 
-    sets = [
-        _fetch(lambda train=train: CIFAR10(root, train, download=request.download), root) for train in (True, False)
-    ]
-    parts = []
-    for data in sets:
+    parts = {}
+    for part in ("train", "test"):
+        data = _fetch(partial(CIFAR10, root, part == "train", download=request.download), root)
         images = torch.from_numpy(data.data).permute(0, 3, 1, 2).contiguous()
-        parts.append(Part(images, torch.tensor(data.targets, dtype=torch.int64)))
-    return Parts(tuple(sets[0].classes), parts[0], parts[1])
+        parts[part] = Part(images, torch.tensor(data.targets, dtype=torch.int64))
+    return Parts(tuple(data.classes), **parts)
 
 
 @register("food101")
@@ -221,7 +224,7 @@ def food101(request: Request) -> Parts:
         if request.download:
             from torchvision.datasets import Food101
 
-            _fetch(lambda: Food101(root, download=True), root)
+            _fetch(partial(Food101, root, download=True), root)
     listings = {}
     for name in ("train", "test"):
         meta = base / "meta" / f"{name}.json"
@@ -234,8 +237,7 @@ def food101(request: Request) -> Parts:
         listings[name] = {label: [base / "images" / f"{image}.jpg" for image in listed[label]] for label in listed}
     classes = tuple(sorted(listings["train"]))
     _check_same_classes(base, classes, "test", listings["test"])
-    parts = of_files(listings, classes, request)
-    return Parts(classes, parts["train"], parts["test"])
+    return Parts(classes, **of_files(listings, classes, request))
 
 
 def _torchvision_root(request: Request, name: str, holds: str, how: str) -> Path:

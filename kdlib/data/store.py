@@ -8,16 +8,15 @@ import os
 import shutil
 import warnings
 import zlib
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from itertools import islice
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from kdlib.data.images import Files
+from kdlib.data.images import Files, ahead
 from kdlib.errors import UserError
 from kdlib.files import cache_folder, make_room, whole
 from kdlib.progress import note
@@ -146,12 +145,7 @@ def _written(path: Path, files: Files, mode: str) -> torch.Tensor:
 def read_ahead(images: torch.Tensor, batches: Sequence[torch.Tensor]) -> Iterator[torch.Tensor]:
     """Yield images[indices] of each batch of indices; while one is used, the next ones are read from disk."""
     with ThreadPoolExecutor(_AHEAD, "read-ahead") as pool:
-        left = iter(batches)
-        waiting = deque(pool.submit(images.index_select, 0, indices) for indices in islice(left, _AHEAD))
-        while waiting:
-            found = waiting.popleft().result()
-            waiting.extend(pool.submit(images.index_select, 0, indices) for indices in islice(left, 1))
-            yield found
+        yield from ahead(pool, partial(images.index_select, 0), batches, _AHEAD)
 
 
 def available_memory() -> int:

@@ -10,6 +10,7 @@ Arrays are float32. Coordinates u (to the right) and v (down) are measured from 
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import reduce
 
 import numpy as np
 import torch
@@ -102,18 +103,12 @@ def planes(u: Array, v: Array, *normals: tuple[float, float], at: float) -> list
 
 def within(distances: list[Array]) -> Array:
     """Signed distance of what lies inside all of them."""
-    most, *others = distances
-    for distance in others:
-        most = np.maximum(most, distance)
-    return most
+    return reduce(np.maximum, distances)
 
 
 def _star(u: Array, v: Array) -> Array:
     # A pentagram is what lies inside at least four of the five lines through its points: the second largest distance.
-    first = second = np.full_like(u, -np.inf)
-    for side in planes(u, v, *PENTAGON, at=0.36):
-        first, second = np.maximum(first, side), np.maximum(second, np.minimum(first, side))
-    return second
+    return np.sort(planes(u, v, *PENTAGON, at=0.36), axis=0)[-2]
 
 
 TRIANGLE = ((0.8660254, 0.5), (-0.8660254, 0.5), (0, -1))

@@ -84,14 +84,13 @@ def reference(name: str, num_classes: int, in_channels: int, size: int, ratio: f
     """
     model = models.build(name, num_classes, in_channels)
     shape = (in_channels, size, size)
-    rows: list[dict[str, Any]] = [{"scope": None, "protect_se": None, "ratio": None, **_counted(model, shape)}]
+    rows: list[dict[str, Any]] = [{"scope": None, "protect_se": None, "ratio": None, **counted(model, shape)}]
     for protect in (False, True):
         asked = pruning.Spec("magnitude", ratio=ratio, scope="layerwise", protect_se=protect)
         pruned = pruning.prune(model, asked, shape=shape)
         if protect and "squeeze-excite" not in pruned.report["protected"].values():
             break  # nothing to protect: the same row twice
-        row = {"scope": "layerwise", "protect_se": protect, "ratio": ratio, **_counted(pruned.model, shape)}
-        rows.append(row)
+        rows.append({"scope": "layerwise", "protect_se": protect, "ratio": ratio, **counted(pruned.model, shape)})
     return rows
 
 
@@ -121,11 +120,12 @@ def reference_table(names: str = "resnet50,efficientnet_b4", num_classes: int = 
     return pd.DataFrame(rows).set_index("network")
 
 
-def _counted(model: nn.Module, shape: tuple[int, int, int]) -> dict[str, Any]:
+def counted(model: nn.Module, shape: tuple[int, int, int]) -> dict[str, Any]:
+    """Return what pruning saves: parameters, MiB, and thop's MACs of one image of ``shape`` (C, H, W)."""
     return {
+        "params": profiling.count_parameters(model),
         "size_mib": profiling.state_bytes(model) / 2**20,
         "macs_thop": profiling.macs_thop(model, shape),
-        "params": profiling.count_parameters(model),
     }
 
 

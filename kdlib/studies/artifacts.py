@@ -29,12 +29,11 @@ def keep(path: Path, asked: Any, make: Callable[[], dict[str, Any] | None]) -> P
         return None
     content = {"asked": asked, **content}
     path.parent.mkdir(parents=True, exist_ok=True)
-    with whole(path) as aside:
-        if path.suffix == ".npz":
-            with open(aside, "wb") as file:
-                np.savez_compressed(file, **content)
-        else:
-            aside.write_text(records.sealed(content) + "\n", encoding="utf-8")
+    if path.suffix == ".npz":
+        with whole(path) as aside, open(aside, "wb") as file:
+            np.savez_compressed(file, **content)
+    else:
+        records.write_text(path, records.sealed(content) + "\n")
     return path
 
 

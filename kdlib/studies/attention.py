@@ -50,17 +50,13 @@ def _models(call: Call) -> list[tuple[str, Run, records.Record]]:
             found.append((condition, record))
     mine = [(condition, record) for condition, record in found if condition.seed == seed]
     students = [pair for pair in mine if pair[0].role == "student"]
-    out = []
-    if students:
-        condition, record = max(students, key=lambda pair: pair[1].metrics["val_accuracy"])
-        teacher = plan.runs[condition.id].teacher
-        out += [("teacher", teacher, other) for _, other in found if teacher and other.id == teacher.id][:1]
-        alike = [
-            (a, r) for a, r in mine if (a.role, a.model, a.recipe) == ("baseline", condition.model, condition.recipe)
-        ]
-        out += [("baseline", plan.runs[a.id], r) for a, r in alike[:1]]
-        out.append(("student", plan.runs[condition.id], record))
-    return out
+    if not students:
+        return []
+    chosen, record = max(students, key=lambda pair: pair[1].metrics["val_accuracy"])
+    student, alone = plan.runs[chosen.id], ("baseline", chosen.model, chosen.recipe)
+    teachers = [("teacher", student.teacher, own) for _, own in found if own.id == student.teacher.id]
+    baselines = [("baseline", plan.runs[a.id], own) for a, own in mine if (a.role, a.model, a.recipe) == alone]
+    return [*teachers[:1], *baselines[:1], ("student", student, record)]
 
 
 def _has_logits(record: records.Record) -> bool:
@@ -78,27 +74,26 @@ def _content(call: Call, chosen: list[tuple[str, Run, records.Record]]) -> dict 
     indices = choose(labels, logits.argmax(axis=2) == labels, chosen[0][2].groups())
     images = dataset.test.images[indices]
     probabilities = torch.from_numpy(logits[:, indices]).softmax(dim=2).float().numpy()
-    kept, maps, layers = [], [], []
-    for k, (_, run, _) in enumerate(chosen):
+    drawn = []
+    for (role, run, _), own in zip(chosen, probabilities, strict=True):
         inputs = normalise(images, dataset.mean, dataset.std).to(device)
         model = runner.trained(run, call.runs_folder).to(device)
-        if found := grad_cam(model, inputs, probabilities[k].argmax(axis=1).tolist()):
-            kept.append(k)
-            layers.append(found[0])
-            maps.append(found[1])
-    if not kept:
+        if found := grad_cam(model, inputs, own.argmax(axis=1).tolist()):
+            drawn.append((role, run.model, run.id, own, *found))
+    if not drawn:
         return None
+    roles, models, ids, probabilities, layers, maps = zip(*drawn, strict=True)
     return {
         "images": images.numpy(),
         "maps": np.stack(maps).astype(np.float16),
-        "probabilities": probabilities[kept],
+        "probabilities": np.stack(probabilities),
         "labels": labels[indices],
         "indices": np.asarray(indices, dtype=np.int64),
         "classes": np.array(dataset.classes),
         "seed": np.int64(call.study.seeds[0]),
-        "roles": np.array([chosen[k][0] for k in kept]),
-        "models": np.array([chosen[k][1].model for k in kept]),
-        "ids": np.array([chosen[k][1].id for k in kept]),
+        "roles": np.array(roles),
+        "models": np.array(models),
+        "ids": np.array(ids),
         "layers": np.array(layers),
     }
 

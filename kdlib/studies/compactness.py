@@ -8,7 +8,7 @@ from torch import nn
 
 from kdlib import profiling, pruning
 from kdlib.studies import artifacts, counts, records, runner, schema
-from kdlib.studies.architectures import reference
+from kdlib.studies.architectures import counted, reference
 from kdlib.studies.call import Call
 from kdlib.studies.pruning import Scoring
 from kdlib.studies.records import Condition
@@ -39,19 +39,19 @@ def write(call: Call) -> Path | None:
     }
     if report:
         # The report's network, also where a small one stands in; one of the caller's as it is used here.
-        counted, own = (report.model, report.num_classes, 3, report.image_size), call.parameters.model
+        network, own = (report.model, report.num_classes, 3, report.image_size), call.parameters.model
         if own not in (None, report.model):
             size = call.study.input_size or call.dataset.shape[1]
-            counted = (own, call.dataset.num_classes, call.dataset.shape[0], size)
-        asked["counted"] = [*counted, report.ratio]
+            network = (own, call.dataset.num_classes, call.dataset.shape[0], size)
+        asked["counted"] = [*network, report.ratio]
 
     def measure() -> dict[str, Any]:
         return {
             **{"packages": profiling.packages(), "hardware": records.hardware(), "device": str(device)},
             **{"image_size": call.dataset.shape[1]},
             **{"repeats": spec.latency_repeats, "warm_up": profiling.UNTIMED},
-            "models": _models(call, spec, conditions, device, report and counted[-1]),
-            **({"report_size": counted[-1], "reference": counts.kept(reference, *asked["counted"])} if report else {}),
+            "models": _models(call, spec, conditions, device, report and network[-1]),
+            **({"report_size": network[-1], "reference": counts.kept(reference, *asked["counted"])} if report else {}),
         }
 
     return artifacts.keep(call.folder / artifacts.PRUNED, asked, measure)
@@ -59,9 +59,8 @@ def write(call: Call) -> Path | None:
 
 def _conditions(call: Call, spec: Scoring) -> list[Condition]:
     conditions = call.plan.conditions
-    first = call.study.seeds[0]
-    shown = [condition for condition in conditions if condition.role == "pruned" and condition.seed == first]
-    shown = [condition for condition in shown if condition.macs is not None or condition.ratio == spec.ratio]
+    first = [one for one in conditions if one.role == "pruned" and one.seed == call.study.seeds[0]]
+    shown = [one for one in first if one.macs is not None or one.ratio == spec.ratio]
     whole = {one.role: one for one in reversed(conditions) if one.role in ("teacher", "student", "original")}
     return [*reversed(whole.values()), *shown]
 
@@ -70,20 +69,17 @@ def _models(
     call: Call, spec: Scoring, conditions: list[Condition], device: torch.device, report_size: int | None
 ) -> list[dict[str, Any]]:
     built = [runner.trained(call.plan.runs[condition.id], call.runs_folder) for condition in conditions]
-    channels, height, width = call.dataset.shape
     found = [
         {
             **{key: getattr(condition, key) for key in ("id", "role", "criterion", "ratio", "macs", "protect_se")},
-            "params": profiling.count_parameters(model),
-            "size_mib": profiling.state_bytes(model) / 2**20,
-            "macs_thop": profiling.macs_thop(model, (channels, height, width)),
+            **counted(model, call.dataset.shape),
             "odd_channels": _odd(model),
             "latency": {},
         }
         for condition, model in zip(conditions, built, strict=True)
     ]
     for row, model in zip(found, built, strict=True) if report_size else ():
-        row["macs_thop_report"] = profiling.macs_thop(model, (channels, report_size, report_size))
+        row["macs_thop_report"] = profiling.macs_thop(model, (call.dataset.shape[0], report_size, report_size))
     twins = [*built, built[0]]  # the original once more: what two equal networks differ by is noise
     for size in spec.latency_batches:
         batch = torch.zeros(size, *call.dataset.shape, device=device)

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from kdlib.errors import UserError
-from kdlib.studies.distillation import Distilling
+from kdlib.studies.distillation import IN_POINTS, Distilling
 from kdlib.studies.pruning import IN_SCORING, Scoring
 from kdlib.studies.study import Compared, taken
 
@@ -40,11 +40,7 @@ class Compression(Distilling):
     shares: Shares
     weights: str = "imagenet"
     pruning: ClassVar[None] = None
-
-    @property
-    def of_kind(self) -> tuple[str, ...]:
-        own = ("teacher", "students", "macs", "max_drop", *IN_SCORING)
-        return (*own, "T", "alpha", "lam", "loss", "taps", "teacher_epochs")
+    of_kind: ClassVar = ("teacher", "students", "macs", "max_drop", *IN_SCORING, *IN_POINTS)
 
     def _asked(self, values: dict[str, Any], call: dict[str, Any]) -> dict[str, Any]:
         if "macs" in call:

@@ -14,7 +14,8 @@ from typing import Any
 import kdlib
 from kdlib import models, profiling
 from kdlib.data.store import OFF
-from kdlib.files import cache_folder, make_room, whole
+from kdlib.files import cache_folder, make_room
+from kdlib.studies.records import write_text
 
 LIMIT = 1_000_000
 """Bytes; beyond them the oldest counts go."""
@@ -65,8 +66,7 @@ def _write(path: Path | None, text: str) -> None:
         if path:
             path.parent.mkdir(parents=True, exist_ok=True)
             if make_room(path.parent, "*.json", len(text), LIMIT):
-                with whole(path) as aside:
-                    aside.write_text(f"{_checksum(text)} {text}", encoding="utf-8")
+                write_text(path, f"{_checksum(text)} {text}")
 
 
 def source() -> str:

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from kdlib.training import Recipe
 
 
+IN_POINTS = ("T", "alpha", "lam", "loss", "taps", "teacher_epochs")
+"""Parameters of a call that every kind takes that distils."""
+
+
 class Point(Strict):
     """Distillation settings: the product of its lists, for some or all of the students.
 
@@ -155,8 +159,8 @@ class Distillation(Distilling):
 
     @property
     def of_kind(self) -> tuple[str, ...]:
-        own = ("teacher", "students", "columns", "T", "alpha", "lam", "loss", "taps", "teacher_epochs")
-        return (*own, *(("source_epochs", "source_root") if self.starts else ()))
+        started = ("source_epochs", "source_root") if self.starts else ()
+        return ("teacher", "students", "columns", *IN_POINTS, *started)
 
     def _asked(self, values: dict[str, Any], call: dict[str, Any]) -> dict[str, Any]:
         if self.starts:

@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from multiprocessing.connection import wait
 from pathlib import Path
@@ -23,7 +23,7 @@ import torch
 from torch import multiprocessing
 
 from kdlib.data import Dataset, Split
-from kdlib.errors import UserError
+from kdlib.errors import UserError, first_line
 from kdlib.files import whole
 from kdlib.progress import Progress
 from kdlib.training import Stop, Stopped
@@ -102,7 +102,7 @@ def _serve(do: Do, number: int, packed: bytes, images: Any, board: Board, thread
     """Do one piece in a worker; return None, or a mistake of the user's. ``Stopped`` is no error: the driver knows."""
     torch.set_num_threads(threads)
     try:
-        piece = _unpack(packed, _fetched(images))
+        piece = _Unpickler(io.BytesIO(packed), _fetched(images)).load()
         do(piece, _Bar(board, number), _Stop(board))
     except Stopped:
         pass
@@ -115,15 +115,8 @@ def _serve(do: Do, number: int, packed: bytes, images: Any, board: Board, thread
 
 
 class _Pickler(pickle.Pickler):
-    def __init__(self, file: io.BytesIO, images: dict[str, Dataset]):
-        super().__init__(file, protocol=5)
-        self.images = images
-
     def persistent_id(self, one: Any) -> str | None:
-        if isinstance(one, Dataset):
-            self.images[one.fingerprint] = one
-            return one.fingerprint
-        return None
+        return one.fingerprint if isinstance(one, Dataset) else None
 
 
 class _Unpickler(pickle.Unpickler):
@@ -135,15 +128,11 @@ class _Unpickler(pickle.Unpickler):
         return self.images[id]
 
 
-def _pack(piece: Any, images: dict[str, Dataset]) -> bytes:
-    """Return a piece as bytes; the data sets it names are put into ``images`` by fingerprint."""
+def _pack(piece: Any) -> bytes:
+    """Return a piece as bytes, in which its data sets are named by their fingerprints."""
     file = io.BytesIO()
-    _Pickler(file, images).dump(piece)
+    _Pickler(file).dump(piece)
     return file.getvalue()
-
-
-def _unpack(packed: bytes, images: dict[str, Dataset]) -> Any:
-    return _Unpickler(io.BytesIO(packed), images).load()
 
 
 @dataclass(frozen=True)
@@ -185,12 +174,11 @@ def _fetched(images: _Images | dict[str, Any]) -> dict[str, Dataset]:
 
 def _converted(dataset: Dataset, how: Callable) -> Dataset:
     """Return a data set whose splits hold something else for their tensors."""
-    found = {}
-    for part in ("train", "val", "test"):
-        split = getattr(dataset, part)
-        own = {field.name: getattr(split, field.name) for field in fields(Split)}
-        found[part] = Split(**{name: None if one is None else how(one) for name, one in own.items()})
-    return replace(dataset, **found)
+
+    def converted(split: Split) -> Split:
+        return Split(*(None if held is None else how(held) for held in (split.images, split.labels, split.groups)))
+
+    return replace(dataset, **{part: converted(getattr(dataset, part)) for part in ("train", "val", "test")})
 
 
 class InProcess:
@@ -238,7 +226,7 @@ class Processes:
     def submit(self, number: int, piece: Any) -> Future:
         """Hand a piece to a free worker; its future raises ``BrokenProcessPool`` when that dies."""
         worker = next(i for i in range(self.workers) if i not in self.busy or self.busy[i].done())
-        asked = (self.do, number, _pack(piece, {}), self.images, self.board, self.threads)
+        asked = (self.do, number, _pack(piece), self.images, self.board, self.threads)
         try:
             self.busy[worker] = self._pool(worker).submit(_serve, *asked)
         except BrokenProcessPool:  # it died, at a piece or between two
@@ -275,6 +263,7 @@ class OnRay:
         folder: Path,
         images: dict[str, Dataset],
     ):
+        self.do, self.board = do, Board(folder)
         self.ray, self.began = _connected(address)
         nodes = [node["Resources"] for node in self.ray.nodes() if node["Alive"]]
         cpus = [int(node.get("CPU", 0)) for node in nodes if node.get("CPU")]
@@ -284,7 +273,6 @@ class OnRay:
         if not self.workers:
             self.close()
             raise UserError(f"no node of the cluster has {self.threads} CPUs; the largest has {max(cpus)}")
-        self.do, self.board = do, Board(folder)
         resources = {"num_gpus": 1, "num_cpus": 1} if gpus else {"num_cpus": self.threads}
         self.task = self.ray.remote(max_retries=0, **resources)(_serve_shared)
         as_arrays = partial(_converted, how=lambda tensor: tensor.contiguous().numpy())
@@ -292,13 +280,12 @@ class OnRay:
 
     def submit(self, number: int, piece: Any) -> Future:
         """Hand a piece to the cluster."""
-        asked = (self.do, number, _pack(piece, {}), self.images, self.board, self.threads)
+        asked = (self.do, number, _pack(piece), self.images, self.board, self.threads)
         return self.task.remote(*asked).future()
 
     def close(self) -> None:
         """Let go of the cluster, which goes on unless it was started here."""
-        if hasattr(self, "board"):
-            self.board.stop()
+        self.board.stop()
         if self.began:
             self.ray.shutdown()
 
@@ -317,9 +304,8 @@ def _connected(address: str | None) -> tuple[Any, bool]:
         raise UserError("--engine ray needs Ray; install it with: pip install 'kdlib[scale]'") from None
     if ray.is_initialized():
         return ray, False
-    # Ray itself tries for minutes, and then ends the process.
-    host, _, port = (address or "auto").rpartition(":")
-    if address not in (None, "auto", "local"):
+    if address not in (None, "auto", "local"):  # Ray itself tries for minutes, and then ends the process
+        host, _, port = address.rpartition(":")
         try:
             socket.create_connection((host, int(port)), 5).close()
         except (OSError, ValueError, OverflowError) as error:
@@ -327,7 +313,7 @@ def _connected(address: str | None) -> tuple[Any, bool]:
     try:
         ray.init(address=address, logging_level="ERROR", log_to_driver=True)
     except (ConnectionError, ValueError, RuntimeError) as error:
-        raise UserError(f"--address {address}: {str(error).splitlines()[0]}") from None
+        raise UserError(f"--address {address}: {first_line(error)}") from None
     return ray, True
 
 

@@ -138,10 +138,8 @@ def prepare(parameters: Parameters | dict[str, Any]) -> Experiment:
 
 
 def _check_writable(root: Path, mode: int = os.F_OK) -> None:
-    for parent in (root, *root.parents):
-        if parent.exists():
-            if not parent.is_dir():
-                raise UserError(f"output_dir: {parent} is a file; name a folder")
-            if not os.access(parent, mode):
-                raise UserError(f"output_dir: {parent} cannot be written to; name another folder")
-            return
+    nearest = next(place for place in (root, *root.parents) if place.exists())
+    if not nearest.is_dir():
+        raise UserError(f"output_dir: {nearest} is a file; name a folder")
+    if not os.access(nearest, mode):
+        raise UserError(f"output_dir: {nearest} cannot be written to; name another folder")

@@ -97,14 +97,8 @@ def _execute(source: Path, aside: Path, parameters: dict, failed: Path) -> None:
     logging.getLogger("papermill").setLevel(logging.ERROR)
     for attempt in range(1, _START_TRIES + 1):
         try:
-            papermill.execute_notebook(
-                str(source),
-                str(aside),
-                parameters=parameters,
-                progress_bar=False,
-                cwd=str(Path.cwd()),
-                extra_arguments=_QUIET,
-            )
+            options = {"progress_bar": False, "cwd": Path.cwd(), "extra_arguments": _QUIET}
+            papermill.execute_notebook(source, aside, parameters, **options)
             return
         except papermill.PapermillExecutionError as error:
             os.replace(aside, failed)

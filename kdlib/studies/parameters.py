@@ -12,7 +12,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from kdlib.errors import UserError, did_you_mean
 from kdlib.progress import note
 from kdlib.studies import schema
-from kdlib.studies.study import Study
+from kdlib.studies.report import Language
+from kdlib.studies.study import Profile, Study
 
 _NOISE = re.compile(r"[\[\](){}\"'“”‘’`]")
 _COMMA = re.compile(r"[+-]?\d+,\d+")
@@ -68,25 +69,25 @@ def _check_commas(text: str) -> None:
         raise ValueError(f"decimals have a point, and commas divide numbers; write {points}")
 
 
+def _pointed(value: Any) -> str | None:
+    """Return a number that is written with a decimal comma with a point; None for all else."""
+    written = isinstance(value, str) and _COMMA.fullmatch(value.strip())
+    return written[0].replace(",", ".") if written else None
+
+
 def _number(value: Any) -> Any:
     """Refuse a decimal comma."""
-    if isinstance(value, str) and _COMMA.fullmatch(value.strip()):
-        raise ValueError(f"decimals have a point; write {value.strip().replace(',', '.')}")
+    if point := _pointed(value):
+        raise ValueError(f"decimals have a point; write {point}")
     return value
 
 
-def _empty_is_none(value: Any) -> Any:
-    return None if value in ("", None, [], ()) else value
-
-
-def _unless_empty(read: Callable[[Any], Any]) -> BeforeValidator:
-    return BeforeValidator(lambda value: None if _empty_is_none(value) is None else read(value))
+def _unless_empty(read: Callable[[Any], Any] = lambda value: value) -> BeforeValidator:
+    return BeforeValidator(lambda value: None if value in ("", None, [], ()) else read(value))
 
 
 Listed, Seeds, Numbers = _unless_empty(_listed), _unless_empty(_seeds), _unless_empty(_numbers)
-Blank = BeforeValidator(_empty_is_none)
-FilePath = _unless_empty(_path)
-Decimal = _unless_empty(_number)
+Blank, FilePath, Decimal = _unless_empty(), _unless_empty(_path), _unless_empty(_number)
 Seed = Annotated[int, Field(ge=0)]
 Positive = Annotated[float, Field(gt=0)]
 Weight = Annotated[float, Field(ge=0)]
@@ -102,8 +103,8 @@ class Parameters(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     study: str = "tr_kd"
-    profile: Literal["smoke", "quick", "reduced", "paper"] = "quick"
-    lang: Literal["en", "tr"] = "en"
+    profile: Profile = "quick"
+    lang: Language = "en"
     seeds: Annotated[list[Seed] | None, Seeds] = None
     data_root: Annotated[str | None, FilePath] = None
     source_root: Annotated[str | None, FilePath] = None
@@ -209,8 +210,8 @@ def _how(name: str, value: Any) -> str:
         return "; write the values, such as 1,2,3"
     if name in (*_LISTS, "macs", "val_fraction") and isinstance(value, str) and value.strip().endswith("%"):
         return "; write a fraction, such as 0.1 for 10 %"
-    if name in _LISTS and isinstance(value, str) and _COMMA.fullmatch(value.strip()):
-        return f"; decimals have a point: write {value.strip().replace(',', '.')}"
+    if name in _LISTS and (point := _pointed(value)):
+        return f"; decimals have a point: write {point}"
     return ""
 
 
@@ -220,13 +221,10 @@ _LISTS = ("T", "alpha", "ratio")
 def _say_commas(found: Parameters, values: dict[str, Any]) -> None:
     """Two numbers, in Turkish or the first of them 0, may be one with a decimal comma: say how they are taken."""
     for name in _LISTS:
-        value = values.get(name)
-        if not (isinstance(value, str) and _COMMA.fullmatch(value.strip())):
-            continue
-        first, second = getattr(found, name)
-        point = value.strip().replace(",", ".")
-        if found.lang == "tr" or first == 0:
-            note(f"{name}={value} is two values, {first:g} and {second:g}; with a point, {point}, it is one")
+        if point := _pointed(values.get(name)):
+            first, second = getattr(found, name)
+            if found.lang == "tr" or first == 0:
+                note(f"{name}={values[name]} is two values, {first:g} and {second:g}; with a point, {point}, it is one")
 
 
 def from_notebook(variables: dict[str, Any]) -> Parameters:

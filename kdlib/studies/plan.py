@@ -23,12 +23,8 @@ def plan(study: Study, dataset: Dataset, source: Dataset | None = None) -> Plan:
     ``UserError`` for a loss that is to look where a model has nothing to see, or that says nothing about so few
     classes.
     """
-    conditions: dict[Condition, Run] = {}
-    for one in study.runs(dataset, source):
-        conditions.setdefault(_condition(one), one.run)
-    runs: dict[str, Run] = {}
-    for run in conditions.values():
-        runs.setdefault(run.id, run)
+    conditions = {_condition(one): one.run for one in study.runs(dataset, source)}
+    runs = {run.id: run for run in conditions.values()}
     for run in runs.values():
         run.pairs()
         if run.loss:

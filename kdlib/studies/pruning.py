@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from kdlib.studies.distillation import Distilling
+from kdlib.studies.distillation import IN_POINTS, Distilling
 from kdlib.studies.report import Strict, Text
-from kdlib.studies.study import Compared
+from kdlib.studies.study import Compared, taken
 
 if TYPE_CHECKING:
     from kdlib.data import Dataset
@@ -103,10 +103,7 @@ class PruningStudy(Distilling):
     kind: Literal["pruning"]
     pruning: Pruning
     weights: str = "imagenet"
-
-    @property
-    def of_kind(self) -> tuple[str, ...]:
-        return (*IN_PRUNING, "T", "alpha", "lam", "loss", "taps", "teacher_epochs")
+    of_kind: ClassVar = (*IN_PRUNING, *IN_POINTS)
 
     def _asked(self, values: dict[str, Any], call: dict[str, Any]) -> dict[str, Any]:
         """Put the caller's prunings in the place of the study's.
@@ -114,7 +111,7 @@ class PruningStudy(Distilling):
         A ratio, MACs or choice of protection takes the place of all cuts. What the report gave stands beside its own
         network at its own ratio alone.
         """
-        told = {name: call.pop(name) for name in IN_PRUNING if name in call}
+        told = taken(call, IN_PRUNING)
         fields = dict(values["pruning"])
         if told.get("model", self.pruning.model) != self.pruning.model:
             fields["head"] = ""

@@ -10,7 +10,7 @@ import zipfile
 import zlib
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import cache
 from importlib.metadata import version
@@ -135,8 +135,10 @@ class Record:
     def cuts(self) -> list:
         """Return what left each layer, step by step (``kdlib.pruning.History``); a whole model's is empty."""
         file = self.path / "cuts.json"
-        with self._whole(file.name) if file.is_file() else nullcontext():
-            return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else []
+        if not file.is_file():
+            return []
+        with self._whole(file.name):
+            return json.loads(file.read_text(encoding="utf-8"))
 
     def scores(self) -> dict[str, np.ndarray] | None:
         """Return the criterion's scores of each set of channels, float32 (n,); a published record holds none."""
@@ -184,7 +186,7 @@ def read(runs: Path | zipfile.Path, id: str) -> Record | None:
 
 def read_all(runs: Path) -> list[Record]:
     """Return every record of a folder."""
-    found = (read(runs, path.parent.name) for path in sorted(runs.glob("*/run.json")) if path.parent.name[0] != ".")
+    found = (read(runs, path.parent.name) for path in sorted(runs.glob("[!.]*/run.json")))
     return [record for record in found if record]
 
 
@@ -290,11 +292,7 @@ def _file_checksum(path: Path) -> str:
 
 @cache
 def _checksum_of(path: Path, size: int, changed: int) -> str:
-    total = 0
-    with path.open("rb") as file:
-        while part := file.read(2**20):
-            total = zlib.crc32(part, total)
-    return f"{total:08x}"
+    return f"{zlib.crc32(path.read_bytes()):08x}"
 
 
 def write_conditions(folder: Path, conditions: list[Condition], about: dict) -> None:

@@ -1,10 +1,11 @@
 """What a study's YAML says of its report: its tables, figures and costs, and the words for them in both languages."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-LANGUAGES = ("en", "tr")
+Language = Literal["en", "tr"]
+LANGUAGES = get_args(Language)
 
 
 def _both_languages(value: str | dict[str, str]) -> str | dict[str, str]:

@@ -133,9 +133,20 @@ class Run:
             _paired[key] = self.loss.pair(student, teacher)
         return _paired[key]
 
+    @cached_property
+    def _counted(self) -> dict[str, Any]:
+        return counts.kept(_count, self.model, self.dataset.num_classes, *self.dataset.shape, self.input_size)
+
     def macs(self) -> int:
         """Return the multiply-accumulates of one image, of the model with all its channels."""
-        return _macs(self)
+        return self._counted["all"]
+
+    def _open_macs(self) -> int:
+        """MACs of the layers that are trained."""
+        if self.open is None:
+            return self.macs()
+        opened = tuple(f"{name}." for name in self.open)
+        return sum(macs for name, macs in self._counted["layers"].items() if f"{name}.".startswith(opened))
 
     def train_flops(self) -> int:
         """Return the arithmetic of the run: 2 FLOPs a MAC, backward of open layers twice a forward.
@@ -149,8 +160,8 @@ class Run:
                 images += (3 if self.prune.criterion.startswith("taylor") else 1) * min(
                     calibration, len(self.dataset.train)
                 )
-            return 2 * _macs(self) * images
-        return (2 * _macs(self) + 4 * _open_macs(self)) * self.recipe.epochs * len(self.dataset.train)
+            return 2 * self.macs() * images
+        return (2 * self.macs() + 4 * self._open_macs()) * self.recipe.epochs * len(self.dataset.train)
 
     def guidance_flops(self) -> dict[str, int]:
         """Return the arithmetic of the teacher's forward passes, for logits and for maps, which a group shares.
@@ -159,7 +170,7 @@ class Run:
         """
         if self.teacher is None:
             return {}
-        once = 2 * _macs(self.teacher) * len(self.dataset.train)
+        once = 2 * self.teacher.macs() * len(self.dataset.train)
         found = {"maps": once * self.recipe.epochs} if self.loss.needs_features else {}
         if self.loss.needs_logits:
             found["logits"] = once * (self.recipe.epochs if self.recipe.augmentation.active else 1)
@@ -167,22 +178,6 @@ class Run:
 
 
 _paired: dict[tuple, tuple[tuple[str, str], ...]] = {}
-
-
-def _macs(run: Run) -> int:
-    return _counted(run)["all"]
-
-
-def _open_macs(run: Run) -> int:
-    """MACs of the layers that are trained."""
-    if run.open is None:
-        return _macs(run)
-    layers = _counted(run)["layers"]
-    return sum(macs for name, macs in layers.items() if any(f"{name}.".startswith(f"{open_}.") for open_ in run.open))
-
-
-def _counted(run: Run) -> dict[str, Any]:
-    return counts.kept(_count, run.model, run.dataset.num_classes, *run.dataset.shape, run.input_size)
 
 
 def _count(

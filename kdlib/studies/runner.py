@@ -7,7 +7,6 @@ from concurrent.futures import FIRST_COMPLETED, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
-from operator import itemgetter
 from pathlib import Path
 
 import torch
@@ -27,13 +26,13 @@ from kdlib.training import (
     Outcome,
     Stop,
     TeacherStore,
+    TensorBoard,
     check_model,
     derive,
     evaluate,
     resolve_device,
     train,
 )
-from kdlib.training.callbacks import TensorBoard
 from kdlib.training.checkpoint import EVERY
 from kdlib.training.device import available, choose
 
@@ -56,14 +55,13 @@ class Options:
     jobs: int = 1
     threads: int | None = None
 
-    @property
-    def alone(self) -> bool:
-        """Whether everything is done in this process."""
-        return self.engine == "local" and self.jobs == 1
-
     def callbacks(self, folder: Path) -> list[TensorBoard]:
         """Return what looks into trainings whose records lie in ``folder``; raises ``UserError`` where it cannot."""
         return [TensorBoard(folder.parent / self.log)] if self.log else []
+
+    def checkpoints(self, folder: Path) -> Checkpoints:
+        """Return where trainings whose records lie in ``folder`` leave their state."""
+        return Checkpoints(folder / ".training", self.checkpoint_every)
 
 
 @dataclass(frozen=True)
@@ -73,22 +71,9 @@ class Place:
     folder: Path
     device: str
     options: Options
-    checkpoints: Checkpoints
     stop: Stop
     bar: Progress
-    memory_share: float | None = None
-
-    def memory_limit(self) -> int | None:
-        """Bytes a group may take, where others train beside it; None leaves it to `train`."""
-        if self.memory_share is None:
-            return None
-        return int(available(resolve_device(self.device)) * self.memory_share)
-
-    def teacher_store(self, teacher: Run) -> TeacherStore | None:
-        """The logits of a teacher."""
-        if not self.options.teacher_store:
-            return None
-        return TeacherStore(self.folder / ".teachers", teacher.id, self.options.teacher_store)
+    memory_share: float | None  # None where no others train beside it
 
 
 @dataclass(frozen=True)
@@ -100,8 +85,6 @@ class Group:
 
     def flops(self) -> int:
         """Return the group's arithmetic, the teacher's forward passes counted once."""
-        if self.runs[0].recipe is None:
-            return sum(run.train_flops() for run in self.runs)
         guidance = [run.guidance_flops() for run in self.runs]
         shared = sum(max(flops.get(what, 0) for flops in guidance) for what in ("logits", "maps"))
         return sum(run.train_flops() for run in self.runs) + shared
@@ -163,13 +146,11 @@ def cut(work: Sequence[Group], workers: int) -> list[Group]:
         count = max(1, min(len(group.runs), -(-group.flops() * workers // max(1, total[depth]))))
         parts: list[list[Run]] = [[] for _ in range(count)]
         load = [0] * count
-        for flops, run in sorted(((run.train_flops(), run) for run in group.runs), key=itemgetter(0), reverse=True):
+        for run in sorted(group.runs, key=Run.train_flops, reverse=True):
             least = load.index(min(load))
             parts[least].append(run)
-            load[least] += flops
-        places = {run.id: i for i, run in enumerate(group.runs)}
-        for part in parts:
-            pieces.append(Group(sorted(part, key=lambda run: places[run.id]), group.teacher))
+            load[least] += run.train_flops()
+        pieces += [Group(sorted(part, key=group.runs.index), group.teacher) for part in parts]
     return pieces
 
 
@@ -186,7 +167,6 @@ def execute(
     stop = stop or Stop()
     todo = missing(plan, folder)
     resolved = resolve_device(device)
-    checkpoints = Checkpoints(folder / ".training", options.checkpoint_every)
     if todo:
         options.callbacks(folder)
         check(plan, device)
@@ -204,7 +184,7 @@ def execute(
             schedule(pieces, engine, bar, stop)
         if stop.signal is not None:  # it came when there was nothing left to stop
             stop.check("stopped after the last run")
-    checkpoints.sweep(lambda id: records.read(folder, id) is not None)
+    options.checkpoints(folder).sweep(lambda id: records.read(folder, id) is not None)
     return {id: records.read(folder, id) for id in plan.runs}
 
 
@@ -214,7 +194,7 @@ def _engine(
 ) -> Iterator[engines.InProcess | engines.Processes | engines.OnRay]:
     """What does the pieces; closed when all are done, or one failed."""
     do = partial(_do, folder=folder.resolve(), device=device, options=options)
-    if options.alone:
+    if options.engine == "local" and options.jobs == 1:
         if options.threads:
             torch.set_num_threads(options.threads)
         yield engines.InProcess(do, bar, stop)
@@ -249,9 +229,9 @@ def schedule(pieces: Sequence[Group], engine, bar: Progress, stop: Stop) -> None
     left = {run.id for piece in pieces for run in piece.runs}
     failure: Exception | None = None
     while waiting or running:
-        if stop.requested and engine.board:
-            engine.board.stop()
         if failure or stop.requested:
+            if engine.board:
+                engine.board.stop()
             waiting = [] if failure else waiting
             if not running:
                 break
@@ -269,22 +249,18 @@ def schedule(pieces: Sequence[Group], engine, bar: Progress, stop: Stop) -> None
         for future in done:
             number = running.pop(future)
             error = future.exception()
-            if error is None and future.result() is None and not (stop.requested and engine.board):
+            if error is not None and engines.lost(error):
+                tries[number] += 1
+                waiting.insert(0, (number, pieces[number]))
+                if tries[number] > AGAIN:
+                    runs = f"run {pieces[number].runs[0].id} and {len(pieces[number].runs) - 1} beside it"
+                    failure = UserError(f"the worker died {AGAIN + 1} times over {runs}; was there memory enough?")
+            elif error is not None or future.result() is not None:
+                failure = error or UserError(future.result())
+            elif not (stop.requested and engine.board):
                 left -= {run.id for run in pieces[number].runs}
                 if engine.board:  # a worker's last word came before its end, or was of what a dead one had left
                     engine.board.tell(number, pieces[number].flops() / 1e12)
-            elif error is not None and engines.lost(error) and tries[number] < AGAIN:
-                tries[number] += 1
-                waiting.insert(0, (number, pieces[number]))
-            elif error is not None and engines.lost(error):
-                runs = f"run {pieces[number].runs[0].id} and {len(pieces[number].runs) - 1} beside it"
-                failure = UserError(f"the worker died {AGAIN + 1} times over {runs}; was there memory enough?")
-            elif error is not None:
-                failure = error
-            elif future.result() is not None:
-                failure = UserError(future.result())
-            if failure and engine.board:
-                engine.board.stop()
         if engine.board:
             for number in range(len(pieces)):
                 amount = engine.board.amount(number)
@@ -320,14 +296,8 @@ def _check(run: Run, device: torch.device) -> None:
         models.start_from(model, run.weights.load(run.model), run.head, whole=run.recipe is None)
     trains = run.recipe is not None
     check_model(model, run.dataset, run.model, batch_size, choose(model, device, run.precision), trains=trains)
-    if run.prune:
-        _check_pruning(run, model)
-
-
-def _check_pruning(run: Run, model: nn.Module) -> None:
-    """A new model, scored by magnitude, tells what can be told before training: whether it can be traced and cut."""
-    spec = replace(run.prune, criterion="magnitude", steps=1)
-    pruning.prune(model, spec, shape=run.dataset.shape)
+    if run.prune:  # scored by magnitude it tells what can be told before training: whether it can be traced and cut
+        pruning.prune(model, replace(run.prune, criterion="magnitude", steps=1), shape=run.dataset.shape)
 
 
 def _do(
@@ -336,8 +306,7 @@ def _do(
     """Do what is not on record of a group, here."""
     runs = [run for run in group.runs if not _is_there(run, folder)]
     if runs:
-        checkpoints = Checkpoints(folder / ".training", options.checkpoint_every)
-        _train(Group(runs, group.teacher), Place(folder, device, options, checkpoints, stop, bar, memory_share))
+        _train(Group(runs, group.teacher), Place(folder, device, options, stop, bar, memory_share))
 
 
 def _train(group: Group, place: Place) -> None:
@@ -345,6 +314,7 @@ def _train(group: Group, place: Place) -> None:
     if first.recipe is None:
         _evaluate(group.runs, place)
         return
+    share, kept = place.memory_share, place.options.teacher_store if group.teacher else 0
     train(
         [
             Job(partial(_begun, run, folder), run.recipe, run.seed, run.loss, run.model, run.role, run.id)
@@ -355,13 +325,13 @@ def _train(group: Group, place: Place) -> None:
         order_seed=derive(first.seed, first.role),
         device=place.device,
         precision=first.precision,
-        memory_limit=place.memory_limit(),
+        memory_limit=None if share is None else int(available(resolve_device(place.device)) * share),
         progress=place.bar,
         weight=group.flops() / 1e12,
-        teacher_store=place.teacher_store(group.teacher) if group.teacher else None,
-        checkpoints=place.checkpoints,
+        teacher_store=TeacherStore(folder / ".teachers", group.teacher.id, kept) if kept else None,
+        checkpoints=place.options.checkpoints(folder),
         stop=place.stop,
-        callbacks=place.options.callbacks(place.folder),
+        callbacks=place.options.callbacks(folder),
         finished=lambda i, outcome: _write(group.runs[i], outcome, place),
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Self, get_args
 
 from pydantic import ValidationError, model_validator
 
@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from kdlib.studies.run import Run, Weights
     from kdlib.training import Recipe
 
-PROFILES = ("smoke", "quick", "reduced", "paper")
+Profile = Literal["smoke", "quick", "reduced", "paper"]
+PROFILES = get_args(Profile)
 IN_RECIPE = ("epochs", "batch_size", "lr", "class_weights", "label_smoothing")
 IN_DATA = ("image_size", "train_size", "test_size", "grayscale", "resize", "background", "groups", "val_fraction")
 SHARED = ("seeds", "weights", *IN_RECIPE, "precision", "dataset", *IN_DATA, "input_size")
@@ -72,13 +73,16 @@ class Study(Strict):
     source: Text
     report: bool = True
     recipes: dict[str, dict[str, Any]]
-    profiles: dict[Literal["smoke", "quick", "reduced", "paper"], dict[str, Any]] = {}
+    profiles: dict[Profile, dict[str, Any]] = {}
     labels: dict[str, Text] = {}
     beside: list[str] = []  # studies whose runs this one's tables show as well
     clinical: Clinical | None = None
     costs: Costs | None = None
-    tables: list[Table]
+    tables: list[Table] = []
     figures: list[Figure]
+
+    of_kind: ClassVar[tuple[str, ...]] = ()
+    """The names of a call's parameters that studies of this kind have, beside those of all."""
 
     profile: str = ""
     data: DataSpec | None = None
@@ -97,11 +101,6 @@ class Study(Strict):
                 if row.study and row.study not in self.beside:
                     raise ValueError(f"table {table.id}: row study {row.study!r} is not among beside: {self.beside}")
         return self
-
-    @property
-    def of_kind(self) -> tuple[str, ...]:
-        """The names of a call's parameters that studies of this kind have, beside those of all."""
-        raise NotImplementedError
 
     @property
     def takes(self) -> tuple[str, ...]:

@@ -33,10 +33,7 @@ class Transfer(Study):
     variants: dict[str, Variant]
     weights: str = "imagenet"
     pruning: ClassVar[None] = None
-
-    @property
-    def of_kind(self) -> tuple[str, ...]:
-        return ("model", "columns", "open_layers", "source_epochs", "source_root")
+    of_kind: ClassVar = ("model", "columns", "open_layers", "source_epochs", "source_root")
 
     def _asked(self, values: dict[str, Any], call: dict[str, Any]) -> dict[str, Any]:
         variants = dict(values["variants"])

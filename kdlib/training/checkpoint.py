@@ -93,11 +93,11 @@ class Checkpoints:
 
     def save(self, ids: Sequence[str], state: dict[str, Any]) -> None:
         """Write the state of a group, whole or not at all, and onto the disk."""
-        path = self.path(ids)
+        path, content = self.path(ids), {"format": _FORMAT, "runs": list(ids), **state}
         try:
-            self._write(path, {"format": _FORMAT, "runs": list(ids), **state})
+            self._write(path, content)
         except FileNotFoundError:  # another process has just swept the empty folder away
-            self._write(path, {"format": _FORMAT, "runs": list(ids), **state})
+            self._write(path, content)
 
     def _write(self, path: Path, state: dict[str, Any]) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -114,8 +114,8 @@ class Checkpoints:
 
         A damaged file is set aside, with one line.
         """
-        found = [state for path in sorted(self.folder.glob("[!.]*.pt")) if (state := _read(path))]
-        found = [state for state in found if set(state["runs"]) & set(ids)]
+        states = map(_read, sorted(self.folder.glob("[!.]*.pt")))
+        found = [state for state in states if state and set(state["runs"]) & set(ids)]
         return sorted(found, key=lambda state: (-state["epoch"], -state["batch"]))
 
     def sweep(self, done: Callable[[str], bool]) -> None:

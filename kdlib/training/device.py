@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import platform
 import time
 from functools import cache
@@ -16,7 +17,7 @@ from torch.nn.modules.conv import _ConvNd
 from kdlib.data import available_memory
 from kdlib.errors import UserError
 from kdlib.files import cache_folder, whole
-from kdlib.training.world import local_rank, several
+from kdlib.training.world import several
 
 PRECISIONS = ("auto", "bf16", "fp32")
 # From so many times the speed on, bf16 is worth its rounding. CPUs seen so far have 2 (with AMX or a fast AVX-512) or
@@ -32,7 +33,7 @@ def resolve_device(name: str) -> torch.device:
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     if name == "cuda" and several():
-        name = f"cuda:{local_rank()}"
+        name = f"cuda:{os.environ.get('LOCAL_RANK', 0)}"  # its number on this machine, as torchrun says it
     try:
         device = torch.device(name)
     except RuntimeError:
@@ -82,11 +83,8 @@ def speed_of_bf16() -> float:
     with contextlib.suppress(OSError, ValueError):
         known = json.loads(file.read_text(encoding="utf-8"))
     if key not in known:
-        seconds = {"fp32": [], "bf16": []}
-        for _ in range(5):
-            for precision, times in seconds.items():
-                times.append(_trial(precision))
-        known[key] = round(min(seconds["fp32"]) / min(seconds["bf16"]), 2)
+        fp32, bf16 = zip(*((_trial("fp32"), _trial("bf16")) for _ in range(5)), strict=True)
+        known[key] = round(min(fp32) / min(bf16), 2)
         with contextlib.suppress(OSError):  # no home, a full disk: measured again next time
             file.parent.mkdir(parents=True, exist_ok=True)
             with whole(file) as aside:
@@ -120,6 +118,5 @@ def processor() -> str:
 
 def available(device: torch.device) -> int:
     """Return bytes that a group may take on the device now."""
-    if device.type == "cuda":
-        return int(_HEADROOM * torch.cuda.mem_get_info(device)[0])
-    return int(_HEADROOM * available_memory())
+    free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else available_memory()
+    return int(_HEADROOM * free)

@@ -58,7 +58,7 @@ class Group:
         losses = [learner.job.loss for learner in learners if learner.job.loss]
         self.guided = bool(losses)
         self.needs_logits = any(loss.needs_logits for loss in losses)
-        self.layers = sorted({name for learner in learners if learner.features for name in learner.features.teacher})
+        self.layers = sorted({name for learner in learners for name in learner.features.teacher})
         ids = [learner.job.id for learner in learners]
         self.ids = ids if course.checkpoints and all(ids) and course.world.rank == 0 else None
         for learner in learners:

@@ -125,7 +125,6 @@ class Outcome:
     group_size: int = 1
     group_seconds: float = 0.0
     taps: tuple[tuple[str, str], ...] = ()
-    notes: list[str] = field(default_factory=list)
 
 
 def derive(seed: int, *words: str | int) -> int:

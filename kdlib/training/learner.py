@@ -2,6 +2,7 @@
 
 import time
 import warnings
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -26,41 +27,34 @@ _KNOWN = ("torch.nn.modules.", "kdlib.models.")
 SMALL = 5_000_000
 
 
+@dataclass(eq=False)
 class Learner:
     """Steps one model on batches it is handed, from `begin` on; knows nothing of the other models of its group.
 
     ``small``: it steps on one thread, alone or in a group, so that its bits do not depend on the group.
     """
 
-    optimiser: torch.optim.Optimizer
-    frozen: list[nn.Module]
-    trained: nn.Module  # the model, or where several processes train it, what keeps theirs alike
+    job: Job
+    model: nn.Module
+    device: torch.device
+    precision: str
+    steps: int
+    handling: Handling
+    class_weights: torch.Tensor | None = None
+    features: FeaturePairs = field(default_factory=FeaturePairs)
+    small: bool = False
+    index: int = 0
+    world: World = ALONE
 
-    def __init__(
-        self,
-        job: Job,
-        model: nn.Module,
-        device: torch.device,
-        precision: str,
-        steps: int,
-        handling: Handling,
-        class_weights: torch.Tensor | None = None,
-        features: FeaturePairs | None = None,
-        small: bool = False,
-        index: int = 0,
-        world: World = ALONE,
-    ):
-        self.job, self.device, self.precision, self.steps = job, device, precision, steps
-        self.class_weights, self.features, self.handling, self.small = class_weights, features, handling, small
-        self.name, self.index = job.name or type(model).__name__, index
-        self.model, self.world = model, world
+    def __post_init__(self) -> None:
+        self.name = self.job.name or type(self.model).__name__
         self.history: list[dict[str, float]] = []
         self.diverged: dict | None = None
         self.best: tuple[tuple[float, float], int, dict[str, torch.Tensor]] | None = None
         self.seconds = 0.0
         self.losses: dict[str, torch.Tensor] = {}  # of the last batch
         self.steps_taken = 0
-        self._sums = torch.zeros(3, dtype=torch.float64, device=device)
+        self._sums = torch.zeros(3, dtype=torch.float64, device=self.device)
         self._seen = 0
 
     def begin(self) -> None:
@@ -71,21 +65,16 @@ class Learner:
         if self.world.size > 1 and self.device.type == "cuda":
             self.model = nn.SyncBatchNorm.convert_sync_batchnorm(self.model)
         self.frozen = frozen_modules(self.model)
-        parts = [self.model] if self.adapter is None else [self.model, self.adapter]
+        parts = [part for part in (self.model, self.features.adapter) if part is not None]
         for part in parts:
             part.to(self.device)
         self.optimiser = self.job.recipe.optimiser(p for part in parts for p in part.parameters())
-        self.trained = self.model
+        self.trained: nn.Module = self.model  # or, where several processes train it, what keeps theirs alike
         if self.world.size > 1:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", FutureWarning)  # newer versions call it forward_sync_buffers
                 options = {"broadcast_buffers": False, "find_unused_parameters": self.handling.unused}
                 self.trained = DistributedDataParallel(self.model, **options)
-
-    @property
-    def adapter(self) -> nn.Module | None:
-        """The module between the feature maps that its loss compares."""
-        return None if self.features is None else self.features.adapter
 
     @property
     def independent(self) -> bool:
@@ -94,7 +83,8 @@ class Learner:
         Looked up before every step, as dropout may begin at any. What code of others does, in a module, a hook, a loss
         or its adapter, cannot be known.
         """
-        parts = [*self.model.modules(), *(self.adapter.modules() if self.adapter is not None else ())]
+        adapter = self.features.adapter
+        parts = [*self.model.modules(), *(adapter.modules() if adapter is not None else ())]
         return (self.job.loss is None or type(self.job.loss).__module__.startswith("kdlib.losses.")) and all(
             type(part).__module__.startswith(_KNOWN)
             and not isinstance(part, _RANDOM)
@@ -117,17 +107,17 @@ class Learner:
             module.eval()
         response = self._respond(images, len(labels))
         logits = response.logits
-        smoothing = self.job.recipe.label_smoothing
+        smoothing, adapter = self.job.recipe.label_smoothing, self.features.adapter
         if self.job.loss is None:
             soft, hard = None, F.cross_entropy(logits.float(), labels, self.class_weights, label_smoothing=smoothing)
         else:
             target = teacher_output.response(self.features)
-            soft, hard = self.job.loss.terms(response, target, labels, self.class_weights, self.adapter, smoothing)
+            soft, hard = self.job.loss.terms(response, target, labels, self.class_weights, adapter, smoothing)
         loss = hard if soft is None else self.job.loss.combine(soft, hard)
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
-        if self.adapter is not None:
-            self.world.average(p.grad for p in self.adapter.parameters() if p.grad is not None)
+        if adapter is not None:
+            self.world.average(p.grad for p in adapter.parameters() if p.grad is not None)
         self.optimiser.step()
         hits = (logits.detach().argmax(dim=1) == labels).sum()
         terms = {"objective": loss, "cross_entropy": hard} | ({} if soft is None else {"soft": soft})
@@ -145,7 +135,7 @@ class Learner:
 
     def _respond(self, images: torch.Tensor, batch: int) -> Response:
         """The student's logits of the whole batch and, where the loss compares them, its feature maps."""
-        names = () if self.features is None else self.features.student
+        names = self.features.student
         with autocast(self.device, self.precision), tapped(self.model, names) as maps:
             logits = self.handling.run(self.trained, images, self.name)
         return Response(self.world.gather(logits, batch), tuple(self.world.gather(maps[name], batch) for name in names))
@@ -223,7 +213,7 @@ class Learner:
             diverged=self.diverged,
             precision=self.precision,
             seconds=self.seconds,
-            taps=self.features.pairs if self.features else (),
+            taps=self.features.pairs,
         )
 
     def state_dict(self) -> dict[str, Any]:
@@ -233,7 +223,7 @@ class Learner:
             "model": saved,
             # Those that a model does not count as its state may change in training all the same.
             "buffers": {name: buffer for name, buffer in self.model.named_buffers() if name not in saved},
-            "adapter": {} if self.adapter is None else self.adapter.state_dict(),
+            "adapter": {} if self.features.adapter is None else self.features.adapter.state_dict(),
             "optimiser": self.optimiser.state_dict(),
             "precision": self.precision,
             "history": self.history,
@@ -251,8 +241,8 @@ class Learner:
         buffers = dict(self.model.named_buffers())
         for name, value in state["buffers"].items():
             buffers[name].copy_(value)
-        if self.adapter is not None:
-            self.adapter.load_state_dict(state["adapter"])
+        if self.features.adapter is not None:
+            self.features.adapter.load_state_dict(state["adapter"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.precision, self.history, self.diverged = state["precision"], state["history"], state["diverged"]
         self.best, self.seconds = state["best"], state["seconds"]

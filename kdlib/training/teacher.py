@@ -34,8 +34,8 @@ _MANY = 1000  # training images from which on fusing pays
 class FeaturePairs:
     """Which feature maps a loss compares, (student's layer, teacher's layer) each, and the module between them."""
 
-    pairs: tuple[tuple[str, str], ...]
-    adapter: nn.Module | None
+    pairs: tuple[tuple[str, str], ...] = ()
+    adapter: nn.Module | None = None
 
     @property
     def student(self) -> tuple[str, ...]:
@@ -69,9 +69,9 @@ class TeacherOutput:
     logits: torch.Tensor
     maps: dict[str, torch.Tensor]
 
-    def response(self, pairs: FeaturePairs | None) -> Response:
+    def response(self, pairs: FeaturePairs) -> Response:
         """Return the part that a loss on these pairs looks at."""
-        return Response(self.logits, tuple(self.maps[name] for name in pairs.teacher) if pairs else ())
+        return Response(self.logits, tuple(self.maps[name] for name in pairs.teacher))
 
 
 class TeacherStore:

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from kdlib.training.check import untouched
 from kdlib.training.job import Job
 from kdlib.training.learner import Learner
 
@@ -47,11 +48,8 @@ def activation_bytes(model: nn.Module, shape: tuple, batch_size: int) -> int:
 
     weights = {p.data_ptr() for p in model.parameters()}
     device = next(model.parameters()).device
-    buffers = {name: b.clone() for name, b in model.named_buffers()}
-    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+    with untouched(model), torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
         model.train()(torch.zeros(2, *shape, device=device))
-    for name, buffer in model.named_buffers():
-        buffer.copy_(buffers[name])
     kept = sum(size for (pointer, _), size in held.items() if pointer not in weights)
     return kept * batch_size // 2
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -110,8 +109,3 @@ def joined() -> Iterator[World]:
         yield World(dist.get_rank(), dist.get_world_size(), control)
     finally:
         dist.destroy_process_group(control)
-
-
-def local_rank() -> int:
-    """Return the number of this process on its machine, as torchrun says it; 0 without a process group."""
-    return int(os.environ.get("LOCAL_RANK", 0)) if several() else 0

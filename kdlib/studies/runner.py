@@ -150,7 +150,8 @@ def cut(work: Sequence[Group], workers: int) -> list[Group]:
             least = load.index(min(load))
             parts[least].append(run)
             load[least] += run.train_flops()
-        pieces += [Group(sorted(part, key=group.runs.index), group.teacher) for part in parts]
+        order = {run.id: i for i, run in enumerate(group.runs)}
+        pieces += [Group(sorted(part, key=lambda run: order[run.id]), group.teacher) for part in parts]
     return pieces
 
 

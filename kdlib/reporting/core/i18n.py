@@ -43,15 +43,13 @@ def both(said: Callable[..., str], /, *about: Any) -> dict[str, str]:
 
 
 def text(value: Any, lang: str) -> str:
-    """A label in ``lang``: a `Message`, a study's own {en, tr}, or a plain string or number, the same everywhere."""
+    """A label in ``lang``: a `Message`, a study's own {en, tr}, or a plain string or number; None is empty."""
     if value is None:
         return ""
     if isinstance(value, Message):
         return _catalogue(lang).get(value, value)
     if isinstance(value, dict):
-        return str(value[lang])
-    if hasattr(value, lang):
-        return str(getattr(value, lang))
+        return value[lang]
     return str(value)
 
 

@@ -38,7 +38,7 @@ def sheets(results: Results) -> list[Table]:
 def _costs(spec: Costs, found: dict, study: str) -> Table:
     rows = [Row([row.label], _cells(spec, row, found["counts"]), row.group) for row in spec.rows]
     columns = [entry.label for entry in spec.models]
-    notes = [*spec.notes, _counted_with(found)]
+    notes = [*spec.notes, counted_with(found["packages"])]
     legend = N_("One image. MB are 10⁶ bytes, as torchinfo gives them")
     return Table(spec.id, spec.title, [spec.head], columns, rows, legend, notes, study)
 
@@ -70,15 +70,14 @@ def _counters(spec: Costs, found: dict, study: str) -> Table:
             "arithmetic of batch norm and average pooling, each by its own rules (what fvcore calls "
             "flops are MACs); torch's counter, two FLOPs a MAC and halved here, adds nothing."
         ),
-        _counted_with(found),
+        counted_with(found["packages"]),
     ]
     title = N_("Multiply-accumulates of one image by four counters (millions)")
     legend = N_("Millions of multiply-accumulates (MACs)")
     return Table(f"{spec.id}_counters", title, head, list(_COUNTERS.values()), rows, legend, notes, study)
 
 
-def _counted_with(found: dict) -> dict[str, str]:
-    return translations(
-        "Counted with {packages}.",
-        packages=", ".join(f"{name} {number}" for name, number in found["packages"].items()),
-    )
+def counted_with(packages: dict[str, str]) -> dict[str, str]:
+    """The packages that counted, with their versions."""
+    listed = ", ".join(f"{name} {number}" for name, number in packages.items())
+    return translations("Counted with {packages}.", packages=listed)

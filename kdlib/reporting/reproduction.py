@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from kdlib.reporting import model_costs
-from kdlib.reporting.core import names, numbers
+from kdlib.reporting.core import numbers
 from kdlib.reporting.core.evidence import Difference, compare, ids
-from kdlib.reporting.core.i18n import LANGS, N_, Message
+from kdlib.reporting.core.i18n import N_, Message, both
 from kdlib.reporting.core.reported import alone, given, joined, localised
 from kdlib.reporting.core.results import Results
 from kdlib.reporting.core.table import Table, Text
@@ -82,14 +82,14 @@ def _direction(change: float, found: Difference) -> str:
 def _pruned(results: Results) -> Iterable[Reproduced]:
     """Accuracies after fine-tuning, each against the unpruned model, and what else the report gives of each network;
     nothing of it was run where another network stands in for the report's."""
-    study = pruning_runs.read(results) if results.study.pruning else None
+    study = pruning_runs.read(results)
     if study is None:
         return
     report = as_reported(results.study.name) or study.spec
     base = report.reported["original"].accuracy if "original" in report.reported else None
     ours = ["original", *study.criteria("report")] if report.model == study.spec.model else []
     for row, said in report.reported.items():
-        called = {lang: names.capital(study.name(row, lang), lang) for lang in LANGS}
+        called = pruning_tables.named(study, row)
         cells = pruning_tables.measures(study, row) if row in ours else None
         label = joined([called, localised(pruning_tables.COLUMNS["accuracy"])])
         where = {"role": "original"} if row == "original" else study.where("finetuned", row, "report")
@@ -122,7 +122,7 @@ def _counted(results: Results) -> Iterable[Reproduced]:
     """Parameters, sizes and operations: counted, so they are the report's or they are not."""
     for table in model_costs.sheets(results)[:1]:
         yield from _cells(results.study.name, table)
-    study = pruning_runs.read(results) if results.study.pruning else None
+    study = pruning_runs.read(results)
     if table := study and pruning_tables.reference(study):
         found = list(_cells(results.study.name, table))
         equal = {one.reported for one in found if one.verdict == "equal"}
@@ -131,11 +131,13 @@ def _counted(results: Results) -> Iterable[Reproduced]:
 
 
 def _cells(study: str, table: Table) -> Iterable[Reproduced]:
-    rows = {lang: table.row_labels(lang) for lang in LANGS}
+    def called(i: int, j: int, lang: str) -> str:
+        return " · ".join([*table.row_labels(lang)[i], table.columns(lang)[j]])
+
     for i, row in enumerate(table.cells):
         for j, cell in enumerate(row):
-            if isinstance(cell.reported, (int, float)):
-                label = {lang: " · ".join([*rows[lang][i], table.columns(lang)[j]]) for lang in LANGS}
+            if cell.reported is not None:
+                label = both(called, i, j)
                 digits = 0 if cell.kind == "count" else numbers.decimals_of([cell.reported], 4)
                 verdict = "absent"
                 if cell.number is not None:

@@ -136,7 +136,7 @@ class Results:
         found = {}
         for condition, record in self.select(**where):
             found.setdefault(record.id, (condition, record))  # conditions may share a record: it still counts once
-        settings = {_setting(condition) for condition, _ in found.values()}
+        settings = {setting(condition) for condition, _ in found.values()}
         if len(settings) > 1:
             differ = [key for key, *values in zip(SETTING, *settings, strict=True) if len(set(values)) > 1]
             raise UserError(f"where {where} mixes runs that differ in {', '.join(differ)}: add it to `where`")
@@ -150,8 +150,8 @@ class Results:
 
     def settings(self, **where) -> list[dict]:
         """The distinct settings (all but the seed) of matching conditions, in the study's order, each a `where`."""
-        found = dict.fromkeys(_setting(condition) for condition, _ in self.select(**where))
-        return [dict(zip(SETTING, setting, strict=True)) for setting in found]
+        found = dict.fromkeys(setting(condition) for condition, _ in self.select(**where))
+        return [dict(zip(SETTING, values, strict=True)) for values in found]
 
     def frame(self):
         """A pandas DataFrame, one row a run of each condition: its setting and seed, its metrics as the record has them
@@ -170,8 +170,8 @@ class Results:
                 "fingerprint": data["fingerprint"],
                 "id": record.id,
             }
-            setting = {key: getattr(condition, key) for key in (*SETTING, "seed")}
-            rows.append({"study": self.study.name, **setting, **record.metrics, **about})
+            asked = {key: getattr(condition, key) for key in (*SETTING, "seed")}
+            rows.append({"study": self.study.name, **asked, **record.metrics, **about})
         return pd.DataFrame(rows)
 
     def history(self, record) -> dict[str, np.ndarray]:
@@ -245,5 +245,6 @@ def _agrees(done, asked) -> bool:
     return same(done, asked)
 
 
-def _setting(condition: Condition) -> tuple:
+def setting(condition: Condition) -> tuple:
+    """The values of `SETTING`: all of a condition but its seed and its run."""
     return tuple(getattr(condition, key) for key in SETTING)

@@ -12,7 +12,6 @@ from pathlib import Path
 
 from kdlib import __version__
 from kdlib.errors import UserError
-from kdlib.reporting.all_runs import ROLES
 from kdlib.reporting.core import names, numbers
 from kdlib.reporting.core.i18n import LANGS, N_, Message, say, text
 from kdlib.reporting.core.results import Results
@@ -252,7 +251,7 @@ def _run(results: Results, run: dict, lang: str) -> dict:
 
     role = run["role"]
     return {
-        "role": say(ROLES[role], lang),
+        "role": say(names.ROLES[role], lang),
         "model": names.label(results.study, run["model"], lang),
         "method": names.method(results.study, run["method"], lang) if role in ("student", "distilled") else "",
         "criterion": names.label(results.study, run["criterion"], lang) if run["criterion"] else "",

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from kdlib.reporting.core import canvas, names, numbers
+from kdlib.reporting.core import canvas, numbers
 from kdlib.reporting.core.i18n import N_, say
 from kdlib.reporting.core.names import stem
 from kdlib.reporting.core.results import Cell, Estimate, Results, estimate
@@ -47,12 +47,8 @@ def look(study: PruningStudy, criterion: str) -> dict:
     return style | ({"color": canvas.GREY} if criterion == RANDOM else {})
 
 
-def _called(study: PruningStudy, criterion: str, lang: str) -> str:
-    return names.label(study.study, criterion, lang)
-
-
 def _finished(study: PruningStudy, lang: str, figure, title: str, caption: str, spread: bool = False, handles=()):
-    title = say(title, lang, model=_called(study, study.spec.model, lang), scope=study.scope(lang))
+    title = say(title, lang, model=study.name(study.spec.model, lang), scope=study.scope(lang))
     return canvas.finished(study.results, figure, title, caption, lang, say(SPREAD, lang) if spread else "", handles)
 
 
@@ -108,10 +104,8 @@ def pareto(results: Results, lang: str, filters: dict):
         setting=setting,
     )
     title, several = N_("{model}, {scope} pruning: accuracy against cost"), any(p.accuracy.n > 1 for p in points)
-    yield (
-        stem(results, "pareto", filters),
-        _finished(study, lang, figure, title, caption + _diverged(study, lang), several),
-    )
+    parts = _finished(study, lang, figure, title, caption + _diverged(study, lang), several)
+    yield stem(results, "pareto", filters), parts
 
 
 def front(points: list[Point], cost: str) -> list[Point]:
@@ -168,7 +162,7 @@ def _pareto_handles(study: PruningStudy, points: list[Point], setting: str, lang
     pruned = [point for point in points if point.where]
     drawn = {point.where["criterion"] for point in pruned}
     out = [
-        Line2D([], [], **{**look(study, name), **bare}, markersize=8, label=_called(study, name, lang))
+        Line2D([], [], **{**look(study, name), **bare}, markersize=8, label=study.name(name, lang))
         for name in study.spec.criteria
         if name in drawn
     ]
@@ -215,10 +209,8 @@ def sweep(results: Results, lang: str, filters: dict):
     )
     several = any(cell.n > 1 for lines in panels.values() for line in lines.values() for cell in line.values())
     title = N_("{model}, {scope} pruning: accuracy by pruning ratio")
-    yield (
-        stem(results, "sweep", filters),
-        _finished(study, lang, figure, title, caption + _diverged(study, lang), several),
-    )
+    parts = _finished(study, lang, figure, title, caption + _diverged(study, lang), several)
+    yield stem(results, "sweep", filters), parts
 
 
 def _ratios(study: PruningStudy, role: str) -> dict[str, dict[float, Cell]]:
@@ -258,7 +250,7 @@ def _sweep_handles(study: PruningStudy, drawn, lang: str) -> list:
     from matplotlib.lines import Line2D
 
     edge, black = {**EDGE, "markersize": 6}, {"color": canvas.BLACK, "linewidth": 1.1}
-    out = [Line2D([], [], **look(study, name), **edge, label=_called(study, name, lang)) for name in drawn]
+    out = [Line2D([], [], **look(study, name), **edge, label=study.name(name, lang)) for name in drawn]
     if study.original.mean is not None:
         out.append(Line2D([], [], **black, linestyle=DASHED, label=say("original", lang)))
     return [*out, Line2D([], [], **black, linestyle=DOTTED, label=say("chance", lang))]
@@ -269,6 +261,8 @@ def _sweep_handles(study: PruningStudy, drawn, lang: str) -> list:
 
 def channels(results: Results, lang: str, filters: dict):
     """Yield (stem, parts): the share of its channels each layer keeps at the report's setting, a row a criterion."""
+    from matplotlib.patches import Patch
+
     study = _study(results, filters)
     cuts = {c: found for c in study.spec.criteria if (found := study.structures(c, "report"))} if study else {}
     # Layer -> why none of its channels may leave.
@@ -292,7 +286,7 @@ def channels(results: Results, lang: str, filters: dict):
         protected=_said_of(protected, layers, lang),
     )
     title = N_("{model}, {scope} pruning: channels left, layer by layer")
-    handles = _protected_handle(lang) if set(layers) & set(protected) else []
+    handles = [Patch(**HATCH, label=say("protected", lang))] if set(layers) & set(protected) else []
     yield stem(results, "channels", filters), _finished(study, lang, figure, title, caption, handles=handles)
 
 
@@ -312,17 +306,11 @@ def _channel_panel(study: PruningStudy, ax, name: str, row: dict, protected: dic
     ax.stairs(shares, np.arange(len(row) + 1) - 0.5, fill=True, color=look(study, name)["color"], alpha=0.85, gid=name)
     ax.bar(np.flatnonzero(closed), shares[closed], width=1.0, **HATCH)
     ax.axhline(100 * after / before, color=canvas.BLACK, linewidth=0.9)
-    said = {"criterion": _called(study, name, lang), "removed": numbers.percent(1 - after / before, 1, lang)}
+    said = {"criterion": study.name(name, lang), "removed": numbers.percent(1 - after / before, 1, lang)}
     said["least"] = numbers.percent(shares[~closed].min() / 100, 1, lang)
     ax.set_title(say("{criterion}: {removed} of channels removed; least left in a layer {least}", lang, **said))
     ax.set(xlim=(-0.5, len(row) - 0.5), ylim=(0, 105), yticks=(0, 50, 100))
     ax.grid(visible=False, axis="x")
-
-
-def _protected_handle(lang: str) -> list:
-    from matplotlib.patches import Patch
-
-    return [Patch(**HATCH, label=say("protected", lang))]
 
 
 def stage_of(layers: list[str]) -> list[str]:

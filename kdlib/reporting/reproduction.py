@@ -56,20 +56,19 @@ def reproduced(results: Results) -> list[Reproduced]:
 def _accuracies(results: Results) -> Iterable[Reproduced]:
     found = given(results.study)
     for label, where, number, scale in found.values():
-        base = {k: where[k] for k in ("model", "recipe") if k in where} | {"role": "baseline"}
         theirs = alone(found, where) if where.get("role") == "student" else None
-        against, change = (theirs.where, number - theirs.number) if theirs else (base, None)
-        yield _accuracy(results, label, {"method": None, **where}, against, number, change, scale)
+        change, base = (number - theirs.number, theirs.where) if theirs else (None, None)
+        yield _accuracy(results, label, {"method": None, **where}, number, scale, change, base)
 
 
-def _accuracy(results: Results, label: Text, where: dict, base: dict, number, change, scale: float) -> Reproduced:
+def _accuracy(results: Results, label: Text, where: dict, number, scale=100.0, change=None, base=None) -> Reproduced:
+    """A reported accuracy beside ours, and its ``change`` against what the report gives for ``base``."""
     cell, digits = results.cell(where), numbers.decimals_of([number], 4)
-    runs = tuple(ids(results, where))
     if cell.mean is None:
         return Reproduced(results.study.name, label, number, digits, None, "absent", scale, change)
-    found = compare(results, where, results, base) if change is not None else None
+    found = compare(results, where, results, base)
     verdict = _direction(change, found) if found and change else "level"
-    runs = found.runs if found else runs
+    runs = found.runs if found else tuple(ids(results, where))
     return Reproduced(results.study.name, label, number, digits, scale * cell.mean, verdict, scale, change, found, runs)
 
 
@@ -95,8 +94,8 @@ def _pruned(results: Results) -> Iterable[Reproduced]:
         where = {"role": "original"} if row == "original" else study.where("finetuned", row, "report")
         if said.accuracy is not None and cells and where:
             change = said.loss if base is None else said.accuracy - base
-            change = None if row == "original" else change
-            yield _accuracy(results, label, where, {"role": "original"}, said.accuracy, change, 100.0)
+            against = () if row == "original" or change is None else (change, {"role": "original"})
+            yield _accuracy(results, label, where, said.accuracy, 100.0, *against)
         elif said.accuracy is not None:
             yield Reproduced(results.study.name, label, said.accuracy, 2, None, "absent")
         if row == "original":  # counted, see below
@@ -115,7 +114,7 @@ def _clinical(results: Results) -> Iterable[Reproduced]:
     for role, number in (results.study.clinical.reported if study else {}).items():
         for case in study.cases:
             if role in case.models:
-                yield _accuracy(results, radiology_runs.ROLES[role], case.models[role].where, {}, number, None, 100.0)
+                yield _accuracy(results, radiology_runs.ROLES[role], case.models[role].where, number)
 
 
 def _counted(results: Results) -> Iterable[Reproduced]:

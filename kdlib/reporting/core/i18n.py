@@ -13,8 +13,8 @@ from string import Formatter
 from typing import Any
 
 from kdlib.reporting.core.suffix import suffixed
+from kdlib.studies.report import LANGUAGES as LANGS
 
-LANGS = ("en", "tr")
 LOCALE = Path(__file__).parents[1] / "locale"
 SAYING = (LOCALE.parent, LOCALE.parents[1] / "export")  # the parts of kdlib that speak to readers
 SOURCES = [("**.py", "python"), ("**.jinja", "jinja2")]  # what messages are extracted from

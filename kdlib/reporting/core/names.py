@@ -230,11 +230,9 @@ def _epochs(results, lang: str) -> str:
     spans = {role: _span(values) for role, values in found.items()}
     if len(set(spans.values())) == 1:
         return next(iter(spans.values()))
-    called = {role: say(TRANSFER[role], lang) for role in ("source", "transfer")}
-    called |= {"teacher": say("Teacher", lang).lower(), "student": say("Student", lang).lower()}
-    called |= {"original": say("original", lang), "finetuned": say("fine-tuning", lang)}
-    order = ("source", "teacher", "student", "transfer", "original", "finetuned")
-    return ", ".join(f"{called[role]} {spans[role]}" for role in order if role in spans)
+    called = {"source": N_("source task"), "teacher": N_("Teacher"), "student": N_("Student")}
+    called |= {"transfer": N_("transfer"), "original": N_("original"), "finetuned": N_("fine-tuning")}
+    return ", ".join(f"{say(name, lang).lower()} {spans[role]}" for role, name in called.items() if role in spans)
 
 
 def _span(values: set[int]) -> str:

@@ -153,7 +153,7 @@ def _network(results: Results, lang: str) -> str:
 
 def _beside(one: Reproduced, lang: str) -> dict:
     """A reported number beside ours, and both changes where the report sets it against something."""
-    counted = one.scale == 1.0 and one.found is None and one.verdict in ("equal", "unequal")
+    counted = one.verdict in ("equal", "unequal")
     digits = one.digits + (counted and one.digits > 0)
     digits = digits if counted or one.ours is None else max(one.digits, 2 if one.scale == 100.0 else 4)
     written = partial(numbers.decimal, lang=lang, grouping=one.digits == 0)

@@ -41,10 +41,9 @@ def _study(results: Results, filters: dict) -> PruningStudy | None:
 
 def look(study: PruningStudy, criterion: str) -> dict:
     """Colour, marker and dashes of a criterion, the same in every figure; random, the control, is grey."""
-    k = study.spec.criteria.index(criterion)
-    looks = (canvas.colours(), canvas.MARKERS, canvas.DASHES)
-    style = dict(zip(("color", "marker", "linestyle"), (kind[k % len(kind)] for kind in looks), strict=True))
-    return style | ({"color": canvas.GREY} if criterion == RANDOM else {})
+    looks = canvas.cycle(study.spec.criteria, canvas.colours(), canvas.MARKERS, canvas.DASHES)
+    colour, marker, dashes = looks[criterion]
+    return {"color": canvas.GREY if criterion == RANDOM else colour, "marker": marker, "linestyle": dashes}
 
 
 def _finished(study: PruningStudy, lang: str, figure, title: str, caption: str, spread: bool = False, handles=()):

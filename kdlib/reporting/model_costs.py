@@ -14,13 +14,9 @@ from kdlib.studies.schema import CostRow, Costs
 _MEGA, _GIGA = 1e6, 1e9
 # measure -> (how it is written, decimals, divided by): mult-adds in millions, MACs in thousands of millions.
 _FORM = {
-    "total_params": ("count", 0, 1),
-    "trainable_params": ("count", 0, 1),
-    "frozen_params": ("count", 0, 1),
+    **dict.fromkeys(("total_params", "trainable_params", "frozen_params"), ("count", 0, 1)),
     "mult_adds": ("decimal", 2, _MEGA),
-    "macs_thop": ("decimal", 4, _GIGA),
-    "macs_fvcore": ("decimal", 4, _GIGA),
-    "macs_torch": ("decimal", 4, _GIGA),
+    **dict.fromkeys(("macs_thop", "macs_fvcore", "macs_torch"), ("decimal", 4, _GIGA)),
 }
 _COUNTERS = {"mult_adds": "torchinfo", "macs_thop": "thop", "macs_fvcore": "fvcore", "macs_torch": "torch"}
 

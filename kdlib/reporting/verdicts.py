@@ -22,6 +22,10 @@ from kdlib.reporting.transfer import runs as transfer
 
 MARKS = {"seeds": "●", "images": "◐", "patients": "◐"}
 OPEN, UNKNOWN = "○", "–"
+MARKED = N_(
+    "● leaves zero out over seeds; ◐ over test images or patients alone; ○ not told apart from zero (asked at several "
+    "settings, after Holm's correction); – no interval."
+)
 OVER = {"seeds": N_("{n} seeds"), "images": N_("{n} test images"), "patients": N_("{n} test patients")}
 SIDES = {
     "up": N_("above zero"),
@@ -110,14 +114,7 @@ def sheets(results: Results) -> list[Table]:
     ]
     columns = [N_("Difference"), N_("Interval over"), N_("Verdict")]
     legend = N_("Test accuracy in points, AUROC as it is; brackets: 95% interval")
-    notes = [
-        N_(
-            "● leaves zero out over seeds; ◐ over test images or patients alone; ○ not told apart from zero (asked at "
-            "several settings, after Holm's correction); – no interval."
-        ),
-        both(names.provenance, results),
-    ]
-    head = [N_("Question"), N_("Setting")]
+    notes, head = [MARKED, both(names.provenance, results)], [N_("Question"), N_("Setting")]
     made = Table("verdicts", N_("What was found"), head, columns, rows, legend, notes, results.study.name)
     return [made] if rows else []
 

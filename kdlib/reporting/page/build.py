@@ -23,7 +23,7 @@ from kdlib.reporting.pruning.study import as_reported
 from kdlib.reporting.reading import read
 from kdlib.reporting.reproduction import VERDICTS, Reproduced, counts, reproduced
 from kdlib.reporting.tables import tables
-from kdlib.reporting.verdicts import Verdict, by_question, counted, verdicts
+from kdlib.reporting.verdicts import MARKED, Verdict, by_question, counted, verdicts
 from kdlib.reporting.writing import put
 from kdlib.studies import schema
 
@@ -93,6 +93,7 @@ def page(found: Sequence[Results], lang: str) -> str:
         blocks=[_block(results, lang) for results in found],
         columns={key: text(title, lang) for key, title in COLUMNS.items()},
         runs=_runs(found, lang),
+        marked=MARKED,
         version=__version__,
         decimal="," if lang == "tr" else ".",
     )

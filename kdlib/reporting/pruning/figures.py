@@ -89,20 +89,14 @@ def pareto(results: Results, lang: str, filters: dict):
         canvas.ticks(ax.xaxis, lang)
     axes[0][0].set_ylabel(say("Test accuracy (%)", lang))
     canvas.ticks(axes[0][0].yaxis, lang)
-    setting = study.called(study.report, lang)
-    figure.legend(handles=_pareto_handles(study, every, setting, lang), loc="outside right center")
+    figure.legend(handles=_pareto_handles(study, every, lang), loc="outside right center")
     caption = say(
-        "Test accuracy after fine-tuning against MACs (left) and size (right); {count} settings and "
-        "the original ({original}, {size} MiB). Large markers: {setting}; small: the study's other "
-        "settings; hollow: fine-tuned with the original as teacher. The thin line joins the models "
-        "for which there is none at least as accurate for less.",
+        "Test accuracy after fine-tuning against MACs (left) and size (right); hollow: fine-tuned with the original as "
+        "teacher. The thin line joins the models for which there is none at least as accurate for less.",
         lang,
-        count=len(points),
-        original=numbers.percent(study.original.mean, 2, lang),
-        size=numbers.decimal(study.original_size, 2, lang),
-        setting=setting,
     )
-    title, several = N_("{model}, {scope} pruning: accuracy against cost"), any(p.accuracy.n > 1 for p in points)
+    title = N_("{model}, {scope} pruning: accuracy against cost")
+    several = any(point.accuracy.n > 1 for point in points)
     parts = _finished(study, lang, figure, title, caption + _diverged(study, lang), several)
     yield stem(results, "pareto", filters), parts
 
@@ -154,7 +148,7 @@ def _costs(study: PruningStudy, ax, points: list[Point], cost: str) -> None:
     ax.plot([point.costs[cost].mean for point in chosen], [point.height for point in chosen], **line)
 
 
-def _pareto_handles(study: PruningStudy, points: list[Point], setting: str, lang: str) -> list:
+def _pareto_handles(study: PruningStudy, points: list[Point], lang: str) -> list:
     from matplotlib.lines import Line2D
 
     bare, grey = {"linestyle": "none", **EDGE}, {"color": canvas.GREY, "marker": "o"}
@@ -169,6 +163,7 @@ def _pareto_handles(study: PruningStudy, points: list[Point], setting: str, lang
         star = {"color": canvas.BLACK, "linestyle": DASHED, "linewidth": 0.9, "marker": "*", "markersize": 11}
         out.append(Line2D([], [], **star, label=say("original", lang)))
     if any(point.large for point in pruned):
+        setting = study.called(study.report, lang)
         out.append(Line2D([], [], **grey, **bare, markersize=9, label=say("large: {setting}", lang, setting=setting)))
     if not all(point.large for point in pruned):
         out.append(Line2D([], [], **grey, **bare, markersize=5.5, label=say("small: other settings", lang)))

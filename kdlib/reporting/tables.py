@@ -170,11 +170,7 @@ def _sources(results: Results, spec: schema.Table) -> list[Text]:
     out = []
     for name, shown in {results.study.name: results, **{name: results.beside.get(name) for name in others}}.items():
         if shown is None:
-            message = N_(
-                "Rows of study {study} are empty: it has not been run in profile {profile}. To run it: {command}"
-            )
-            command = f"kdlib run {name} --profile {results.profile}"
-            out.append(translations(message, study=name, profile=results.profile, command=command))
+            out.append(names.not_run(results, name))
         else:
             message, said = N_("Study {study}. {provenance}"), partial(names.provenance, shown)
             out.append(translations(message, study=name, provenance=said))

@@ -249,16 +249,15 @@ def _pruning(results: Results) -> Iterable[Verdict]:
     for other in neighbours(study):
         if "report" not in study.settings or other.spec.ratio != study.spec.ratio:
             continue
+        pairs = study.pairs(("finetuned", "report"), ("finetuned", "report"), other)
         if other.spec.model == study.spec.model:
             alike = other.spec.protect_se == study.spec.protect_se and other.spec.scope != study.spec.scope
             originals = [side.results.select(role="original")[0][1] for side in (study, other)]
             if alike and study.spec.scope == "global" and same_images(*originals):
-                pairs = study.pairs(("finetuned", "report"), ("finetuned", "report"), other)
                 for criterion, pair in pairs.items():
                     called = both(_criterion_at, study, "report", criterion)
                     yield from _asked(N_("global − layer-wise"), called, study.gap(*pair, other), subject=criterion)
         elif other.spec.scope == study.spec.scope:
-            pairs = study.pairs(("finetuned", "report"), ("finetuned", "report"), other)
             question = N_("change of accuracy, this network − the other")
             yield from _mean(study, "report", question, pairs, other, lost=True)
     if not study.spec.protect_se:

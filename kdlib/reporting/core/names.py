@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from kdlib.reporting.core import numbers
-from kdlib.reporting.core.i18n import N_, Message, say, text
+from kdlib.reporting.core.i18n import N_, Message, say, text, translations
 
 PLAIN = "kd"  # how a study's labels name plain distillation, which has no name in the records
 
@@ -185,6 +185,13 @@ def provenance(results, lang: str) -> str:
         every = missing + len(results.used)
         parts.append(say("{missing} of {all} runs have not been made yet", lang, missing=missing, all=every))
     return "; ".join(parts) + "."
+
+
+def not_run(results, study: str) -> dict[str, str]:
+    """That a study beside these results has no runs, and how to make them."""
+    message = N_("Study {study} is not shown: it has not been run in profile {profile}. To run it: {command}")
+    command = f"kdlib run {study} --profile {results.profile}"
+    return translations(message, study=study, profile=results.profile, command=command)
 
 
 def _profile(results, lang: str) -> str:

@@ -413,12 +413,7 @@ def strategies(study: PruningStudy) -> Table | None:
     notes = [N_("Accuracy change is against each network's own original."), *_dagger(rows)]
     message = N_("Study {study}. {provenance}")
     notes += [translations(message, study=one.study.name, provenance=one.provenance) for one in every]
-    for name in study.study.beside:
-        if name not in study.results.beside:
-            message = N_("Not shown, for it has not been run in profile {profile}: study {study}. To run it: {command}")
-            profile = study.results.profile
-            said = {"study": name, "profile": profile, "command": f"kdlib run {name} --profile {profile}"}
-            notes.append(translations(message, **said))
+    notes += [names.not_run(study.results, name) for name in study.study.beside if name not in study.results.beside]
     head = [N_("Criterion"), N_("Model"), N_("Scope")]
     columns = [COLUMNS[key] for key in ("accuracy", "loss", "size_change")]
     title = N_("Strategies and networks beside each other, after fine-tuning")

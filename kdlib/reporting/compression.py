@@ -145,9 +145,7 @@ def figure(results: Results, lang: str, filters: dict):
         if low is not None:
             ax.plot([x, x], [low, high], color=colour, linewidth=1, zorder=2)
         look = {"color": colour, "markerfacecolor": colour if filled else "white", "linestyle": "none"}
-        label = say(CALLED[role], lang)
-        seen = ax.get_legend_handles_labels()[1]
-        ax.plot(x, mean, marker=marker, **look, markersize=7, zorder=3, label="_" if label in seen else label)
+        ax.plot(x, mean, marker=marker, **look, markersize=7, zorder=3, label=say(CALLED[role], lang))
         if where == study.chosen:
             ax.annotate(say("to take", lang), (x, mean), xytext=(8, -12), textcoords="offset points", fontsize=8)
     ax.axhline(study.accuracy(TEACHER)[0], color=canvas.BLACK, linestyle=(0, (5, 2)), linewidth=0.8, zorder=1)
@@ -159,7 +157,8 @@ def figure(results: Results, lang: str, filters: dict):
     ax.minorticks_off()
     canvas.ticks(ax.xaxis, lang)
     canvas.ticks(ax.yaxis, lang)
-    ax.legend(loc="lower right")
+    legend = canvas.labelled([ax])
+    ax.legend(legend.values(), legend.keys(), loc="lower right")
     share = numbers.percent(study.macs(study.chosen) / study.macs(TEACHER), 0, lang)
     gap = difference_cell(study.lost).ours(lang)
     title = say("{macs} of the teacher's MACs: {gap} points", lang, macs=share, gap=gap)

@@ -167,11 +167,10 @@ def _sources(results: Results, spec: schema.Table) -> list[Text]:
     others = dict.fromkeys(row.study for row in spec.rows if row.study)
     if not others:
         return [both(names.provenance, results)]
-    out = []
-    for name, shown in {results.study.name: results, **{name: results.beside.get(name) for name in others}}.items():
-        if shown is None:
-            out.append(names.not_run(results, name))
-        else:
-            message, said = N_("Study {study}. {provenance}"), partial(names.provenance, shown)
-            out.append(translations(message, study=name, provenance=said))
-    return out
+    shown, message = {results.study.name: results, **results.beside}, N_("Study {study}. {provenance}")
+    return [
+        translations(message, study=name, provenance=partial(names.provenance, shown[name]))
+        if name in shown
+        else names.not_run(results, name)
+        for name in (results.study.name, *others)
+    ]

@@ -46,15 +46,14 @@ def look(study: PruningStudy, criterion: str) -> dict:
     return {"color": canvas.GREY if criterion == RANDOM else colour, "marker": marker, "linestyle": dashes}
 
 
-def _finished(study: PruningStudy, lang: str, figure, title: str, caption: str, spread: bool = False, handles=()):
+def _finished(study: PruningStudy, lang: str, figure, title: str, caption: str, shown=(), handles=()) -> dict:
+    """What a `Drawing` is made of; of the accuracies ``shown`` it says the spread, and how many runs they leave out."""
     title = say(title, lang, model=study.name(study.spec.model, lang), scope=study.scope(lang))
-    return canvas.finished(study.results, figure, title, caption, lang, say(SPREAD, lang) if spread else "", handles)
-
-
-def _diverged(study: PruningStudy, lang: str) -> str:
-    """How many runs an accuracy leaves out, as a caption goes on with it."""
-    runs = sum(bool(record.diverged) for record in study.results.used)
-    return " " + say("Runs that diverged and are left out: {runs}.", lang, runs=runs) if runs else ""
+    diverged = sum(bool(record.diverged) for record in study.results.used)
+    if shown and diverged:
+        caption += " " + say("Runs that diverged and are left out: {runs}.", lang, runs=diverged)
+    notes = say(SPREAD, lang) if any(cell.n > 1 for cell in shown) else ""
+    return canvas.finished(study.results, figure, title, caption, lang, notes, handles)
 
 
 # Accuracy against cost
@@ -96,8 +95,7 @@ def pareto(results: Results, lang: str, filters: dict):
         lang,
     )
     title = N_("{model}, {scope} pruning: accuracy against cost")
-    several = any(point.accuracy.n > 1 for point in points)
-    parts = _finished(study, lang, figure, title, caption + _diverged(study, lang), several)
+    parts = _finished(study, lang, figure, title, caption, [point.accuracy for point in points])
     yield stem(results, "pareto", filters), parts
 
 
@@ -201,10 +199,9 @@ def sweep(results: Results, lang: str, filters: dict):
         original=numbers.percent(original, 2, lang),
         chance=numbers.percent(chance, 2, lang),
     )
-    several = any(cell.n > 1 for lines in panels.values() for line in lines.values() for cell in line.values())
+    shown = [cell for lines in panels.values() for line in lines.values() for cell in line.values()]
     title = N_("{model}, {scope} pruning: accuracy by pruning ratio")
-    parts = _finished(study, lang, figure, title, caption + _diverged(study, lang), several)
-    yield stem(results, "sweep", filters), parts
+    yield stem(results, "sweep", filters), _finished(study, lang, figure, title, caption, shown)
 
 
 def _ratios(study: PruningStudy, role: str) -> dict[str, dict[float, Cell]]:

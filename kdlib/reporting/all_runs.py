@@ -8,7 +8,6 @@ from kdlib.reporting.core.names import ROLES, layers
 from kdlib.reporting.core.results import SETTING, Results, setting
 from kdlib.studies.schema import Column, Row, Table
 
-_PRUNING = ("criterion", "ratio", "macs", "protect_se")
 _BOTTLENECKS = {None: "", True: N_("spared"), False: N_("pruned")}
 
 _HEADS = {
@@ -28,16 +27,11 @@ _HEADS = {
 def spec(results: Results) -> Table:
     """One row a setting (role, model, recipe, method, T, α, λ, open layers, pruning), with its test accuracy.
 
-    Bold is the best of each model on the same task; the method, open layers and what belongs to pruning are columns
-    only where some condition has them, T, α and λ unless only conditions without are there.
+    Bold is the best of each model on the same task; a column is there where some condition has what it is of.
     """
     settings = dict.fromkeys(map(setting, results.conditions))
     wheres = [dict(zip(SETTING, values, strict=True)) for values in settings]
-    had = {key for where in wheres for key in SETTING if where[key] is not None}
-    kept = ["model", "role", "recipe", *(["method"] if results.has_methods else [])]
-    if "T" in had or "variant" not in had:
-        kept += ["alpha", "lam"] if "T" not in had and "alpha" in had else ["T", "alpha", "lam"]
-    kept += [key for key in ("variant", *_PRUNING) if key in had]
+    kept = [key for key in _HEADS if any(where[key] is not None for where in wheres)]
     rows = []
     for where in wheres:
         group = f"{where['model']}, source" if where["role"] == "source" else where["model"]

@@ -315,10 +315,9 @@ def latency(study: PruningStudy) -> Table | None:
     for setting in study.settings:
         for criterion, model in study.models(setting).items():
             rows.append(Row([_setting(study, setting), named(study, criterion)], _timed(model, base), setting))
-    columns = [N_("Layers with an odd channel count")]
-    for batch in sorted(base["latency"], key=int)[::-1]:
-        titles = (N_("Batch of {n} (ms)"), N_("Ratio to the original, batch of {n}"))
-        columns = [*(translations(title, n=batch) for title in titles), *columns]
+    titles = (N_("Batch of {n} (ms)"), N_("Ratio to the original, batch of {n}"))
+    columns = [translations(title, n=batch) for batch in sorted(base["latency"], key=int) for title in titles]
+    columns.append(N_("Layers with an odd channel count"))
     title = translations(
         "Measured latency of the networks, images of {here}", here=f"{about['image_size']}×{about['image_size']}"
     )
@@ -439,9 +438,7 @@ def reference(study: PruningStudy) -> Table | None:
         change = Cell(100 * (one["size_mib"] / whole["size_mib"] - 1), 2, "signed")
         label = both(_structure, one)
         if one is whole:
-            size, flops = (
-                _beside(cell, getattr(original, key, None)) for cell, key in ((size, "size_mb"), (flops, "flops_g"))
-            )
+            size, flops = _beside(size, original and original.size_mb), _beside(flops, original and original.flops_g)
             change = Cell()
         elif given is not None and one["ratio"] == report.ratio:
             # As printed: -18.75 comes to a reported -18.8, whichever way its next decimals lean.
@@ -477,7 +474,7 @@ def _layerwise_reported(study: PruningStudy, model: str) -> float | None:
     """
     for spec in (as_reported(study.study.name) or study.spec, *map(as_reported, study.study.beside)):
         if spec and spec.scope == "layerwise" and spec.model == model:
-            given = {getattr(row, "size_change", None) for row in spec.reported.values()} - {None}
+            given = {row.size_change for row in spec.reported.values()} - {None}
             if len(given) == 1:
                 return given.pop()
     return None

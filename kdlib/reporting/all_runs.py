@@ -4,27 +4,11 @@ from __future__ import annotations
 
 from kdlib.reporting.core import names, numbers
 from kdlib.reporting.core.i18n import N_, Message, both, translations
-from kdlib.reporting.core.names import layers
-from kdlib.reporting.core.results import SETTING, Results
-from kdlib.studies.schema import LANGUAGES, Column, Row, Table
+from kdlib.reporting.core.names import ROLES, layers
+from kdlib.reporting.core.results import SETTING, Results, setting
+from kdlib.studies.schema import Column, Row, Table
 
-ROLES = {
-    "teacher": N_("teacher"),
-    "baseline": N_("alone"),
-    "student": N_("distilled"),
-    "source": N_("source task"),
-    "transfer": N_("transfer"),
-    "original": N_("not pruned"),
-    "pruned": N_("pruned, not trained since"),
-    "finetuned": N_("fine-tuned"),
-    "distilled": N_("distilled"),
-}
-_PRUNING = ("criterion", "ratio", "macs", "protect_se")
-_BOTTLENECKS = {
-    None: "",
-    True: N_("spared"),
-    False: N_("pruned"),
-}
+_BOTTLENECKS = {None: "", True: N_("spared"), False: N_("pruned")}
 
 _HEADS = {
     "model": N_("Model"),
@@ -43,20 +27,11 @@ _HEADS = {
 def spec(results: Results) -> Table:
     """One row a setting (role, model, recipe, method, T, α, λ, open layers, pruning), with its test accuracy.
 
-    Bold is the best of each model on the same task; the method, open layers and what belongs to pruning are columns
-    only where some condition has them, T, α and λ unless only conditions without are there.
+    Bold is the best of each model on the same task; a column is there where some condition has what it is of.
     """
-    settings = dict.fromkeys(tuple(getattr(a, key, None) for key in SETTING) for a in results.conditions)
-    wheres = [dict(zip(SETTING, setting, strict=True)) for setting in settings]
-    kept = ["model", "role", "recipe"]
-    opened = any(where["variant"] is not None for where in wheres)
-    kept += ["method"] if results.has_methods else []
-    cold = all(where["T"] is None for where in wheres)
-    weighed = any(where["alpha"] is not None for where in wheres)
-    if not (cold and opened):
-        kept += ["alpha", "lam"] if cold and weighed else ["T", "alpha", "lam"]
-    kept += ["variant"] if opened else []
-    kept += [key for key in _PRUNING if any(where[key] is not None for where in wheres)]
+    settings = dict.fromkeys(map(setting, results.conditions))
+    wheres = [dict(zip(SETTING, values, strict=True)) for values in settings]
+    kept = [key for key in _HEADS if any(where[key] is not None for where in wheres)]
     rows = []
     for where in wheres:
         group = f"{where['model']}, source" if where["role"] == "source" else where["model"]
@@ -88,5 +63,5 @@ def _labels(results: Results, where: dict, kept: list[str]) -> list:
     if where["role"] in ("student", "distilled"):
         out["method"] = both(names.method, results.study, where["method"])
     out["recipe"] = ROLES[where["recipe"]] if own else label("recipe")
-    out["variant"] = {lang: layers(where["variant"], lang, results.study) for lang in LANGUAGES}
+    out["variant"] = both(lambda lang: layers(where["variant"], lang, results.study))
     return [translations(out[key]) if isinstance(out[key], Message) else out[key] for key in kept]

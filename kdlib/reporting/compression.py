@@ -6,7 +6,7 @@ from functools import cached_property
 
 from kdlib.reporting.core import canvas, names, numbers
 from kdlib.reporting.core.evidence import Difference, compare, wilson
-from kdlib.reporting.core.i18n import LANGS, N_, say, translations
+from kdlib.reporting.core.i18n import N_, both, say, translations
 from kdlib.reporting.core.results import Results, same
 from kdlib.reporting.core.table import Cell, Row, Table, difference_cell
 from kdlib.studies import artifacts
@@ -22,13 +22,7 @@ LOOKS = {  # marker and whether it is filled
     "pruned": ("o", False),
     "distilled": ("o", True),
 }
-CALLED = {
-    "teacher": N_("teacher"),
-    "baseline": N_("alone"),
-    "student": N_("distilled"),
-    "pruned": N_("pruned, not trained since"),
-    "distilled": N_("pruned, fine-tuned with the teacher"),
-}
+CALLED = {**names.ROLES, "distilled": N_("pruned, fine-tuned with the teacher")}
 
 
 class CompressionStudy:
@@ -105,7 +99,7 @@ def sheets(results: Results) -> list[Table]:
     notes = [
         translations(rule, drop=lambda lang: numbers.short(results.study.shares.max_drop, lang)),
         N_("MACs as thop counts them for one image; latency of one image, the networks timed in turns."),
-        {lang: names.provenance(results, lang) for lang in LANGS},
+        both(names.provenance, results),
     ]
     title, head = N_("From the teacher to a small network"), [N_("Network")]
     columns = [N_("Test accuracy (%)"), N_("Against the teacher (points)"), N_("Validation (%)"), N_("Parameters")]
@@ -115,7 +109,7 @@ def sheets(results: Results) -> list[Table]:
 
 def _called(study: CompressionStudy, where: dict) -> dict[str, str]:
     arrow = "→ " if where == study.chosen else ""
-    return {lang: arrow + names.described(study.results, where, lang) for lang in LANGS}
+    return both(lambda lang: arrow + names.described(study.results, where, lang))
 
 
 def _cells(study: CompressionStudy, where: dict) -> list[Cell]:
@@ -142,17 +136,16 @@ def figure(results: Results, lang: str, filters: dict):
     if study is None or study.chosen is None:
         return
     found = [where for where in study.networks if results.cell(where).mean is not None and study.macs(where)]
-    drawn, ((ax,),) = canvas.panels(1, 1, (7.1, 3.6))
+    drawn, ((ax,),) = canvas.panels(1, 1, (canvas.PAGE, 3.6))
     for where in found:
-        marker, filled = LOOKS[role := where["role"]]
+        role = where["role"]
+        marker, filled = LOOKS[role]
         x, (mean, low, high) = study.macs(where) / MEGA, study.accuracy(where)
-        colour = canvas.BLACK if where["role"] == "teacher" else canvas.colours()[0]
+        colour = canvas.BLACK if role == "teacher" else canvas.colours()[0]
         if low is not None:
             ax.plot([x, x], [low, high], color=colour, linewidth=1, zorder=2)
         look = {"color": colour, "markerfacecolor": colour if filled else "white", "linestyle": "none"}
-        label = say(CALLED[role], lang)
-        seen = ax.get_legend_handles_labels()[1]
-        ax.plot(x, mean, marker=marker, **look, markersize=7, zorder=3, label="_" if label in seen else label)
+        ax.plot(x, mean, marker=marker, **look, markersize=7, zorder=3, label=say(CALLED[role], lang))
         if where == study.chosen:
             ax.annotate(say("to take", lang), (x, mean), xytext=(8, -12), textcoords="offset points", fontsize=8)
     ax.axhline(study.accuracy(TEACHER)[0], color=canvas.BLACK, linestyle=(0, (5, 2)), linewidth=0.8, zorder=1)
@@ -164,14 +157,10 @@ def figure(results: Results, lang: str, filters: dict):
     ax.minorticks_off()
     canvas.ticks(ax.xaxis, lang)
     canvas.ticks(ax.yaxis, lang)
-    ax.legend(loc="lower right")
-    share = 100 * study.macs(study.chosen) / study.macs(TEACHER)
+    legend = canvas.labelled([ax])
+    ax.legend(legend.values(), legend.keys(), loc="lower right")
+    share = numbers.percent(study.macs(study.chosen) / study.macs(TEACHER), 0, lang)
     gap = difference_cell(study.lost).ours(lang)
-    title = say(
-        "{macs} of the teacher's MACs: {gap} points",
-        lang,
-        macs=numbers.percent(share / 100, 0, lang),
-        gap=gap,
-    )
+    title = say("{macs} of the teacher's MACs: {gap} points", lang, macs=share, gap=gap)
     caption = say("Test accuracy of each network against its MACs; the teacher's accuracy is dashed.", lang)
     yield "compressed", canvas.finished(results, drawn, title, caption, lang, say("Lines: 95% interval", lang))

@@ -30,11 +30,10 @@ class Line:
 
 @dataclass
 class Panel:
-    """One row: title and lines; `labelled` when its distilled lines carry labels."""
+    """One row: its title and lines."""
 
     title: str
     lines: list[Line]
-    labelled: bool = False
 
 
 def curves(results, lang: str, filters: dict):
@@ -65,9 +64,8 @@ def _drawing(results, lang: str, rows: list[Panel], temperatures: list[float], t
 
 def _single(results, where: dict, title: str, lang: str) -> Panel:
     """A row for a model that was trained once: a teacher, a source task."""
-    return Panel(
-        f"{title}: {names.label(results.study, where['model'], lang)}", [Line(where, "", canvas.BLACK, width=1.8)]
-    )
+    title = f"{title}: {names.label(results.study, where['model'], lang)}"
+    return Panel(title, [Line(where, "", canvas.BLACK, width=1.8)])
 
 
 def _sources(results, lang: str) -> list[Panel]:
@@ -85,7 +83,7 @@ def _transfers(results, columns: list[dict], lang: str) -> list[Panel]:
         for where in results.settings(role="transfer", **here):
             look = looks.get(where["variant"], (canvas.BLACK, None))
             lines.append(Line(where, layers(where["variant"], lang, results.study), *look))
-        out.append(Panel(title, lines, labelled=True))
+        out.append(Panel(title, lines))
     return out
 
 
@@ -107,8 +105,7 @@ def _rows(results, lang: str, filters: dict) -> tuple[list[Panel], list[float]]:
             continue
         title += f" ({shared})" if shared and found else ""
         for part in _parts(found):
-            lines = [Line(where, *looks[_weights(where)]) for where in part]
-            rows.append(Panel(title, alone + lines, labelled=bool(lines)))
+            rows.append(Panel(title, alone + [Line(where, *looks[_weights(where)]) for where in part]))
     return [row for row in rows if row.lines], temperatures
 
 
@@ -162,8 +159,8 @@ def _figure(results, lang: str, rows: list[Panel], temperatures: list[float]):
         left.set_title(row.title)
         left.set_ylabel(say("Cross-entropy (nats)", lang))
         right.set_ylabel(say("Accuracy (%)", lang))
-        if temperatures and row.labelled:
-            right.legend(*_labels([right], skip=say("alone", lang)), loc="lower right")
+        if temperatures and (found := _labels([right], skip=say("alone", lang))):
+            right.legend(*found, loc="lower right")
     for ax in axes[-1]:
         ax.set_xlabel(say("Epoch", lang))
     figure.align_ylabels(axes)

@@ -13,15 +13,36 @@ from functools import cached_property
 from html import escape
 from typing import TYPE_CHECKING
 
-from kdlib.errors import UserError
+from kdlib.reporting import compression, curves, forest
+from kdlib.reporting.core import canvas
 from kdlib.reporting.core.guessing import only_guesses
 from kdlib.reporting.core.i18n import say
 from kdlib.reporting.core.results import Results
+from kdlib.reporting.distillation import heatmap, temperature
+from kdlib.reporting.pruning import figures as pruning_figures
+from kdlib.reporting.radiology import figures as radiology_figures
+from kdlib.reporting.transfer import figure as transfer_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 PNG_DPI = 150
+MAKERS = {
+    "effects": forest.effects,
+    "curves": curves.curves,
+    "heatmap": heatmap.heatmap,
+    "temperature": temperature.temperature,
+    "transfer": transfer_figure.transfer,
+    "roc": radiology_figures.roc_curves,
+    "reliability": radiology_figures.reliability_diagrams,
+    "attention": radiology_figures.attention,
+    "pareto": pruning_figures.pareto,
+    "sweep": pruning_figures.sweep,
+    "channels": pruning_figures.channels,
+    "methods": forest.methods,
+    "compressed": compression.figure,
+}
+"""What draws each kind of figure: (results, lang, filters) -> (stem, parts of a `Drawing`), one or several or none."""
 
 
 @dataclass
@@ -38,9 +59,7 @@ class Drawing:
     @cached_property
     def _laid_out(self) -> Figure:
         # Laying out costs as much as drawing: do it once for all formats.
-        from kdlib.reporting.core.canvas import style
-
-        with style():
+        with canvas.style():
             self.figure.get_layout_engine().execute(self.figure)
         self.figure.set_layout_engine("none")
         return self.figure
@@ -55,9 +74,8 @@ class Drawing:
 
     def svg(self) -> bytes:
         """The figure as SVG with <title> and <desc>; the same figure gives the same bytes."""
-        raw = self._save("svg", metadata={"Date": None, "Creator": None}).decode("utf-8")
+        raw = _short(self._save("svg", metadata={"Date": None, "Creator": None}).decode("utf-8"))
         words = f'<title id="title">{escape(self.title)}</title>\n <desc id="desc">{escape(self.alt)}</desc>\n'
-        raw = _short(raw)
         opening = f'<svg role="img" aria-labelledby="title desc" lang="{self.lang}" '
         return re.sub(r"<svg ([^>]*>)\n?", lambda m: opening + m[1] + "\n " + words, raw, count=1).encode("utf-8")
 
@@ -66,10 +84,8 @@ class Drawing:
         return self._save("pdf", metadata={"CreationDate": None, "Title": self.title, "Subject": self.alt})
 
     def _save(self, kind: str, **options) -> bytes:
-        from kdlib.reporting.core.canvas import style
-
         out = io.BytesIO()
-        with style():
+        with canvas.style():
             self._laid_out.savefig(out, format=kind, **options)
         return out.getvalue()
 
@@ -93,8 +109,7 @@ def draw(results: Results, lang: str) -> dict[str, Drawing]:
     """Every figure the study names, keyed by file stem; one that has no runs to show is left out.
 
     Where nothing is better than guessing, only the curves of training. A figure that names no model or recipe is drawn
-    for each that has something to show in it. Drawn once: a second call returns the same drawings. Raises UserError for
-    an unknown kind.
+    for each that has something to show in it. Drawn once: a second call returns the same drawings.
     """
     if lang not in results.drawings:
         results.drawings[lang] = drawn(results, lang, results.study.figures)
@@ -103,38 +118,14 @@ def draw(results: Results, lang: str) -> dict[str, Drawing]:
 
 def drawn(results: Results, lang: str, specs) -> dict[str, Drawing]:
     """Some of a study's figures, as `draw` has them all."""
-    from kdlib.reporting import compression, curves, forest
-    from kdlib.reporting.core import canvas
-    from kdlib.reporting.distillation import heatmap, temperature
-    from kdlib.reporting.pruning import figures as pruning_figures
-    from kdlib.reporting.radiology import figures as radiology_figures
-    from kdlib.reporting.transfer import figure as transfer_figure
-
-    makers = {
-        "effects": forest.effects,
-        "curves": curves.curves,
-        "heatmap": heatmap.heatmap,
-        "temperature": temperature.temperature,
-        "transfer": transfer_figure.transfer,
-        "roc": radiology_figures.roc_curves,
-        "reliability": radiology_figures.reliability_diagrams,
-        "attention": radiology_figures.attention,
-        "pareto": pruning_figures.pareto,
-        "sweep": pruning_figures.sweep,
-        "channels": pruning_figures.channels,
-        "methods": forest.methods,
-        "compressed": compression.figure,
-    }
     out: dict[str, Drawing] = {}
     guessing = only_guesses(results)
     for spec in specs:
-        if spec.kind not in makers:
-            raise UserError(f"unknown figure {spec.kind!r}; known: {', '.join(makers)}")
         if guessing and spec.kind != "curves":
             continue
         filters = {key: value for key in ("model", "recipe") if (value := getattr(spec, key))}
         with canvas.style():
-            for stem, parts in makers[spec.kind](results, lang, filters):
+            for stem, parts in MAKERS[spec.kind](results, lang, filters):
                 alt = say("{title}; its numbers stand in the tables of the study.", lang, title=parts["title"])
                 out[stem] = Drawing(kind=spec.kind, lang=lang, alt=alt, **parts)
     return out

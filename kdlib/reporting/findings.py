@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from kdlib.reporting.core import guessing, names, numbers
+from kdlib.reporting.core import guessing, names
 from kdlib.reporting.core.evidence import accuracy
-from kdlib.reporting.core.i18n import N_, Message, say, text
+from kdlib.reporting.core.i18n import N_, say
 from kdlib.reporting.core.results import MIN_SEEDS, best_by_validation
 from kdlib.reporting.radiology import findings as radiology_findings
 from kdlib.reporting.transfer import runs as transfer
@@ -54,14 +54,7 @@ def _limit(found: list[Verdict], lang: str) -> str:
 
 def _diverged(results, lang: str) -> str:
     runs = [
-        say(
-            "{what}, seed {seed}, epoch {epoch} ({reason})",
-            lang,
-            what=names.described(results, where, lang),
-            seed=run.seed,
-            epoch=numbers.DASH if run.epoch is None else run.epoch,
-            reason=text(Message(run.reason), lang),
-        )
+        f"{names.described(results, where, lang)}, {names.diverged(run, lang)}"
         for where in results.settings()
         for run in results.cell(where).diverged
     ]

@@ -9,29 +9,11 @@ from kdlib.reporting.core import numbers
 from kdlib.reporting.core.i18n import N_, Message, text
 
 WORDS = (
-    *(
-        N_("run"),
-        N_("model"),
-        N_("loss"),
-        N_("open"),
-        N_("all layers"),
-        N_("pruning"),
-        N_("recipe"),
-        N_("seed"),
-        N_("seconds"),
-    ),
+    *(N_("run"), N_("model"), N_("loss"), N_("open"), N_("all layers"), N_("pruning"), N_("recipe"), N_("seed")),
     *(N_("on record"), N_("yes"), N_("no"), N_("none: tested as it is")),
     *(N_("parameters"), N_("MACs"), N_("network"), N_("size change (%)"), N_("original"), N_("pruned"), N_("check")),
-    *(
-        N_("ratio"),
-        N_("SE protected"),
-        N_("train"),
-        N_("val"),
-        N_("test"),
-        N_("teacher"),
-        N_("small"),
-        N_("difference"),
-    ),
+    *(N_("ratio"), N_("SE protected"), N_("train"), N_("val"), N_("test"), N_("teacher"), N_("small")),
+    *(N_("seconds"), N_("difference")),
     *(N_("open layers"), N_("starts from"), N_("source weights"), N_("random weights"), N_("trained"), N_("frozen")),
     *(N_("MACs forward"), N_("MACs open"), N_("layer"), N_("without T²"), N_("with T²"), N_("equal")),
     *(N_("threshold"), N_("sensitivity"), N_("specificity"), N_("mean confidence"), N_("accuracy")),

@@ -14,13 +14,9 @@ from kdlib.studies.schema import CostRow, Costs
 _MEGA, _GIGA = 1e6, 1e9
 # measure -> (how it is written, decimals, divided by): mult-adds in millions, MACs in thousands of millions.
 _FORM = {
-    "total_params": ("count", 0, 1),
-    "trainable_params": ("count", 0, 1),
-    "frozen_params": ("count", 0, 1),
+    **dict.fromkeys(("total_params", "trainable_params", "frozen_params"), ("count", 0, 1)),
     "mult_adds": ("decimal", 2, _MEGA),
-    "macs_thop": ("decimal", 4, _GIGA),
-    "macs_fvcore": ("decimal", 4, _GIGA),
-    "macs_torch": ("decimal", 4, _GIGA),
+    **dict.fromkeys(("macs_thop", "macs_fvcore", "macs_torch"), ("decimal", 4, _GIGA)),
 }
 _COUNTERS = {"mult_adds": "torchinfo", "macs_thop": "thop", "macs_fvcore": "fvcore", "macs_torch": "torch"}
 
@@ -38,7 +34,7 @@ def sheets(results: Results) -> list[Table]:
 def _costs(spec: Costs, found: dict, study: str) -> Table:
     rows = [Row([row.label], _cells(spec, row, found["counts"]), row.group) for row in spec.rows]
     columns = [entry.label for entry in spec.models]
-    notes = [*spec.notes, _counted_with(found)]
+    notes = [*spec.notes, counted_with(found["packages"])]
     legend = N_("One image. MB are 10⁶ bytes, as torchinfo gives them")
     return Table(spec.id, spec.title, [spec.head], columns, rows, legend, notes, study)
 
@@ -70,15 +66,14 @@ def _counters(spec: Costs, found: dict, study: str) -> Table:
             "arithmetic of batch norm and average pooling, each by its own rules (what fvcore calls "
             "flops are MACs); torch's counter, two FLOPs a MAC and halved here, adds nothing."
         ),
-        _counted_with(found),
+        counted_with(found["packages"]),
     ]
     title = N_("Multiply-accumulates of one image by four counters (millions)")
     legend = N_("Millions of multiply-accumulates (MACs)")
     return Table(f"{spec.id}_counters", title, head, list(_COUNTERS.values()), rows, legend, notes, study)
 
 
-def _counted_with(found: dict) -> dict[str, str]:
-    return translations(
-        "Counted with {packages}.",
-        packages=", ".join(f"{name} {number}" for name, number in found["packages"].items()),
-    )
+def counted_with(packages: dict[str, str]) -> dict[str, str]:
+    """The packages that counted, with their versions."""
+    listed = ", ".join(f"{name} {number}" for name, number in packages.items())
+    return translations("Counted with {packages}.", packages=listed)

@@ -26,9 +26,9 @@ def read(folder: str | Path) -> Results:
 def _one(folder: Path) -> Results:
     conditions, about = records.read_conditions(folder)
     runs = records.runs_of(folder)
-    found = {condition.id: records.read(runs, condition.id) for condition in conditions}
+    found = {one.id: record for one in conditions if (record := records.read(runs, one.id))}
     study = schema.load(about["study"])
     if study.timed:  # the call may have asked for another ratio or other criteria than the report's
         asked = {name: value for name, value in (about.get("parameters") or {}).items() if name in study.takes}
         study = study.with_(about["profile"], asked)
-    return Results(study, conditions, {id: r for id, r in found.items() if r}, about["profile"], folder)
+    return Results(study, conditions, found, about["profile"], folder)

@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from kdlib.reporting import model_costs
-from kdlib.reporting.core import names, numbers
+from kdlib.reporting.core import numbers
 from kdlib.reporting.core.evidence import Difference, compare, ids
-from kdlib.reporting.core.i18n import LANGS, N_, Message
+from kdlib.reporting.core.i18n import N_, Message, both
 from kdlib.reporting.core.reported import alone, given, joined, localised
 from kdlib.reporting.core.results import Results
 from kdlib.reporting.core.table import Table, Text
@@ -56,20 +56,19 @@ def reproduced(results: Results) -> list[Reproduced]:
 def _accuracies(results: Results) -> Iterable[Reproduced]:
     found = given(results.study)
     for label, where, number, scale in found.values():
-        base = {k: where[k] for k in ("model", "recipe") if k in where} | {"role": "baseline"}
         theirs = alone(found, where) if where.get("role") == "student" else None
-        against, change = (theirs.where, number - theirs.number) if theirs else (base, None)
-        yield _accuracy(results, label, {"method": None, **where}, against, number, change, scale)
+        change, base = (number - theirs.number, theirs.where) if theirs else (None, None)
+        yield _accuracy(results, label, {"method": None, **where}, number, scale, change, base)
 
 
-def _accuracy(results: Results, label: Text, where: dict, base: dict, number, change, scale: float) -> Reproduced:
+def _accuracy(results: Results, label: Text, where: dict, number, scale=100.0, change=None, base=None) -> Reproduced:
+    """A reported accuracy beside ours, and its ``change`` against what the report gives for ``base``."""
     cell, digits = results.cell(where), numbers.decimals_of([number], 4)
-    runs = tuple(ids(results, where))
     if cell.mean is None:
         return Reproduced(results.study.name, label, number, digits, None, "absent", scale, change)
-    found = compare(results, where, results, base) if change is not None else None
+    found = compare(results, where, results, base)
     verdict = _direction(change, found) if found and change else "level"
-    runs = found.runs if found else runs
+    runs = found.runs if found else tuple(ids(results, where))
     return Reproduced(results.study.name, label, number, digits, scale * cell.mean, verdict, scale, change, found, runs)
 
 
@@ -82,21 +81,21 @@ def _direction(change: float, found: Difference) -> str:
 def _pruned(results: Results) -> Iterable[Reproduced]:
     """Accuracies after fine-tuning, each against the unpruned model, and what else the report gives of each network;
     nothing of it was run where another network stands in for the report's."""
-    study = pruning_runs.read(results) if results.study.pruning else None
+    study = pruning_runs.read(results)
     if study is None:
         return
     report = as_reported(results.study.name) or study.spec
     base = report.reported["original"].accuracy if "original" in report.reported else None
     ours = ["original", *study.criteria("report")] if report.model == study.spec.model else []
     for row, said in report.reported.items():
-        called = {lang: names.capital(study.name(row, lang), lang) for lang in LANGS}
+        called = pruning_tables.named(study, row)
         cells = pruning_tables.measures(study, row) if row in ours else None
         label = joined([called, localised(pruning_tables.COLUMNS["accuracy"])])
         where = {"role": "original"} if row == "original" else study.where("finetuned", row, "report")
         if said.accuracy is not None and cells and where:
             change = said.loss if base is None else said.accuracy - base
-            change = None if row == "original" else change
-            yield _accuracy(results, label, where, {"role": "original"}, said.accuracy, change, 100.0)
+            against = () if row == "original" or change is None else (change, {"role": "original"})
+            yield _accuracy(results, label, where, said.accuracy, 100.0, *against)
         elif said.accuracy is not None:
             yield Reproduced(results.study.name, label, said.accuracy, 2, None, "absent")
         if row == "original":  # counted, see below
@@ -115,14 +114,14 @@ def _clinical(results: Results) -> Iterable[Reproduced]:
     for role, number in (results.study.clinical.reported if study else {}).items():
         for case in study.cases:
             if role in case.models:
-                yield _accuracy(results, radiology_runs.ROLES[role], case.models[role].where, {}, number, None, 100.0)
+                yield _accuracy(results, radiology_runs.ROLES[role], case.models[role].where, number)
 
 
 def _counted(results: Results) -> Iterable[Reproduced]:
     """Parameters, sizes and operations: counted, so they are the report's or they are not."""
     for table in model_costs.sheets(results)[:1]:
         yield from _cells(results.study.name, table)
-    study = pruning_runs.read(results) if results.study.pruning else None
+    study = pruning_runs.read(results)
     if table := study and pruning_tables.reference(study):
         found = list(_cells(results.study.name, table))
         equal = {one.reported for one in found if one.verdict == "equal"}
@@ -131,11 +130,13 @@ def _counted(results: Results) -> Iterable[Reproduced]:
 
 
 def _cells(study: str, table: Table) -> Iterable[Reproduced]:
-    rows = {lang: table.row_labels(lang) for lang in LANGS}
+    def called(i: int, j: int, lang: str) -> str:
+        return " · ".join([*table.row_labels(lang)[i], table.columns(lang)[j]])
+
     for i, row in enumerate(table.cells):
         for j, cell in enumerate(row):
-            if isinstance(cell.reported, (int, float)):
-                label = {lang: " · ".join([*rows[lang][i], table.columns(lang)[j]]) for lang in LANGS}
+            if cell.reported is not None:
+                label = both(called, i, j)
                 digits = 0 if cell.kind == "count" else numbers.decimals_of([cell.reported], 4)
                 verdict = "absent"
                 if cell.number is not None:

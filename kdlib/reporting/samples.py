@@ -6,7 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from kdlib.reporting.core import canvas
 from kdlib.reporting.core.i18n import say
+from kdlib.reporting.figures import Drawing
 
 _GAP, _MOST_CLASSES = 2, 20
 
@@ -16,10 +18,7 @@ def contact_sheet(images: np.ndarray, labels: np.ndarray, classes: Sequence[str]
 
     ``images``: uint8 (N, C, H, W), grey or RGB; ``labels``: (N,) indices into ``classes``.
     """
-    from kdlib.reporting.core import canvas
-    from kdlib.reporting.figures import Drawing
-
-    names = list(classes)[:_MOST_CLASSES]
+    names = classes[:_MOST_CLASSES]
     _, _, height, width = images.shape
     sheet = np.full((len(names) * (height + _GAP), each * (width + _GAP), 3), 255, np.uint8)
     for k in range(len(names)):

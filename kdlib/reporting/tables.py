@@ -14,10 +14,10 @@ from kdlib.reporting import all_runs, compression, model_costs, verdicts
 from kdlib.reporting.core import names, numbers
 from kdlib.reporting.core.evidence import compare
 from kdlib.reporting.core.guessing import only_guesses
-from kdlib.reporting.core.i18n import N_, Message, both, say, text, translations
+from kdlib.reporting.core.i18n import N_, both, say, text, translations
 from kdlib.reporting.core.results import Cell as Gathered
 from kdlib.reporting.core.results import Results
-from kdlib.reporting.core.table import Cell, Row, Table, Text
+from kdlib.reporting.core.table import Cell, Row, Table, Text, estimate_cell
 from kdlib.reporting.distillation import methods
 from kdlib.reporting.pruning import tables as pruning_tables
 from kdlib.reporting.radiology import tables as radiology_tables
@@ -97,9 +97,8 @@ def _cells(spec: schema.Table, gathered: list[list[Gathered]]) -> list[list[Cell
     def cell(runs: Gathered, reported: float | None) -> Cell:
         mark = f" [n={runs.n}]" if 0 < runs.runs < most else ""
         mark += f" †{len(runs.diverged)}/{runs.runs}" if runs.diverged else ""
-        mean, sd = (None if value is None else scale * value for value in (runs.mean, runs.sd))
         said = {"reported": reported, "reported_digits": theirs, "n": runs.n, "diverged": len(runs.diverged)}
-        return Cell(mean, decimals, sd=sd, mark=mark, **said)
+        return estimate_cell(runs, scale, decimals, mark=mark, **said)
 
     return [
         [cell(*pair) for pair in zip(line, row.reported or [None] * len(line), strict=True)]
@@ -156,9 +155,7 @@ def _diverged(spec: schema.Table, gathered: list[list[Gathered]]) -> list[Text]:
         listed = []
         for labels, run in runs:
             where = " / ".join(numbers.localised(text(label, lang), lang) for label in labels)
-            epoch, reason = numbers.DASH if run.epoch is None else run.epoch, text(Message(run.reason), lang)
-            message = N_("{where}: seed {seed}, epoch {epoch} ({reason})")
-            listed.append(say(message, lang, where=where, seed=run.seed, epoch=epoch, reason=reason))
+            listed.append(f"{where}: {names.diverged(run, lang)}")
         rule = N_("† k/n: k of n runs diverged; they enter no mean, and the cell does not compete for bold.")
         return f"{say(rule, lang)} {'; '.join(listed)}."
 
@@ -170,15 +167,10 @@ def _sources(results: Results, spec: schema.Table) -> list[Text]:
     others = dict.fromkeys(row.study for row in spec.rows if row.study)
     if not others:
         return [both(names.provenance, results)]
-    out = []
-    for name, shown in {results.study.name: results, **{name: results.beside.get(name) for name in others}}.items():
-        if shown is None:
-            message = N_(
-                "Rows of study {study} are empty: it has not been run in profile {profile}. To run it: {command}"
-            )
-            command = f"kdlib run {name} --profile {results.profile}"
-            out.append(translations(message, study=name, profile=results.profile, command=command))
-        else:
-            message, said = N_("Study {study}. {provenance}"), partial(names.provenance, shown)
-            out.append(translations(message, study=name, provenance=said))
-    return out
+    shown, message = {results.study.name: results, **results.beside}, N_("Study {study}. {provenance}")
+    return [
+        translations(message, study=name, provenance=partial(names.provenance, shown[name]))
+        if name in shown
+        else names.not_run(results, name)
+        for name in (results.study.name, *others)
+    ]

@@ -22,6 +22,10 @@ from kdlib.reporting.transfer import runs as transfer
 
 MARKS = {"seeds": "●", "images": "◐", "patients": "◐"}
 OPEN, UNKNOWN = "○", "–"
+MARKED = N_(
+    "● leaves zero out over seeds; ◐ over test images or patients alone; ○ not told apart from zero (asked at several "
+    "settings, after Holm's correction); – no interval."
+)
 OVER = {"seeds": N_("{n} seeds"), "images": N_("{n} test images"), "patients": N_("{n} test patients")}
 SIDES = {
     "up": N_("above zero"),
@@ -110,14 +114,7 @@ def sheets(results: Results) -> list[Table]:
     ]
     columns = [N_("Difference"), N_("Interval over"), N_("Verdict")]
     legend = N_("Test accuracy in points, AUROC as it is; brackets: 95% interval")
-    notes = [
-        N_(
-            "● leaves zero out over seeds; ◐ over test images or patients alone; ○ not told apart from zero (asked at "
-            "several settings, after Holm's correction); – no interval."
-        ),
-        both(names.provenance, results),
-    ]
-    head = [N_("Question"), N_("Setting")]
+    notes, head = [MARKED, both(names.provenance, results)], [N_("Question"), N_("Setting")]
     made = Table("verdicts", N_("What was found"), head, columns, rows, legend, notes, results.study.name)
     return [made] if rows else []
 
@@ -252,16 +249,15 @@ def _pruning(results: Results) -> Iterable[Verdict]:
     for other in neighbours(study):
         if "report" not in study.settings or other.spec.ratio != study.spec.ratio:
             continue
+        pairs = study.pairs(("finetuned", "report"), ("finetuned", "report"), other)
         if other.spec.model == study.spec.model:
             alike = other.spec.protect_se == study.spec.protect_se and other.spec.scope != study.spec.scope
             originals = [side.results.select(role="original")[0][1] for side in (study, other)]
             if alike and study.spec.scope == "global" and same_images(*originals):
-                pairs = study.pairs(("finetuned", "report"), ("finetuned", "report"), other)
                 for criterion, pair in pairs.items():
                     called = both(_criterion_at, study, "report", criterion)
                     yield from _asked(N_("global − layer-wise"), called, study.gap(*pair, other), subject=criterion)
         elif other.spec.scope == study.spec.scope:
-            pairs = study.pairs(("finetuned", "report"), ("finetuned", "report"), other)
             question = N_("change of accuracy, this network − the other")
             yield from _mean(study, "report", question, pairs, other, lost=True)
     if not study.spec.protect_se:

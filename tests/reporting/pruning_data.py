@@ -7,7 +7,6 @@ import copy
 import hashlib
 import json
 import tempfile
-from dataclasses import fields
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -187,7 +186,7 @@ def study_named(name: str, figures=(), **pruning) -> SimpleNamespace:
 
 
 def make_condition(role, model, recipe, seed, *, kd=(None, None, None), **more):
-    """A condition with an id of its own; a stand-in as long as `Condition` lacks the fields of pruning."""
+    """A condition with an id of its own."""
     said = {
         "role": role,
         "model": model,
@@ -197,8 +196,7 @@ def make_condition(role, model, recipe, seed, *, kd=(None, None, None), **more):
     }
     said |= {"variant": None, "criterion": None, "ratio": None, "macs": None, "protect_se": None, **more}
     id = hashlib.sha256(repr(sorted(said.items(), key=lambda item: item[0])).encode()).hexdigest()[:16]
-    known = {field.name for field in fields(Condition)}
-    return Condition(**said, id=id) if set(said) <= known else SimpleNamespace(**said, id=id)
+    return Condition(**said, id=id)
 
 
 def settings_of(study) -> dict[str, dict]:

@@ -8,10 +8,10 @@ from pruning_data import results
 from report_data import study_of
 
 from kdlib.reporting import draw
-from kdlib.reporting.core import names
+from kdlib.reporting.core import names, numbers
 from kdlib.reporting.core.results import Results, estimate
 from kdlib.reporting.pruning.figures import Point, channels, front, look, pareto, stage_of, sweep
-from kdlib.reporting.pruning.study import percent, read
+from kdlib.reporting.pruning.study import read
 
 MAKERS = {
     "pareto": pareto,
@@ -204,7 +204,7 @@ def test_settings_are_named(two):
         "10% of channels, squeeze-excite protected",
     ]
     assert read(make(study="ts4", seeds=(0,))).called(wheres[2], "tr") == "budama oranı %10"
-    assert [percent(value, "en") for value in (0.29, 0.125, 0.05)] == ["29%", "12.5%", "5%"]
+    assert [numbers.share(value, "en") for value in (0.29, 0.125, 0.05)] == ["29%", "12.5%", "5%"]
 
 
 def test_criteria_look_different_in_grey(two):

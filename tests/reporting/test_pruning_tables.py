@@ -249,7 +249,9 @@ def test_a_study_that_was_not_run_is_named(tmp_path):
     found = results(tmp_path, seeds=(0,))
     del found.beside["ts4"]
     sheet = next(sheet for sheet in pruning_tables.sheets(found) if sheet.id == "strategies")
-    assert sheet.notes("en")[-1].endswith("profile quick: study ts4. To run it: kdlib run ts4 --profile quick")
+    assert sheet.notes("en")[-1] == (
+        "Study ts4 is not shown: it has not been run in profile quick. To run it: kdlib run ts4 --profile quick"
+    )
 
 
 def test_reference_is_the_counted_structure(made):

@@ -34,10 +34,10 @@ def ours(cell: Cell, lang: str) -> str:
         (Cell(0.3, digits=1, kind="signed", sd=0.1), "+0.3 ± 0.1", "+0,3 ± 0,1"),
         (Cell(0.9, digits=3, interval=(0.88, 0.92)), "0.900 [0.880; 0.920]", "0,900 [0,880; 0,920]"),
         (Cell(0.5, digits=0, kind="percent", sd=0.01), "50% ± 1%", "%50 ± %1"),
-        (Cell(5.31, digits=1, unit="ms", mark="†"), "5.3\u00a0ms†", "5,3\u00a0ms†"),
+        (Cell(5.31, digits=1, mark="†"), "5.3†", "5,3†"),
         (Cell(text={"en": "none", "tr": "yok"}), "none", "yok"),
         (Cell(), "–", "–"),
-        (Cell(math.nan, unit="ms"), "–", "–"),
+        (Cell(math.nan), "–", "–"),
         (Cell(0.5, interval=(math.nan, 1)), "0.50", "0,50"),
     ],
 )
@@ -51,7 +51,6 @@ def test_a_cell_in_both_languages(cell, en, tr):
     [
         (Cell(1, kind="count", reported=11335114), "11,335,114", "11.335.114"),
         (Cell(89.012, digits=3, reported=89.0, reported_digits=1), "89.0", "89,0"),
-        (Cell(1, reported={"en": "about 2", "tr": "2 kadar"}), "about 2", "2 kadar"),
         (Cell(1), "–", "–"),
     ],
 )
@@ -102,14 +101,14 @@ def test_csv_reads_back():
         Cell(0.986, kind="percent", digits=1, sd=0.01, interval=(0.9, 1.0), reported=0.98),
         Cell(11342794, kind="count"),
     )
-    table = sheet(*cells, Cell(5.0, unit="ms"))
+    table = sheet(*cells, Cell(5.0))
     read = pd.read_csv(io.StringIO(table.csv("en")))
     assert list(read.columns) == [
         *("What", "column", "value", "sd", "interval_low", "interval_high", "n", "diverged", "reported", "unit"),
     ]
     assert read["value"].tolist() == [0.986, 11342794, 5.0]
     assert read.iloc[0][["sd", "interval_low", "interval_high", "reported"]].tolist() == [0.01, 0.9, 1.0, 0.98]
-    assert read["unit"].fillna("").tolist() == ["fraction", "", "ms"]
+    assert read["unit"].fillna("").tolist() == ["fraction", "", ""]
     turkish = pd.read_csv(io.StringIO(table.csv("tr")), sep=";", decimal=",")
     assert turkish["değer"].tolist() == [0.986, 11342794, 5.0]
 

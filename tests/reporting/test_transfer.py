@@ -74,8 +74,7 @@ def test_a_study_beside_that_was_not_run_leaves_dashes_and_says_how_to_run_it(tm
     table = tables(transfer_results(tmp_path, ONE, made))[1]
     assert table.frame("en")["Adam"].tolist() == ["– / 88.9", "70.00 / 86.3"]
     assert table.notes("en")[1] == (
-        "Rows of study tr_kd are empty: it has not been run in profile quick. To run it: kdlib run tr_kd --profile "
-        "quick"
+        "Study tr_kd is not shown: it has not been run in profile quick. To run it: kdlib run tr_kd --profile quick"
     )
     assert table.notes("tr")[1].endswith("Çalıştırmak için: kdlib run tr_kd --profile quick")
 

@@ -95,8 +95,10 @@ def labelled(axes, skip: str = "") -> dict:
     return found
 
 
-def titled(figure, title: str, footer: str, handles=()) -> None:
-    """Title on top left, a one-line legend of `handles` top right, and below, grey, where the numbers come from."""
+def finished(results, figure, title: str, caption: str, lang: str, notes: str = "", handles=()) -> dict:
+    """What a `Drawing` is made of: title on top left, a one-line legend of `handles` top right; below, grey, and after
+    the caption, ``notes`` and where the numbers come from."""
+    footer = (f"{notes}. " if notes else "") + names.provenance(results, lang)
     width = figure.get_figwidth()
     room = width - 0.2
     if handles:
@@ -106,21 +108,16 @@ def titled(figure, title: str, footer: str, handles=()) -> None:
     lines = textwrap.wrap(footer, max(40, int(width * 18.5)))
     figure.supxlabel("\n".join(lines), x=0.01, ha="left", fontsize=7, color=GREY, linespacing=1.4)
 
-
-def finished(results, figure, title: str, caption: str, lang: str, notes: str = "", handles=()) -> dict:
-    """What a `Drawing` is made of, the figure `titled`: below it, and after its caption, ``notes`` and where from."""
-    footer = (f"{notes}. " if notes else "") + names.provenance(results, lang)
-    titled(figure, title, footer, handles)
     return {"figure": figure, "title": title, "caption": f"{caption} {footer}"}
 
 
-def ticks(axis, lang: str, most: int = 4) -> None:
+def ticks(axis, lang: str) -> None:
     """Write an axis' numbers as the language does."""
     from matplotlib.ticker import FuncFormatter
 
-    axis.set_major_formatter(FuncFormatter(lambda value, _: _tick(value, lang, most)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: _tick(value, lang)))
 
 
 @lru_cache(maxsize=1024)
-def _tick(value: float, lang: str, most: int) -> str:
-    return numbers.short(value, lang, most)
+def _tick(value: float, lang: str) -> str:
+    return numbers.short(value, lang)

@@ -146,14 +146,14 @@ def changes(results: Results, one: dict, others: Results, other: dict) -> np.nda
     """
     sides = []
     for where_in, where in ((results, one), (others, other)):
-        found = [(condition.seed, record) for condition, record in where_in.select(**where) if not record.diverged]
-        sides.append(dict(reversed(found)))
+        found = where_in.select(**where)
+        sides.append({condition.seed: record for condition, record in reversed(found) if not record.diverged})
     shared = sorted(set(sides[0]) & set(sides[1]))
     pairs = [(sides[0][s], sides[1][s]) for s in shared] or [tuple(side[min(side)] for side in sides)]
     if any(not same_images(*pair) or pair[0].run["dataset"].get("group_counts") for pair in pairs):
         return None
     try:
-        return np.mean([correct(first).astype(int) - correct(second) for first, second in pairs], axis=0)
+        return np.mean([first.correct().astype(int) - second.correct() for first, second in pairs], axis=0)
     except FileNotFoundError:
         return None
 
@@ -174,13 +174,4 @@ def accuracy(cell: Cell, lang: str) -> str:
 
 def same_images(first, second) -> bool:
     """Whether two records come from the same data: only then do their test images pair."""
-    prints = [(record.run.get("dataset") or {}).get("fingerprint") for record in (first, second)]
-    return prints[0] == prints[1]
-
-
-def correct(record) -> np.ndarray:
-    """For each test example whether the record's model was right, bool (N,)."""
-    if hasattr(record, "correct"):  # kept also where the logits are not
-        return record.correct()
-    logits, labels = record.predictions()
-    return np.argmax(logits, axis=1) == labels
+    return first.run["dataset"]["fingerprint"] == second.run["dataset"]["fingerprint"]

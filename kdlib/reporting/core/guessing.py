@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from kdlib.reporting.core import numbers
-from kdlib.reporting.core.evidence import correct, wilson
+from kdlib.reporting.core.evidence import wilson
 from kdlib.reporting.core.i18n import say
 from kdlib.reporting.core.results import Results
 
@@ -32,8 +32,8 @@ def only_guesses(results: Results) -> Guess | None:
         if record.diverged:
             continue
         try:
-            right, labels = correct(record), record.labels()
-        except (FileNotFoundError, AttributeError):
+            right, labels = record.correct(), record.labels()
+        except FileNotFoundError:
             return None  # its predictions are not there
         found.append(Guess(float(right.mean()), float(np.bincount(labels).max() / len(labels)), len(right)))
     if not found or any(wilson(guess.accuracy, guess.images)[0] > guess.chance for guess in found):
@@ -43,12 +43,12 @@ def only_guesses(results: Results) -> Guess | None:
 
 def sentence(guess: Guess, lang: str) -> str:
     """Return what is said in the place of all comparisons."""
-    share = {key: numbers.percent(getattr(guess, key), 2, lang) for key in ("accuracy", "chance")}
     return say(
         "Nothing is compared: what the others would be measured against gives {accuracy} on {images} "
         "test images, which is not clearly above the {chance} of always naming the commonest class. "
         "More epochs or more images are needed first.",
         lang,
+        accuracy=numbers.percent(guess.accuracy, 2, lang),
+        chance=numbers.percent(guess.chance, 2, lang),
         images=numbers.integer(guess.images, lang),
-        **share,
     )

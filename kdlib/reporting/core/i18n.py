@@ -13,8 +13,8 @@ from string import Formatter
 from typing import Any
 
 from kdlib.reporting.core.suffix import suffixed
+from kdlib.studies.report import LANGUAGES as LANGS
 
-LANGS = ("en", "tr")
 LOCALE = Path(__file__).parents[1] / "locale"
 SAYING = (LOCALE.parent, LOCALE.parents[1] / "export")  # the parts of kdlib that speak to readers
 SOURCES = [("**.py", "python"), ("**.jinja", "jinja2")]  # what messages are extracted from
@@ -43,15 +43,13 @@ def both(said: Callable[..., str], /, *about: Any) -> dict[str, str]:
 
 
 def text(value: Any, lang: str) -> str:
-    """A label in ``lang``: a `Message`, a study's own {en, tr}, or a plain string or number, the same everywhere."""
+    """A label in ``lang``: a `Message`, a study's own {en, tr}, or a plain string or number; None is empty."""
     if value is None:
         return ""
     if isinstance(value, Message):
         return _catalogue(lang).get(value, value)
     if isinstance(value, dict):
-        return str(value[lang])
-    if hasattr(value, lang):
-        return str(getattr(value, lang))
+        return value[lang]
     return str(value)
 
 

@@ -47,11 +47,6 @@ def escape(value: str) -> str:
     return "".join(_SPECIAL.get(mark, mark) for mark in value)
 
 
-def bold(value: str, best: bool) -> str:
-    """Text in bold where it is the best."""
-    return rf"\textbf{{{value}}}" if best else value
-
-
 def grey(value: str) -> str:
     """Text small and grey."""
     return rf"{{\footnotesize\textcolor{{gray}}{{{value}}}}}"

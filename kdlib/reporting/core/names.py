@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from kdlib.reporting.core import numbers
-from kdlib.reporting.core.i18n import N_, say, text
+from kdlib.reporting.core.i18n import N_, Message, say, text, translations
 
 PLAIN = "kd"  # how a study's labels name plain distillation, which has no name in the records
 
@@ -30,6 +30,19 @@ TRANSFER = {
 
 REPORTED = "2-3-4"  # the layers that the Turkish report leaves open in its transfer row
 SCRATCH = "scratch"
+
+ROLES = {
+    "teacher": N_("teacher"),
+    "baseline": N_("alone"),
+    "student": N_("distilled"),
+    "source": N_("source task"),
+    "transfer": N_("transfer"),
+    "original": N_("not pruned"),
+    "pruned": N_("pruned, not trained since"),
+    "finetuned": N_("fine-tuned"),
+    "distilled": N_("distilled"),
+}
+"""What a table of runs calls each."""
 
 PRUNING = {
     "original": N_("original"),
@@ -86,33 +99,33 @@ def setting(results, where: dict, lang: str) -> str:
 def described(results, where: dict, lang: str) -> str:
     """One setting in full: model, recipe where the study has several, and its role, weights or open layers."""
     study, role = results.study, where["role"]
-    parts = [label(study, where["model"], lang)]
-    if len(recipes(results)) > 1 and role != "source":
-        parts.append(label(study, where["recipe"], lang))
+    parts = [label(study, where["model"], lang) if role == "source" else network(results, where, lang)]
     if role == "student":
         parts.append(setting(results, where, lang))
     elif role in ("source", "transfer"):
         said = [say(TRANSFER[role], lang), layers(where.get("variant"), lang, study)]
         parts.append(": ".join(part for part in said if part))
     elif role in PRUNING:
-        parts += [say(PRUNING[role], lang), *_pruning(study, where, lang)]
+        parts.append(say(PRUNING[role], lang))
+        parts += [label(study, where["criterion"], lang), amount(where, lang)] if where["criterion"] else []
         parts += [method(study, where["method"], lang)] if where.get("method") else []
     else:
         parts.append(say(N_("Teacher") if role == "teacher" else N_("alone"), lang))
     return ", ".join(part for part in parts if part)
 
 
-def _pruning(study, where: dict, lang: str) -> list[str]:
-    """Criterion and amount of a pruned model; nothing of the whole one."""
-    if not where.get("criterion"):
-        return []
-    share = where["macs"] if where.get("ratio") is None else where["ratio"]
-    amount = numbers.percent(share, 0, lang)
-    if where.get("ratio") is None:
-        said = say("{macs} of MACs kept", lang, macs=amount)
-    else:
-        said = say("{ratio} of channels", lang, ratio=amount)
-    return [label(study, where["criterion"], lang), said]
+def amount(where: dict, lang: str) -> str:
+    """How much a pruning takes or leaves: a share of channels, or of MACs."""
+    if where["macs"] is None:
+        return say("{ratio} of channels", lang, ratio=numbers.share(where["ratio"], lang))
+    return say("{macs} of MACs kept", lang, macs=numbers.share(where["macs"], lang))
+
+
+def diverged(run, lang: str) -> str:
+    """The seed of a run that diverged, at which epoch and why."""
+    epoch = numbers.DASH if run.epoch is None else run.epoch
+    reason = text(Message(run.reason), lang)
+    return say("seed {seed}, epoch {epoch} ({reason})", lang, seed=run.seed, epoch=epoch, reason=reason)
 
 
 def recipes(results) -> list[str]:
@@ -168,16 +181,17 @@ def provenance(results, lang: str) -> str:
     if seeds := sorted({condition.seed for condition, _ in results.select()}):
         many = N_("seeds: {seeds}") if len(seeds) > 1 else N_("seed: {seeds}")
         parts.append(say(many, lang, seeds=", ".join(map(str, seeds))))
-    if results.missing:
-        parts.append(
-            say(
-                "{missing} of {all} runs have not been made yet",
-                lang,
-                missing=results.missing,
-                all=results.missing + len(results.used),
-            )
-        )
+    if missing := results.missing:
+        every = missing + len(results.used)
+        parts.append(say("{missing} of {all} runs have not been made yet", lang, missing=missing, all=every))
     return "; ".join(parts) + "."
+
+
+def not_run(results, study: str) -> dict[str, str]:
+    """That a study beside these results has no runs, and how to make them."""
+    message = N_("Study {study} is not shown: it has not been run in profile {profile}. To run it: {command}")
+    command = f"kdlib run {study} --profile {results.profile}"
+    return translations(message, study=study, profile=results.profile, command=command)
 
 
 def _profile(results, lang: str) -> str:
@@ -196,25 +210,19 @@ def _datasets(results, lang: str) -> list[str]:
     """Each dataset once; one that only a source task was trained on is called so."""
     seen, targets = {}, set()
     for condition, record in results.select():
-        data = record.run.get("dataset") or {}
-        seen.setdefault(data.get("fingerprint"), data)
+        data = record.run["dataset"]
+        seen.setdefault(data["fingerprint"], data)
         if condition.role != "source":
-            targets.add(data.get("fingerprint"))
+            targets.add(data["fingerprint"])
     out = []
     for fingerprint, data in seen.items():
-        if not (sizes := data.get("sizes")):
-            continue
-        said = {part: numbers.integer(sizes[part], lang) for part in ("train", "val", "test")}
-        said |= {"size": "×".join(str(s) for s in data["shape"][1:]) + " px"}
-        said |= {"name": label(results.study, data["name"], lang)}
-        is_target = fingerprint in targets
-        out.append(
-            say("data: {name} ({train} training, {val} validation, {test} test images, {size})", lang, **said)
-            if is_target
-            else say(
-                "source task: {name} ({train} training, {val} validation, {test} test images, {size})", lang, **said
-            )
-        )
+        said = {part: numbers.integer(count, lang) for part, count in data["sizes"].items()}
+        said["size"] = "×".join(str(side) for side in data["shape"][1:]) + " px"
+        said["name"] = label(results.study, data["name"], lang)
+        message = N_("source task: {name} ({train} training, {val} validation, {test} test images, {size})")
+        if fingerprint in targets:
+            message = N_("data: {name} ({train} training, {val} validation, {test} test images, {size})")
+        out.append(say(message, lang, **said))
     return out
 
 
@@ -222,18 +230,16 @@ def _epochs(results, lang: str) -> str:
     """Epochs asked for: one number when all agree; else the range of each role apart."""
     found: dict[str, set[int]] = {}
     for condition, record in results.select():
-        epochs = (record.run.get("config", {}).get("recipe") or {}).get("epochs")
+        epochs = (record.run["config"].get("recipe") or {}).get("epochs")
         if epochs is not None:
             role = {"baseline": "student", "distilled": "finetuned"}.get(condition.role, condition.role)
             found.setdefault(role, set()).add(int(epochs))
     spans = {role: _span(values) for role, values in found.items()}
     if len(set(spans.values())) == 1:
         return next(iter(spans.values()))
-    called = {role: say(TRANSFER[role], lang) for role in ("source", "transfer")}
-    called |= {"teacher": say("Teacher", lang).lower(), "student": say("Student", lang).lower()}
-    called |= {"original": say("original", lang), "finetuned": say("fine-tuning", lang)}
-    order = ("source", "teacher", "student", "transfer", "original", "finetuned")
-    return ", ".join(f"{called[role]} {spans[role]}" for role in order if role in spans)
+    called = {"source": N_("source task"), "teacher": N_("Teacher"), "student": N_("Student")}
+    called |= {"transfer": N_("transfer"), "original": N_("original"), "finetuned": N_("fine-tuning")}
+    return ", ".join(f"{say(name, lang).lower()} {spans[role]}" for role, name in called.items() if role in spans)
 
 
 def _span(values: set[int]) -> str:

@@ -23,23 +23,19 @@ def rounded(value: float, digits: int) -> float:
     return float(_rounded(value, digits))
 
 
+def _written(value: Decimal, pattern: str, digits: int, lang: str) -> str:
+    """A number by one of Babel's patterns, with ``digits`` decimals behind each of its zeros."""
+    return _parsed(pattern, digits).apply(value, _locale(lang))
+
+
 @lru_cache(maxsize=64)
-def _pattern(kind: str, digits: int, lang: str):
+def _parsed(pattern: str, digits: int):
     from babel.numbers import parse_pattern
 
-    number = "#,##0" + ("." + "0" * digits if digits else "")
-    if kind == "plain":
-        return parse_pattern(number.replace("#,##", ""))
-    if kind == "grouped":
-        return parse_pattern(number)
-    if kind == "signed":
-        plain = number.replace("#,##", "")
-        return parse_pattern(f"+{plain};-{plain}")
-    # The locale's pattern says on which side the sign stands; only its digits are ours.
-    return parse_pattern(_locale(lang).percent_formats[None].pattern.replace("#,##0", number))
+    return parse_pattern(pattern.replace("0", "0." + "0" * digits if digits else "0"))
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=2)
 def _locale(lang: str):
     from babel import Locale
 
@@ -50,8 +46,7 @@ def decimal(value: float | None, digits: int, lang: str, *, grouping: bool = Fal
     """`value` with exactly `digits` decimals; an en dash for None. Thousands are grouped when asked."""
     if value is None:
         return DASH
-    pattern = _pattern("grouped" if grouping else "plain", digits, lang)
-    return pattern.apply(_rounded(value, digits), _locale(lang))
+    return _written(_rounded(value, digits), "#,##0" if grouping else "0", digits, lang)
 
 
 def integer(value: int, lang: str) -> str:
@@ -61,16 +56,21 @@ def integer(value: int, lang: str) -> str:
 
 def short(value: float, lang: str, most: int = 4) -> str:
     """`value` with as few decimals as say it, `most` at the highest: 2, 2.5, 0.75."""
-    exact = _rounded(value, most).normalize()
-    return decimal(value, max(0, -int(exact.as_tuple().exponent)), lang)
+    return decimal(value, decimals_of([rounded(value, most)], most), lang)
 
 
 def percent(fraction: float | None, digits: int, lang: str) -> str:
     """A fraction (0..1) as a percentage with `digits` decimals: 98.6% and %98,6."""
     if fraction is None:
         return DASH
-    # The pattern carries the decimals, so quantising cannot round them away as Babel's default percent does.
-    return _pattern("percent", digits, lang).apply(_rounded(fraction, digits + 2), _locale(lang))
+    # The locale's pattern says on which side the sign stands; only its digits are ours.
+    pattern = _locale(lang).percent_formats[None].pattern
+    return _written(_rounded(fraction, digits + 2), pattern, digits, lang)
+
+
+def share(fraction: float, lang: str) -> str:
+    """A fraction as a percentage with as few decimals as say it, two at the most: 10%, 2.5%."""
+    return percent(fraction, decimals_of([rounded(100 * fraction, 4)], 2), lang)
 
 
 def signed(value: float | None, digits: int, lang: str) -> str:
@@ -78,7 +78,7 @@ def signed(value: float | None, digits: int, lang: str) -> str:
     if value is None:
         return DASH
     exact = _rounded(value, digits)
-    return _pattern("signed", digits, lang).apply(abs(exact) if exact == 0 else exact, _locale(lang))
+    return _written(exact or abs(exact), "+0;-0", digits, lang)
 
 
 def mean_sd(mean: float | None, sd: float | None, digits: int, lang: str) -> str:
@@ -86,11 +86,6 @@ def mean_sd(mean: float | None, sd: float | None, digits: int, lang: str) -> str
     if mean is None or sd is None:
         return decimal(mean, digits, lang)
     return f"{decimal(mean, digits, lang)} ± {decimal(sd, digits, lang)}"
-
-
-def interval(low: float, high: float, digits: int, lang: str) -> str:
-    """A signed interval; `to` between the ends would need translating, so brackets and a semicolon."""
-    return f"[{signed(low, digits, lang)}; {signed(high, digits, lang)}]"
 
 
 def decimals_of(values, most: int) -> int:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from kdlib.reporting.core import numbers
-from kdlib.reporting.core.i18n import LANGS, text
+from kdlib.reporting.core.i18n import LANGS, both, text
 
 
 class Given(NamedTuple):
@@ -30,12 +30,12 @@ def _cells(study) -> Iterable[Given]:
     for table in study.tables:
         scale = 100.0 if table.unit == "percent" else 1.0
         for row in table.rows:
-            if row.study or table.metric not in (None, "test_accuracy"):
+            if row.study or table.metric != "test_accuracy":
                 continue
-            for column, number in zip(table.columns, row.reported or [], strict=False):
+            for column, number in zip(table.columns, row.reported, strict=False):
                 if number is not None:
                     labels = [*row.label, column.label] if len(table.columns) > 1 else row.label
-                    where = {**(row.where or {}), **(column.where or {})}
+                    where = {**row.where, **column.where}
                     yield Given(joined([localised(label) for label in labels]), where, number, scale)
 
 
@@ -55,7 +55,7 @@ def key(where: dict) -> tuple:
 
 def localised(label) -> dict[str, str]:
     """A label in every language, plain numbers with the language's decimal mark."""
-    return {lang: numbers.localised(text(label, lang), lang) for lang in LANGS}
+    return both(lambda lang: numbers.localised(text(label, lang), lang))
 
 
 def joined(labels: list[dict[str, str]]) -> dict[str, str]:

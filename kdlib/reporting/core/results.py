@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from kdlib.errors import UserError
+from kdlib.studies.records import Condition
 
 # The spread of two numbers is known to a factor of thirty: an interval from them says nothing.
 MIN_SEEDS = 3
@@ -111,14 +112,14 @@ class Results:
 
     def select(self, **where) -> list[tuple[Any, Any]]:
         """(condition, record) of every condition that matches all of `where` and has a record."""
-        known = _names(self.conditions[0]) | set(SETTING) if self.conditions else set(where)
+        known = {field.name for field in fields(Condition)}
         if unknown := sorted(set(where) - known):
             raise UserError(f"where: {', '.join(unknown)} is no property of a run; known: {', '.join(sorted(known))}")
         return [
             (condition, self.records[condition.id])
             for condition in self.conditions
             if condition.id in self.records
-            and all(same(getattr(condition, key, None), value) for key, value in where.items())
+            and all(same(getattr(condition, key), value) for key, value in where.items())
         ]
 
     def cell(self, where: dict, metric: str = "test_accuracy") -> Cell:
@@ -135,23 +136,22 @@ class Results:
         found = {}
         for condition, record in self.select(**where):
             found.setdefault(record.id, (condition, record))  # conditions may share a record: it still counts once
-        settings = {tuple(getattr(condition, k, None) for k in SETTING) for condition, _ in found.values()}
+        settings = {setting(condition) for condition, _ in found.values()}
         if len(settings) > 1:
-            differ = [k for i, k in enumerate(SETTING) if len({s[i] for s in settings}) > 1]
+            differ = [key for key, *values in zip(SETTING, *settings, strict=True) if len(set(values)) > 1]
             raise UserError(f"where {where} mixes runs that differ in {', '.join(differ)}: add it to `where`")
         pairs = sorted(found.values(), key=lambda pair: pair[0].seed)
         good = [(condition.seed, record.metrics.get(metric)) for condition, record in pairs if not record.diverged]
         good = [(seed, float(v)) for seed, v in good if v is not None and math.isfinite(v)]
         e = estimate(v for _, v in good)
-        return Cell(e.mean, e.sd, e.n, e.values, tuple(_diverged(pairs)), tuple(seed for seed, _ in good))
+        bad = [(condition.seed, record.diverged) for condition, record in pairs if record.diverged]
+        diverged = tuple(Diverged(seed, why.get("epoch"), str(why.get("reason", ""))) for seed, why in bad)
+        return Cell(e.mean, e.sd, e.n, e.values, diverged, tuple(seed for seed, _ in good))
 
     def settings(self, **where) -> list[dict]:
         """The distinct settings (all but the seed) of matching conditions, in the study's order, each a `where`."""
-        seen = {}
-        for condition, _ in self.select(**where):
-            key = {name: getattr(condition, name, None) for name in SETTING}
-            seen.setdefault(tuple(key.values()), key)
-        return list(seen.values())
+        found = dict.fromkeys(setting(condition) for condition, _ in self.select(**where))
+        return [dict(zip(SETTING, values, strict=True)) for values in found]
 
     def frame(self):
         """A pandas DataFrame, one row a run of each condition: its setting and seed, its metrics as the record has them
@@ -160,18 +160,18 @@ class Results:
 
         rows = []
         for condition, record in self.select():
-            run, data = record.run, record.run.get("dataset") or {}
+            run, data = record.run, record.run["dataset"]
             about = {
                 "diverged": bool(record.diverged),
                 "epochs": (run["config"].get("recipe") or {}).get("epochs"),
                 "seconds": run.get("seconds"),
                 "commit": (run.get("code") or {}).get("commit"),
-                "data": data.get("name"),
-                "fingerprint": data.get("fingerprint"),
+                "data": data["name"],
+                "fingerprint": data["fingerprint"],
                 "id": record.id,
             }
-            setting = {key: getattr(condition, key, None) for key in (*SETTING, "seed")}
-            rows.append({"study": self.study.name, **setting, **record.metrics, **about})
+            asked = {key: getattr(condition, key) for key in (*SETTING, "seed")}
+            rows.append({"study": self.study.name, **asked, **record.metrics, **about})
         return pd.DataFrame(rows)
 
     def history(self, record) -> dict[str, np.ndarray]:
@@ -191,7 +191,7 @@ class Results:
     @cached_property
     def has_methods(self) -> bool:
         """Whether something was distilled otherwise than by softened logits alone; then a setting says its method."""
-        return any(getattr(condition, "method", None) for condition in self.conditions)
+        return any(condition.method for condition in self.conditions)
 
     @cached_property
     def changed(self) -> list[str]:
@@ -203,11 +203,10 @@ class Results:
         paper = self.study.profiles.get("paper")
         for condition, record in self.select():
             asked = self.study.recipes.get(condition.recipe, {})
-            done = record.run.get("config", {}).get("recipe") or {}
+            done = record.run["config"].get("recipe") or {}
             found |= {key: True for key in asked if key in done and not _agrees(done[key], asked[key])}
-            if condition.role == "source":  # trained on data of its own
-                continue
-            if paper and record.run.get("dataset", {}).get("name", paper["data"]["name"]) != paper["data"]["name"]:
+            own_data = condition.role == "source"
+            if paper and not own_data and record.run["dataset"]["name"] != paper["data"]["name"]:
                 found["data"] = True
         return list(found)
 
@@ -246,13 +245,6 @@ def _agrees(done, asked) -> bool:
     return same(done, asked)
 
 
-def _names(condition) -> set[str]:
-    if is_dataclass(condition):
-        return {f.name for f in fields(condition)}
-    return set(vars(condition))
-
-
-def _diverged(pairs):
-    for condition, record in pairs:
-        if record.diverged:
-            yield Diverged(condition.seed, record.diverged.get("epoch"), str(record.diverged.get("reason", "")))
+def setting(condition: Condition) -> tuple:
+    """The values of `SETTING`: all of a condition but its seed and its run."""
+    return tuple(getattr(condition, key) for key in SETTING)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING, Any, Literal
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from kdlib.reporting.core.evidence import Difference
+    from kdlib.reporting.core.results import Estimate
 
 Text = str | dict[str, str]
 Kind = Literal["count", "decimal", "percent", "signed"]
@@ -50,9 +52,9 @@ class Cell:
 
     ``kind`` says how numbers are written: ``count`` 11,342,794 (whole, grouped); ``decimal`` 0.82 with ``digits``
     decimals; ``percent`` a fraction 0..1 as 98.6% with ``digits`` decimals; ``signed`` +0.3. ``interval`` (low, high)
-    and ``sd`` are in the number's unit. ``reported`` is a number of the same kind, or a text; ``difference`` and
-    ``reported_difference`` stand signed in brackets behind their number. ``unit`` and ``mark`` (a footnote sign) follow
-    our number, which is the mean of ``n`` runs beside ``diverged`` ones. None and NaN are an en dash.
+    and ``sd`` are in the number's unit. ``reported`` is a number of the same kind; ``difference`` and
+    ``reported_difference`` stand signed in brackets behind their number. ``mark`` (a footnote sign) follows our number,
+    which is the mean of ``n`` runs beside ``diverged`` ones. None and NaN are an en dash.
     """
 
     number: float | None = None
@@ -60,11 +62,10 @@ class Cell:
     kind: Kind = "decimal"
     interval: tuple[float, float] | None = None
     sd: float | None = None
-    reported: float | Text | None = None
+    reported: float | None = None
     best: bool = False
     reported_best: bool = False
     text: Text | None = None
-    unit: Text = ""
     mark: str = ""
     reported_digits: int | None = None
     difference: float | None = None
@@ -79,7 +80,7 @@ class Cell:
             raise ValueError("a cell has a number or a text, not both")
 
     def ours(self, lang: str) -> str:
-        """Our side: `0.901 ± 0.004 (+0.012) [0.880; 0.921] ms†`, as far as there is each."""
+        """Our side: `0.901 ± 0.004 (+0.012) [0.880; 0.921]†`, as far as there is each."""
         if self.text is not None:
             return text(self.text, lang) + self.mark
         out = written(self.number, self.kind, self.digits, lang)
@@ -94,14 +95,12 @@ class Cell:
             # A semicolon: a comma would be misread beside a decimal comma.
             ends = "; ".join(written(end, self.kind, self.digits, lang) for end in self.interval)
             out += f" [{ends}]"
-        if unit := text(self.unit, lang):
-            out += f"\u00a0{unit}"
         return out + self.mark
 
     def theirs(self, lang: str) -> str:
         """The report's side, as precise as the report was; an en dash where it gives none."""
-        if self.reported is None or isinstance(self.reported, (str, dict)):
-            return text(self.reported, lang) or numbers.DASH
+        if self.reported is None:
+            return numbers.DASH
         digits = self.digits if self.reported_digits is None else self.reported_digits
         out = written(self.reported, self.kind, digits, lang)
         if self.reported_difference is not None:
@@ -122,8 +121,7 @@ class Table:
     """A table that renders itself in either language.
 
     ``head`` titles the label columns, ``columns`` the data columns; texts are strings or ``{en, tr}``. ``study`` names
-    the study in the LaTeX label, ``unit`` the numbers' unit in CSV where a cell has none of its own. Raises ValueError
-    for a row that does not fit.
+    the study in the LaTeX label, ``unit`` the numbers' unit in CSV. Raises ValueError for a row that does not fit.
     """
 
     def __init__(
@@ -252,10 +250,7 @@ class Table:
 
     def _html_cell(self, cell: Cell, lang: str) -> str:
         # <br> and <small> carry the shape where a notebook viewer strips the style.
-        ours, theirs = (
-            f"<b>{escape(said)}</b>" if bold else escape(said)
-            for said, bold in ((cell.ours(lang), cell.best), (cell.theirs(lang), cell.reported_best))
-        )
+        ours, theirs = _sides(cell, lang, escape, "<b>{}</b>")
         below = f'<br><small class="reported">{theirs}</small>' if self.has_reported else ""
         return f'<td><span class="ours">{ours}</span>{below}</td>'
 
@@ -291,10 +286,7 @@ class Table:
         return "\n".join(lines) + "\n"
 
     def _md_cell(self, cell: Cell, lang: str) -> str:
-        ours, theirs = (
-            f"**{_md(said)}**" if bold else _md(said)
-            for said, bold in ((cell.ours(lang), cell.best), (cell.theirs(lang), cell.reported_best))
-        )
+        ours, theirs = _sides(cell, lang, _md, "**{}**")
         return f"{ours}<br><sub>{theirs}</sub>" if self.has_reported else ours
 
     def latex(self, lang: str) -> str:
@@ -318,11 +310,11 @@ class Table:
             if i:
                 lines.append(r"\midrule" if new else r"\addlinespace")
             first = [escaped(label) if span else "" for label, span in zip(labels, spans, strict=True)]
-            ours = [latex.bold(escaped(cell.ours(lang)), cell.best) for cell in row]
-            lines.append(" & ".join([*first, *ours]) + r" \\")
+            sides = [_sides(cell, lang, escaped, r"\textbf{{{}}}") for cell in row]
+            lines.append(" & ".join([*first, *(ours for ours, _ in sides)]) + r" \\")
             if self.has_reported:
-                theirs = [latex.grey(latex.bold(escaped(c.theirs(lang)), c.reported_best)) for c in row]
-                lines.append(" & ".join([*[""] * len(first), *theirs]) + r" \\")
+                below = [latex.grey(theirs) for _, theirs in sides]
+                lines.append(" & ".join([*[""] * len(first), *below]) + r" \\")
         lines += [r"\bottomrule", r"\end{tabular}%", "}"]
         if notes := r" \par ".join(escaped(line) for line in self.below(lang)):
             lines += [r"\par\smallskip", rf"\parbox{{\linewidth}}{{\footnotesize {notes}}}"]
@@ -339,9 +331,15 @@ class Table:
             for column, cell in zip(self.columns(lang), row, strict=True):
                 value = cell.number if cell.text is None else cell.text
                 parts = [value, cell.sd, *(cell.interval or (None, None)), cell.n, cell.diverged, cell.reported]
-                unit = N_("fraction") if cell.kind == "percent" and cell.text is None else cell.unit or self.unit
+                unit = N_("fraction") if cell.kind == "percent" and cell.text is None else self.unit
                 writer.writerow([*labels, column, *(_plain(part, lang) for part in parts), text(unit, lang)])
         return out.getvalue()
+
+
+def estimate_cell(found: Estimate, scale: float, digits: int, **more: Any) -> Cell:
+    """A mean with its standard deviation over seeds, both times ``scale``."""
+    number, sd = (None if value is None else scale * value for value in (found.mean, found.sd))
+    return Cell(number, digits, sd=sd, **more)
 
 
 def difference_cell(found: Difference | None, scale: float = 100, digits: int = 2) -> Cell:
@@ -361,15 +359,18 @@ def written(value: float | None, kind: Kind, digits: int, lang: str) -> str:
         return numbers.DASH
     if kind == "count":
         return numbers.integer(value, lang)
-    if kind == "percent":
-        return numbers.percent(value, digits, lang)
-    if kind == "signed":
-        return numbers.signed(value, digits, lang)
-    return numbers.decimal(value, digits, lang)
+    ways = {"decimal": numbers.decimal, "percent": numbers.percent, "signed": numbers.signed}
+    return ways[kind](value, digits, lang)
 
 
 def _there(value: float | None) -> bool:
     return value is not None and math.isfinite(value)
+
+
+def _sides(cell: Cell, lang: str, escaped: Callable[[str], str], bold: str) -> list[str]:
+    """Our side of a cell and the report's, each in bold where it is the best."""
+    sides = ((cell.ours(lang), cell.best), (cell.theirs(lang), cell.reported_best))
+    return [bold.format(escaped(said)) if best else escaped(said) for said, best in sides]
 
 
 def _md(value: str) -> str:

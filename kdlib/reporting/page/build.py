@@ -12,7 +12,6 @@ from pathlib import Path
 
 from kdlib import __version__
 from kdlib.errors import UserError
-from kdlib.reporting.all_runs import ROLES
 from kdlib.reporting.core import names, numbers
 from kdlib.reporting.core.i18n import LANGS, N_, Message, say, text
 from kdlib.reporting.core.results import Results
@@ -24,7 +23,7 @@ from kdlib.reporting.pruning.study import as_reported
 from kdlib.reporting.reading import read
 from kdlib.reporting.reproduction import VERDICTS, Reproduced, counts, reproduced
 from kdlib.reporting.tables import tables
-from kdlib.reporting.verdicts import Verdict, by_question, counted, verdicts
+from kdlib.reporting.verdicts import MARKED, Verdict, by_question, counted, verdicts
 from kdlib.reporting.writing import put
 from kdlib.studies import schema
 
@@ -94,6 +93,7 @@ def page(found: Sequence[Results], lang: str) -> str:
         blocks=[_block(results, lang) for results in found],
         columns={key: text(title, lang) for key, title in COLUMNS.items()},
         runs=_runs(found, lang),
+        marked=MARKED,
         version=__version__,
         decimal="," if lang == "tr" else ".",
     )
@@ -154,7 +154,7 @@ def _network(results: Results, lang: str) -> str:
 
 def _beside(one: Reproduced, lang: str) -> dict:
     """A reported number beside ours, and both changes where the report sets it against something."""
-    counted = one.scale == 1.0 and one.found is None and one.verdict in ("equal", "unequal")
+    counted = one.verdict in ("equal", "unequal")
     digits = one.digits + (counted and one.digits > 0)
     digits = digits if counted or one.ours is None else max(one.digits, 2 if one.scale == 100.0 else 4)
     written = partial(numbers.decimal, lang=lang, grouping=one.digits == 0)
@@ -252,7 +252,7 @@ def _run(results: Results, run: dict, lang: str) -> dict:
 
     role = run["role"]
     return {
-        "role": say(ROLES[role], lang),
+        "role": say(names.ROLES[role], lang),
         "model": names.label(results.study, run["model"], lang),
         "method": names.method(results.study, run["method"], lang) if role in ("student", "distilled") else "",
         "criterion": names.label(results.study, run["criterion"], lang) if run["criterion"] else "",

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from kdlib.reporting.core import canvas, names, numbers
+from kdlib.reporting.core import canvas, numbers
 from kdlib.reporting.core.i18n import N_, say
 from kdlib.reporting.core.names import stem
 from kdlib.reporting.core.results import Cell, Estimate, Results, estimate
@@ -41,25 +41,19 @@ def _study(results: Results, filters: dict) -> PruningStudy | None:
 
 def look(study: PruningStudy, criterion: str) -> dict:
     """Colour, marker and dashes of a criterion, the same in every figure; random, the control, is grey."""
-    k = study.spec.criteria.index(criterion)
-    looks = (canvas.colours(), canvas.MARKERS, canvas.DASHES)
-    style = dict(zip(("color", "marker", "linestyle"), (kind[k % len(kind)] for kind in looks), strict=True))
-    return style | ({"color": canvas.GREY} if criterion == RANDOM else {})
+    looks = canvas.cycle(study.spec.criteria, canvas.colours(), canvas.MARKERS, canvas.DASHES)
+    colour, marker, dashes = looks[criterion]
+    return {"color": canvas.GREY if criterion == RANDOM else colour, "marker": marker, "linestyle": dashes}
 
 
-def _called(study: PruningStudy, criterion: str, lang: str) -> str:
-    return names.label(study.study, criterion, lang)
-
-
-def _finished(study: PruningStudy, lang: str, figure, title: str, caption: str, spread: bool = False, handles=()):
-    title = say(title, lang, model=_called(study, study.spec.model, lang), scope=study.scope(lang))
-    return canvas.finished(study.results, figure, title, caption, lang, say(SPREAD, lang) if spread else "", handles)
-
-
-def _diverged(study: PruningStudy, lang: str) -> str:
-    """How many runs an accuracy leaves out, as a caption goes on with it."""
-    runs = sum(bool(record.diverged) for record in study.results.used)
-    return " " + say("Runs that diverged and are left out: {runs}.", lang, runs=runs) if runs else ""
+def _finished(study: PruningStudy, lang: str, figure, title: str, caption: str, shown=(), handles=()) -> dict:
+    """What a `Drawing` is made of; of the accuracies ``shown`` it says the spread, and how many runs they leave out."""
+    title = say(title, lang, model=study.name(study.spec.model, lang), scope=study.scope(lang))
+    diverged = sum(bool(record.diverged) for record in study.results.used)
+    if shown and diverged:
+        caption += " " + say("Runs that diverged and are left out: {runs}.", lang, runs=diverged)
+    notes = say(SPREAD, lang) if any(cell.n > 1 for cell in shown) else ""
+    return canvas.finished(study.results, figure, title, caption, lang, notes, handles)
 
 
 # Accuracy against cost
@@ -94,24 +88,15 @@ def pareto(results: Results, lang: str, filters: dict):
         canvas.ticks(ax.xaxis, lang)
     axes[0][0].set_ylabel(say("Test accuracy (%)", lang))
     canvas.ticks(axes[0][0].yaxis, lang)
-    setting = study.called(study.report, lang)
-    figure.legend(handles=_pareto_handles(study, every, setting, lang), loc="outside right center")
+    figure.legend(handles=_pareto_handles(study, every, lang), loc="outside right center")
     caption = say(
-        "Test accuracy after fine-tuning against MACs (left) and size (right); {count} settings and "
-        "the original ({original}, {size} MiB). Large markers: {setting}; small: the study's other "
-        "settings; hollow: fine-tuned with the original as teacher. The thin line joins the models "
-        "for which there is none at least as accurate for less.",
+        "Test accuracy after fine-tuning against MACs (left) and size (right); hollow: fine-tuned with the original as "
+        "teacher. The thin line joins the models for which there is none at least as accurate for less.",
         lang,
-        count=len(points),
-        original=numbers.percent(study.original.mean, 2, lang),
-        size=numbers.decimal(study.original_size, 2, lang),
-        setting=setting,
     )
-    title, several = N_("{model}, {scope} pruning: accuracy against cost"), any(p.accuracy.n > 1 for p in points)
-    yield (
-        stem(results, "pareto", filters),
-        _finished(study, lang, figure, title, caption + _diverged(study, lang), several),
-    )
+    title = N_("{model}, {scope} pruning: accuracy against cost")
+    parts = _finished(study, lang, figure, title, caption, [point.accuracy for point in points])
+    yield stem(results, "pareto", filters), parts
 
 
 def front(points: list[Point], cost: str) -> list[Point]:
@@ -161,14 +146,14 @@ def _costs(study: PruningStudy, ax, points: list[Point], cost: str) -> None:
     ax.plot([point.costs[cost].mean for point in chosen], [point.height for point in chosen], **line)
 
 
-def _pareto_handles(study: PruningStudy, points: list[Point], setting: str, lang: str) -> list:
+def _pareto_handles(study: PruningStudy, points: list[Point], lang: str) -> list:
     from matplotlib.lines import Line2D
 
     bare, grey = {"linestyle": "none", **EDGE}, {"color": canvas.GREY, "marker": "o"}
     pruned = [point for point in points if point.where]
     drawn = {point.where["criterion"] for point in pruned}
     out = [
-        Line2D([], [], **{**look(study, name), **bare}, markersize=8, label=_called(study, name, lang))
+        Line2D([], [], **{**look(study, name), **bare}, markersize=8, label=study.name(name, lang))
         for name in study.spec.criteria
         if name in drawn
     ]
@@ -176,6 +161,7 @@ def _pareto_handles(study: PruningStudy, points: list[Point], setting: str, lang
         star = {"color": canvas.BLACK, "linestyle": DASHED, "linewidth": 0.9, "marker": "*", "markersize": 11}
         out.append(Line2D([], [], **star, label=say("original", lang)))
     if any(point.large for point in pruned):
+        setting = study.called(study.report, lang)
         out.append(Line2D([], [], **grey, **bare, markersize=9, label=say("large: {setting}", lang, setting=setting)))
     if not all(point.large for point in pruned):
         out.append(Line2D([], [], **grey, **bare, markersize=5.5, label=say("small: other settings", lang)))
@@ -213,12 +199,9 @@ def sweep(results: Results, lang: str, filters: dict):
         original=numbers.percent(original, 2, lang),
         chance=numbers.percent(chance, 2, lang),
     )
-    several = any(cell.n > 1 for lines in panels.values() for line in lines.values() for cell in line.values())
+    shown = [cell for lines in panels.values() for line in lines.values() for cell in line.values()]
     title = N_("{model}, {scope} pruning: accuracy by pruning ratio")
-    yield (
-        stem(results, "sweep", filters),
-        _finished(study, lang, figure, title, caption + _diverged(study, lang), several),
-    )
+    yield stem(results, "sweep", filters), _finished(study, lang, figure, title, caption, shown)
 
 
 def _ratios(study: PruningStudy, role: str) -> dict[str, dict[float, Cell]]:
@@ -258,7 +241,7 @@ def _sweep_handles(study: PruningStudy, drawn, lang: str) -> list:
     from matplotlib.lines import Line2D
 
     edge, black = {**EDGE, "markersize": 6}, {"color": canvas.BLACK, "linewidth": 1.1}
-    out = [Line2D([], [], **look(study, name), **edge, label=_called(study, name, lang)) for name in drawn]
+    out = [Line2D([], [], **look(study, name), **edge, label=study.name(name, lang)) for name in drawn]
     if study.original.mean is not None:
         out.append(Line2D([], [], **black, linestyle=DASHED, label=say("original", lang)))
     return [*out, Line2D([], [], **black, linestyle=DOTTED, label=say("chance", lang))]
@@ -269,6 +252,8 @@ def _sweep_handles(study: PruningStudy, drawn, lang: str) -> list:
 
 def channels(results: Results, lang: str, filters: dict):
     """Yield (stem, parts): the share of its channels each layer keeps at the report's setting, a row a criterion."""
+    from matplotlib.patches import Patch
+
     study = _study(results, filters)
     cuts = {c: found for c in study.spec.criteria if (found := study.structures(c, "report"))} if study else {}
     # Layer -> why none of its channels may leave.
@@ -292,7 +277,7 @@ def channels(results: Results, lang: str, filters: dict):
         protected=_said_of(protected, layers, lang),
     )
     title = N_("{model}, {scope} pruning: channels left, layer by layer")
-    handles = _protected_handle(lang) if set(layers) & set(protected) else []
+    handles = [Patch(**HATCH, label=say("protected", lang))] if set(layers) & set(protected) else []
     yield stem(results, "channels", filters), _finished(study, lang, figure, title, caption, handles=handles)
 
 
@@ -312,17 +297,11 @@ def _channel_panel(study: PruningStudy, ax, name: str, row: dict, protected: dic
     ax.stairs(shares, np.arange(len(row) + 1) - 0.5, fill=True, color=look(study, name)["color"], alpha=0.85, gid=name)
     ax.bar(np.flatnonzero(closed), shares[closed], width=1.0, **HATCH)
     ax.axhline(100 * after / before, color=canvas.BLACK, linewidth=0.9)
-    said = {"criterion": _called(study, name, lang), "removed": numbers.percent(1 - after / before, 1, lang)}
+    said = {"criterion": study.name(name, lang), "removed": numbers.percent(1 - after / before, 1, lang)}
     said["least"] = numbers.percent(shares[~closed].min() / 100, 1, lang)
     ax.set_title(say("{criterion}: {removed} of channels removed; least left in a layer {least}", lang, **said))
     ax.set(xlim=(-0.5, len(row) - 0.5), ylim=(0, 105), yticks=(0, 50, 100))
     ax.grid(visible=False, axis="x")
-
-
-def _protected_handle(lang: str) -> list:
-    from matplotlib.patches import Patch
-
-    return [Patch(**HATCH, label=say("protected", lang))]
 
 
 def stage_of(layers: list[str]) -> list[str]:

@@ -7,7 +7,7 @@ from functools import cached_property
 
 import numpy as np
 
-from kdlib.reporting.core import names, numbers
+from kdlib.reporting.core import names
 from kdlib.reporting.core.evidence import Difference, changes, compare, over_images, over_seeds
 from kdlib.reporting.core.i18n import N_, say
 from kdlib.reporting.core.results import Cell, Estimate, Results, best_by_validation, estimate, same
@@ -121,10 +121,7 @@ class PruningStudy:
 
     def called(self, where: dict, lang: str) -> str:
         """A setting in words: its ratio or share of MACs, and squeeze-excite where it differs from the report's."""
-        if where["macs"] is None:
-            said = say("{ratio} of channels", lang, ratio=percent(where["ratio"], lang))
-        else:
-            said = say("{macs} of MACs kept", lang, macs=percent(where["macs"], lang))
+        said = names.amount(where, lang)
         return said if where["protect_se"] == self.spec.protect_se else said + bottlenecks(where["protect_se"], lang)
 
     def provenance(self, lang: str) -> str:
@@ -199,12 +196,6 @@ def left(cuts: list[dict], key: str) -> Estimate:
 def size(cuts: list[dict]) -> Estimate:
     """Size of what is left in MiB, over seeds."""
     return estimate(one["size_bytes"][1] / MEBI for one in cuts)
-
-
-def percent(share: float, lang: str) -> str:
-    """A share with as few decimals as say it: 10%, 2.5%."""
-    digits = numbers.decimals_of([numbers.rounded(100 * share, 4)], 2)
-    return numbers.percent(share, digits, lang)
 
 
 def bottlenecks(protected: bool, lang: str) -> str:

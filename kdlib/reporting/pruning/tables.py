@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from kdlib.reporting import model_costs
 from kdlib.reporting.core import names, numbers
 from kdlib.reporting.core.evidence import Difference
-from kdlib.reporting.core.i18n import LANGS, N_, say, text, translations
+from kdlib.reporting.core.i18n import N_, both, say, text, translations
 from kdlib.reporting.core.results import Cell as Gathered
-from kdlib.reporting.core.results import Estimate, Results, estimate
-from kdlib.reporting.core.table import Cell, Row, Table, Text, difference_cell
+from kdlib.reporting.core.results import Results, estimate
+from kdlib.reporting.core.table import Cell, Row, Table, Text, difference_cell, estimate_cell
 from kdlib.reporting.pruning.study import (
     GIGA,
     SCOPES,
@@ -21,7 +22,6 @@ from kdlib.reporting.pruning.study import (
     bottlenecks,
     left,
     neighbours,
-    percent,
     read,
     size,
 )
@@ -82,7 +82,7 @@ def comparison(study: PruningStudy) -> Table | None:
         cells = {key: _beside(cell, given[key]) for key, cell in found.items()}
         first = len(theirs) > 1 and theirs.get(row) == 1
         cells["accuracy"] = replace(cells["accuracy"], best=row == best, reported_best=first)
-        rows.append(Row([_named(study, row)], [cells[key] for key in COLUMNS]))
+        rows.append(Row([named(study, row)], [cells[key] for key in COLUMNS]))
     title = translations(
         "Criteria compared: {setting}, {scope}, after fine-tuning",
         setting=lambda lang: study.called(study.report, lang),
@@ -94,7 +94,7 @@ def comparison(study: PruningStudy) -> Table | None:
         *_measured_notes(study),
         *_hooks(study),
         *_dagger(rows),
-        _provenance(study),
+        both(study.provenance),
     ]
     columns = list(COLUMNS.values())
     return Table("comparison", title, [N_("Criterion")], columns, rows, _spread(study), notes, study.study.name)
@@ -115,7 +115,7 @@ def measures(study: PruningStudy, row: str) -> dict[str, Cell]:
     fewer = 100 * (flops / whole["macs_thop_report"] - 1) if flops and whole else None
     cell, base = study.cell("finetuned", row, "report"), study.original.mean
     kept = Cell(100 * cell.mean / base if base else None, 1)
-    found |= {"kept": kept, "size_mb": _over_seeds(size(cuts), 1, 2), "flops_change": Cell(fewer, 1, "signed")}
+    found |= {"kept": kept, "size_mb": estimate_cell(size(cuts), 1, 2), "flops_change": Cell(fewer, 1, "signed")}
     return found | _changes(study, row)
 
 
@@ -198,7 +198,7 @@ def every_setting(study: PruningStudy) -> Table | None:
             cells = [_accuracy(study.cell(role, criterion, setting)) for role in ("pruned", "finetuned", "distilled")]
             cells[1] = replace(cells[1], best=criterion == best)
             cells += [difference_cell(gap), _evidence(gap), *_what_is_left(study.structures(criterion, setting))]
-            rows.append(Row([_setting(study, setting), _named(study, criterion)], cells, setting))
+            rows.append(Row([_setting(study, setting), named(study, criterion)], cells, setting))
     if not rows:
         return None
     distilled = [N_("Fine-tuned, distilled"), N_("Distilled − plain (points)"), N_("Interval")]
@@ -217,7 +217,7 @@ def every_setting(study: PruningStudy) -> Table | None:
         )
         notes.append(called)
         brackets = N_("brackets: 95% interval of the difference")
-        legend = {lang: f"{text(_spread(study), lang)}; {say(brackets, lang)}" for lang in LANGS}
+        legend = both(lambda lang: f"{text(_spread(study), lang)}; {say(brackets, lang)}")
     else:  # nothing was distilled
         columns = columns[:2] + columns[5:]
         rows = [Row(row.labels, row.cells[:2] + row.cells[5:], row.group) for row in rows]
@@ -228,7 +228,7 @@ def every_setting(study: PruningStudy) -> Table | None:
     )
     notes += [translations("MACs are counted for one image at {here}.", here=_image(data)), fewest]
     notes += [N_("An interval over test images leaves out the noise between seeds.")] if "images" in over else []
-    notes += [*_checked(study), *_dagger(rows), _provenance(study)]
+    notes += [*_checked(study), *_dagger(rows), both(study.provenance)]
     title = translations("Every setting, {scope}: test accuracy (%) and what is left", scope=study.scope)
     return Table("settings", title, [N_("Setting"), N_("Criterion")], columns, rows, legend, notes, study.study.name)
 
@@ -243,9 +243,9 @@ def _evidence(gap: Difference | None) -> Text:
 
 def _what_is_left(cuts: list[dict]) -> list[Cell | str]:
     removed = estimate(one["removed"][0] / one["removed"][1] for one in cuts)
-    shares = [_over_seeds(share, 100, 1) for share in (removed, left(cuts, "macs"), left(cuts, "params"))]
+    shares = [estimate_cell(share, 100, 1) for share in (removed, left(cuts, "macs"), left(cuts, "params"))]
     few = narrowest(cuts)
-    return [*shares, _over_seeds(size(cuts), 1, 2), f"{few[1]} → {few[0]} ({few[2]})" if few else numbers.DASH]
+    return [*shares, estimate_cell(size(cuts), 1, 2), f"{few[1]} → {few[0]} ({few[2]})" if few else numbers.DASH]
 
 
 def narrowest(cuts: list[dict]) -> tuple[int, int, str] | None:
@@ -291,7 +291,7 @@ def latency(study: PruningStudy) -> Table | None:
     base, about = study.models().get("original"), study.measured
     if not base:
         return None
-    rows = [Row([numbers.DASH, _named(study, "original")], _timed(base, base))]
+    rows = [Row([numbers.DASH, named(study, "original")], _timed(base, base))]
     hardware = about["hardware"]
     notes = [
         translations(
@@ -314,16 +314,15 @@ def latency(study: PruningStudy) -> Table | None:
         )
     for setting in study.settings:
         for criterion, model in study.models(setting).items():
-            rows.append(Row([_setting(study, setting), _named(study, criterion)], _timed(model, base), setting))
-    columns = [N_("Layers with an odd channel count")]
-    for batch in sorted(base["latency"], key=int)[::-1]:
-        titles = (N_("Batch of {n} (ms)"), N_("Ratio to the original, batch of {n}"))
-        columns = [*(translations(title, n=batch) for title in titles), *columns]
+            rows.append(Row([_setting(study, setting), named(study, criterion)], _timed(model, base), setting))
+    titles = (N_("Batch of {n} (ms)"), N_("Ratio to the original, batch of {n}"))
+    columns = [translations(title, n=batch) for batch in sorted(base["latency"], key=int) for title in titles]
+    columns.append(N_("Layers with an odd channel count"))
     title = translations(
         "Measured latency of the networks, images of {here}", here=f"{about['image_size']}×{about['image_size']}"
     )
     head, legend = [N_("Setting"), N_("Criterion")], N_("Median [lower; upper quartile] for a batch")
-    return Table("latency", title, head, columns, rows, legend, [*notes, _provenance(study)], study.study.name)
+    return Table("latency", title, head, columns, rows, legend, [*notes, both(study.provenance)], study.study.name)
 
 
 def _timed(model: dict, base: dict) -> list[Cell]:
@@ -346,11 +345,10 @@ def configuration(study: PruningStudy) -> Table | None:
         return None
     rows = []
     for key, said in study.spec.configuration.items():
-        cells = [{lang: _asked(study, found, key, lang) for lang in LANGS}]
-        cells.append({lang: _said(study, key, said, lang) for lang in LANGS})
+        cells = [both(_asked, study, found, key), both(_said, study, key, said)]
         rows.append(Row([CONFIGURATION.get(key) or key.replace("_", " ")], cells))
     title, columns = N_("Configuration, here and in the report"), [N_("Here"), N_("Report")]
-    notes = [N_("Read from the records of the report's setting."), _provenance(study)]
+    notes = [N_("Read from the records of the report's setting."), both(study.provenance)]
     return Table("configuration", title, [N_("Setting")], columns, rows, "", notes, study.study.name)
 
 
@@ -390,7 +388,7 @@ def _said(study: PruningStudy, key: str, value, lang: str) -> str:
     if not isinstance(value, (int, float)):
         return text(value, lang)
     if key == "ratio":
-        return percent(value, lang)
+        return numbers.share(value, lang)
     if key == "image_size":
         return f"{value}×{value}"
     return numbers.integer(value, lang) if float(value).is_integer() else numbers.short(value, lang)
@@ -408,27 +406,15 @@ def strategies(study: PruningStudy) -> Table | None:
     for criterion in study.criteria("report"):
         for one in every:
             if criterion in one.criteria("report"):
-                labels = [_named(study, criterion), _named(one, one.spec.model), translations(SCOPES[one.spec.scope])]
+                labels = [named(study, criterion), named(one, one.spec.model), translations(SCOPES[one.spec.scope])]
                 cells = [_beside(cell, one.reported(criterion, key)) for key, cell in _changes(one, criterion).items()]
                 rows.append(Row(labels, cells, criterion))
     notes = [N_("Accuracy change is against each network's own original."), *_dagger(rows)]
-    for one in every:
-        said = {"study": one.study.name, "provenance": one.provenance}
-        notes.append(translations("Study {study}. {provenance}", **said))
-    for name in study.study.beside:
-        if name not in study.results.beside:
-            profile = study.results.profile
-            missing = translations(
-                "Not shown, for it has not been run in profile {profile}: study {study}. To run it: {command}",
-                study=name,
-                profile=profile,
-                command=f"kdlib run {name} --profile {profile}",
-            )
-            notes.append(missing)
-    head, columns = (
-        [N_("Criterion"), N_("Model"), N_("Scope")],
-        [COLUMNS[k] for k in ("accuracy", "loss", "size_change")],
-    )
+    message = N_("Study {study}. {provenance}")
+    notes += [translations(message, study=one.study.name, provenance=one.provenance) for one in every]
+    notes += [names.not_run(study.results, name) for name in study.study.beside if name not in study.results.beside]
+    head = [N_("Criterion"), N_("Model"), N_("Scope")]
+    columns = [COLUMNS[key] for key in ("accuracy", "loss", "size_change")]
     title = N_("Strategies and networks beside each other, after fine-tuning")
     return Table("strategies", title, head, columns, rows, _spread(study), notes, study.study.name)
 
@@ -443,20 +429,16 @@ def reference(study: PruningStudy) -> Table | None:
     if whole is None:
         return None
     report = as_reported(study.study.name) or study.spec
-    counted = study.measured["asked"].get("counted") or [study.spec.model]
-    model, classes, side = counted[0], study.spec.num_classes, study.spec.image_size
-    if len(counted) > 2:  # earlier files name the network alone
-        classes, side = counted[1], counted[3]
+    asked = [study.spec.model, study.spec.num_classes, 3, study.spec.image_size]  # of files that do not say it
+    model, classes, _, side = study.measured["asked"].get("counted", asked)[:4]
     given, rows, matching = _layerwise_reported(study, model), [], []
     original = report.reported.get("original") if report.model == model else None
     for one in counts:
         size, flops = Cell(one["size_mib"], 2), Cell(one["macs_thop"] / GIGA, 2)
         change = Cell(100 * (one["size_mib"] / whole["size_mib"] - 1), 2, "signed")
-        label = {lang: _structure(one, lang) for lang in LANGS}
+        label = both(_structure, one)
         if one is whole:
-            size, flops = (
-                _beside(cell, getattr(original, key, None)) for cell, key in ((size, "size_mb"), (flops, "flops_g"))
-            )
+            size, flops = _beside(size, original and original.size_mb), _beside(flops, original and original.flops_g)
             change = Cell()
         elif given is not None and one["ratio"] == report.ratio:
             # As printed: -18.75 comes to a reported -18.8, whichever way its next decimals lean.
@@ -474,8 +456,7 @@ def reference(study: PruningStudy) -> Table | None:
         message = N_("One row comes to the report's change of size ({change}%): {row}.")
         said = {"change": lambda lang: numbers.signed(given, 1, lang), "row": lambda lang: matching[0][lang]}
         notes.append(translations(message, **said))
-    packages = ", ".join(f"{name} {number}" for name, number in study.measured["packages"].items())
-    notes += [COUNTED, translations("Counted with {packages}.", packages=packages)]
+    notes += [COUNTED, model_costs.counted_with(study.measured["packages"])]
     title = translations(
         "What the architecture itself gives: {model}, {classes} classes, {size}",
         model=lambda lang: names.label(study.study, model, lang),
@@ -493,7 +474,7 @@ def _layerwise_reported(study: PruningStudy, model: str) -> float | None:
     """
     for spec in (as_reported(study.study.name) or study.spec, *map(as_reported, study.study.beside)):
         if spec and spec.scope == "layerwise" and spec.model == model:
-            given = {getattr(row, "size_change", None) for row in spec.reported.values()} - {None}
+            given = {row.size_change for row in spec.reported.values()} - {None}
             if len(given) == 1:
                 return given.pop()
     return None
@@ -503,7 +484,7 @@ def _structure(one: dict, lang: str) -> str:
     if one["scope"] is None:
         return say("unpruned", lang)
     se = "" if one["protect_se"] is None else bottlenecks(one["protect_se"], lang)
-    ratio = say("{ratio} of channels", lang, ratio=percent(one["ratio"], lang))
+    ratio = say("{ratio} of channels", lang, ratio=numbers.share(one["ratio"], lang))
     return f"{say(SCOPES[one['scope']], lang)}, {ratio}{se}"
 
 
@@ -512,12 +493,7 @@ def _structure(one: dict, lang: str) -> str:
 
 def _accuracy(cell: Gathered) -> Cell:
     """An accuracy in per cent, with how many of its runs diverged."""
-    return replace(_over_seeds(cell, 100, 2), mark=f" †{len(cell.diverged)}" if cell.diverged else "")
-
-
-def _over_seeds(found: Estimate, scale: float, digits: int) -> Cell:
-    mean, sd = (None if value is None else scale * value for value in (found.mean, found.sd))
-    return Cell(mean, digits, sd=sd)
+    return estimate_cell(cell, 100, 2, mark=f" †{len(cell.diverged)}" if cell.diverged else "")
 
 
 def _beside(cell: Cell, reported: float | None) -> Cell:
@@ -542,13 +518,13 @@ def _places(values: dict[str, float | None]) -> dict[str, int]:
     return {key: 1 + sum(other > value for other in printed.values()) for key, value in printed.items()}
 
 
-def _named(study: PruningStudy, criterion: str) -> dict[str, str]:
+def named(study: PruningStudy, criterion: str) -> dict[str, str]:
     """A criterion's name, or the original's, in both languages, as a row begins with it."""
-    return {lang: names.capital(study.name(criterion, lang), lang) for lang in LANGS}
+    return both(lambda lang: names.capital(study.name(criterion, lang), lang))
 
 
 def _setting(study: PruningStudy, setting: str) -> dict[str, str]:
-    return {lang: study.called(study.settings[setting], lang) for lang in LANGS}
+    return both(study.called, study.settings[setting])
 
 
 def _spread(study: PruningStudy) -> Text:
@@ -564,10 +540,6 @@ def _dagger(rows: list[Row]) -> list[Text]:
     """What the dagger says, where a cell has one."""
     cells = (cell for row in rows for cell in row.cells if isinstance(cell, Cell))
     return [N_("†k: k runs diverged and enter no mean.")] if any("†" in cell.mark for cell in cells) else []
-
-
-def _provenance(study: PruningStudy) -> dict[str, str]:
-    return {lang: study.provenance(lang) for lang in LANGS}
 
 
 def _image(data: dict) -> str:

@@ -5,7 +5,8 @@ Reads ``costs.json`` of the study's folder (see ``kdlib.studies.architectures``)
 
 from __future__ import annotations
 
-from kdlib.reporting.core.i18n import N_, translations
+from kdlib.reporting.core import names
+from kdlib.reporting.core.i18n import N_
 from kdlib.reporting.core.results import Results
 from kdlib.reporting.core.table import Cell, Row, Table
 from kdlib.studies import artifacts
@@ -34,7 +35,7 @@ def sheets(results: Results) -> list[Table]:
 def _costs(spec: Costs, found: dict, study: str) -> Table:
     rows = [Row([row.label], _cells(spec, row, found["counts"]), row.group) for row in spec.rows]
     columns = [entry.label for entry in spec.models]
-    notes = [*spec.notes, counted_with(found["packages"])]
+    notes = [*spec.notes, names.counted_with(found["packages"])]
     legend = N_("One image. MB are 10⁶ bytes, as torchinfo gives them")
     return Table(spec.id, spec.title, [spec.head], columns, rows, legend, notes, study)
 
@@ -66,14 +67,8 @@ def _counters(spec: Costs, found: dict, study: str) -> Table:
             "arithmetic of batch norm and average pooling, each by its own rules (what fvcore calls "
             "flops are MACs); torch's counter, two FLOPs a MAC and halved here, adds nothing."
         ),
-        counted_with(found["packages"]),
+        names.counted_with(found["packages"]),
     ]
     title = N_("Multiply-accumulates of one image by four counters (millions)")
     legend = N_("Millions of multiply-accumulates (MACs)")
     return Table(f"{spec.id}_counters", title, head, list(_COUNTERS.values()), rows, legend, notes, study)
-
-
-def counted_with(packages: dict[str, str]) -> dict[str, str]:
-    """The packages that counted, with their versions."""
-    listed = ", ".join(f"{name} {number}" for name, number in packages.items())
-    return translations("Counted with {packages}.", packages=listed)

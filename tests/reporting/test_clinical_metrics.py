@@ -7,6 +7,7 @@ import pytest
 from radiology_data import logits_of, patients
 from sklearn.metrics import accuracy_score, f1_score, recall_score, roc_auc_score
 
+from kdlib.reporting.core.evidence import percentiles
 from kdlib.reporting.radiology import metrics as cm
 
 
@@ -139,7 +140,7 @@ def test_the_interval_covers_and_repeats_itself():
     of = cm.scores(logits_of(labels, 1.5, 1.0, seed=8), labels, groups=patients(624))
     again = replace(of).draws
     for name, value in of.point.items():
-        low, high = cm.percentiles(of.draws[name])
+        low, high = percentiles(of.draws[name])
         assert low < high
         assert np.array_equal(again[name], of.draws[name])
         if name != "ece":  # which leans upward under resampling
@@ -147,10 +148,10 @@ def test_the_interval_covers_and_repeats_itself():
 
 
 def test_percentiles_leave_undefined_draws_out():
-    assert cm.percentiles(np.array([np.nan, *range(101)])) == (2.5, 97.5)
-    assert cm.percentiles(np.array([np.nan])) is None
+    assert percentiles(np.array([np.nan, *range(101)])) == (2.5, 97.5)
+    assert percentiles(np.array([np.nan])) is None
 
 
 def test_one_patient_has_no_interval():
     of = from_probability([0.9, 0.2, 0.6], [1, 0, 0], groups=np.zeros(3, int))
-    assert cm.percentiles(of.draws["accuracy"]) is None
+    assert percentiles(of.draws["accuracy"]) is None

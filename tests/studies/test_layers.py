@@ -39,7 +39,7 @@ MAY = {
     },
     "kdlib.reporting": {"kdlib.studies", "kdlib.progress"},
     "kdlib.export": {
-        *("kdlib.data", "kdlib.models", "kdlib.pruning", "kdlib.studies", "kdlib.progress"),
+        *("kdlib.data", "kdlib.models", "kdlib.profiling", "kdlib.pruning", "kdlib.studies", "kdlib.progress"),
         "kdlib.reporting",  # its words
     },
 }

@@ -99,11 +99,27 @@ def over_images(mean: float, found: list[np.ndarray | None]) -> Difference:
     if not found or any(one is None for one in found):
         return Difference(mean)
     draws = bootstrap(np.mean(found, axis=0))
-    if draws is None:
+    return Difference(mean) if draws is None else resampled(mean, draws, "images", len(found[0]))
+
+
+def resampled(mean: float, draws: np.ndarray, over: str, n: int) -> Difference:
+    """A difference with the interval and p-value of its bootstrap draws; without where these show no spread."""
+    interval = percentiles(draws)
+    if interval is None:
         return Difference(mean)
-    low, high = np.percentile(draws, [2.5, 97.5])
-    p = min(1.0, 2 * float(min((draws <= 0).mean(), (draws >= 0).mean())))
-    return Difference(mean, (float(low), float(high)), "images", len(found[0]), p)
+    return Difference(mean, interval, over, n, min(1.0, 2 * float(min((draws <= 0).mean(), (draws >= 0).mean()))))
+
+
+def percentiles(draws: np.ndarray) -> tuple[float, float] | None:
+    """95 % percentile interval of draws, those undefined left out; None where none is defined, or all are equal.
+
+    Draws that are all equal, as those of one patient, show no spread; that is not the same as none being there.
+    """
+    defined = draws[np.isfinite(draws)]
+    if not len(defined) or np.ptp(defined) == 0:
+        return None
+    low, high = np.percentile(defined, [2.5, 97.5])
+    return float(low), float(high)
 
 
 def holm(found: Sequence[Difference]) -> list[bool]:

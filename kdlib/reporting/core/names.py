@@ -52,6 +52,12 @@ PRUNING = {
 }
 
 
+def counted_with(packages: dict[str, str]) -> dict[str, str]:
+    """The packages that counted, with their versions."""
+    listed = ", ".join(f"{name} {number}" for name, number in packages.items())
+    return translations("Counted with {packages}.", packages=listed)
+
+
 def label(study, key: str, lang: str) -> str:
     """The display name of a model or recipe; its own name when the study gives none."""
     return text(study.labels.get(key, key), lang)

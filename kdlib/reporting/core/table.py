@@ -16,6 +16,7 @@ from kdlib.reporting.core.i18n import N_, say, text
 if TYPE_CHECKING:
     import pandas as pd
 
+    from kdlib.reporting.core import results
     from kdlib.reporting.core.evidence import Difference
     from kdlib.reporting.core.results import Estimate
 
@@ -340,6 +341,11 @@ def estimate_cell(found: Estimate, scale: float, digits: int, **more: Any) -> Ce
     """A mean with its standard deviation over seeds, both times ``scale``."""
     number, sd = (None if value is None else scale * value for value in (found.mean, found.sd))
     return Cell(number, digits, sd=sd, **more)
+
+
+def accuracy_cell(found: results.Cell) -> Cell:
+    """An accuracy in per cent, with how many of its runs diverged."""
+    return estimate_cell(found, 100, 2, mark=f" †{len(found.diverged)}" if found.diverged else "")
 
 
 def difference_cell(found: Difference | None, scale: float = 100, digits: int = 2) -> Cell:

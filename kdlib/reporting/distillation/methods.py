@@ -6,7 +6,7 @@ from kdlib.reporting.core import names, numbers
 from kdlib.reporting.core.evidence import difference
 from kdlib.reporting.core.i18n import N_, both, say, translations
 from kdlib.reporting.core.results import Results, estimate
-from kdlib.reporting.core.table import Cell, Row, Table, Text, difference_cell
+from kdlib.reporting.core.table import Cell, Row, Table, Text, accuracy_cell, difference_cell
 
 # What must agree before two durations are compared.
 _PLACE = ("processor", "cores", "threads", "gpu")
@@ -91,10 +91,9 @@ def _row(results: Results, where: dict, alone: dict) -> Row:
     pairs = [(run, other) for run, other in pairs if step_ms(run) and step_ms(other)]
     ratio = estimate(step_ms(run) / step_ms(other) for run, other in pairs)
     apart = any(run.run.get("group") != other.run.get("group") for run, other in pairs)
-    mean, sd = (None if value is None else 100 * value for value in (cell.mean, cell.sd))
     gap = None if where is alone or cell.mean is None or base.mean is None else difference(cell, base)
     cells = [
-        Cell(mean, 2, sd=sd, mark=f" †{len(cell.diverged)}" if cell.diverged else ""),
+        accuracy_cell(cell),
         Cell(cell.n, kind="count"),
         difference_cell(gap),
         Cell(ratio.mean, 2, mark="‡" if apart else ""),

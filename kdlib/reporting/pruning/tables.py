@@ -7,13 +7,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from kdlib.reporting import model_costs
 from kdlib.reporting.core import names, numbers
 from kdlib.reporting.core.evidence import Difference
 from kdlib.reporting.core.i18n import N_, both, say, text, translations
-from kdlib.reporting.core.results import Cell as Gathered
 from kdlib.reporting.core.results import Results, estimate
-from kdlib.reporting.core.table import Cell, Row, Table, Text, difference_cell, estimate_cell
+from kdlib.reporting.core.table import Cell, Row, Table, Text, accuracy_cell, difference_cell, estimate_cell
 from kdlib.reporting.pruning.study import (
     GIGA,
     SCOPES,
@@ -110,7 +108,7 @@ def measures(study: PruningStudy, row: str) -> dict[str, Cell]:
     }
     if row == "original":
         blank = dict.fromkeys(("kept", "loss", "size_change", "flops_change"), Cell())
-        return {**blank, **found, "accuracy": _accuracy(study.original), "size_mb": Cell(study.original_size, 2)}
+        return {**blank, **found, "accuracy": accuracy_cell(study.original), "size_mb": Cell(study.original_size, 2)}
     cuts = study.structures(row, "report")
     fewer = 100 * (flops / whole["macs_thop_report"] - 1) if flops and whole else None
     cell, base = study.cell("finetuned", row, "report"), study.original.mean
@@ -125,7 +123,7 @@ def _changes(study: PruningStudy, criterion: str) -> dict[str, Cell]:
     smaller = left(study.structures(criterion, "report"), "size_bytes")
     change = None if smaller.mean is None else 100 * (smaller.mean - 1)
     return {
-        "accuracy": _accuracy(cell),
+        "accuracy": accuracy_cell(cell),
         "loss": Cell(None if base is None else 100 * (cell.mean - base), 2, "signed"),
         "size_change": Cell(change, 1, "signed", sd=None if smaller.sd is None else 100 * smaller.sd),
     }
@@ -195,7 +193,9 @@ def every_setting(study: PruningStudy) -> Table | None:
             wheres = [study.where(role, criterion, setting) for role in ("distilled", "finetuned")]
             gap, teacher = study.gap(*wheres), wheres[0] or teacher
             over |= {gap.over} if gap else set()
-            cells = [_accuracy(study.cell(role, criterion, setting)) for role in ("pruned", "finetuned", "distilled")]
+            cells = [
+                accuracy_cell(study.cell(role, criterion, setting)) for role in ("pruned", "finetuned", "distilled")
+            ]
             cells[1] = replace(cells[1], best=criterion == best)
             cells += [difference_cell(gap), _evidence(gap), *_what_is_left(study.structures(criterion, setting))]
             rows.append(Row([_setting(study, setting), named(study, criterion)], cells, setting))
@@ -456,7 +456,7 @@ def reference(study: PruningStudy) -> Table | None:
         message = N_("One row comes to the report's change of size ({change}%): {row}.")
         said = {"change": lambda lang: numbers.signed(given, 1, lang), "row": lambda lang: matching[0][lang]}
         notes.append(translations(message, **said))
-    notes += [COUNTED, model_costs.counted_with(study.measured["packages"])]
+    notes += [COUNTED, names.counted_with(study.measured["packages"])]
     title = translations(
         "What the architecture itself gives: {model}, {classes} classes, {size}",
         model=lambda lang: names.label(study.study, model, lang),
@@ -489,11 +489,6 @@ def _structure(one: dict, lang: str) -> str:
 
 
 # Cells, labels and notes
-
-
-def _accuracy(cell: Gathered) -> Cell:
-    """An accuracy in per cent, with how many of its runs diverged."""
-    return estimate_cell(cell, 100, 2, mark=f" †{len(cell.diverged)}" if cell.diverged else "")
 
 
 def _beside(cell: Cell, reported: float | None) -> Cell:

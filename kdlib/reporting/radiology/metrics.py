@@ -163,15 +163,3 @@ def weighted_auroc(margin: np.ndarray, positive: np.ndarray, w: np.ndarray) -> n
     below = np.cumsum(down, axis=1) - down
     with np.errstate(invalid="ignore", divide="ignore"):
         return (up * (below + down / 2)).sum(axis=1) / (up.sum(axis=1) * down.sum(axis=1))
-
-
-def percentiles(draws: np.ndarray) -> tuple[float, float] | None:
-    """95 % percentile interval of draws, those undefined left out; None where none is defined, or all are equal.
-
-    Draws that are all equal, as those of one patient, show no spread; that is not the same as none being there.
-    """
-    defined = draws[np.isfinite(draws)]
-    if not len(defined) or np.ptp(defined) == 0:
-        return None
-    low, high = np.percentile(defined, [2.5, 97.5])
-    return float(low), float(high)

@@ -9,10 +9,10 @@ import numpy as np
 
 from kdlib.errors import UserError
 from kdlib.reporting.core import names, numbers
-from kdlib.reporting.core.evidence import Difference, over_seeds
+from kdlib.reporting.core.evidence import Difference, over_seeds, percentiles, resampled
 from kdlib.reporting.core.i18n import N_, say, text
 from kdlib.reporting.core.results import Estimate, Results, best_by_validation, estimate
-from kdlib.reporting.radiology.metrics import Scores, percentiles, scores
+from kdlib.reporting.radiology.metrics import Scores, scores
 
 ROLES = {"teacher": N_("Teacher"), "baseline": N_("Student alone"), "student": N_("Student with teacher")}
 
@@ -189,8 +189,7 @@ def paired(first: Model, second: Model, metric: str) -> tuple[Difference, Differ
     draws = np.mean([one.draws[metric] - other.draws[metric] for one, other in pairs], axis=0)
     images, groups = len(pairs[0][0].positive), pairs[0][0].groups
     over, n = ("images", images) if groups is None else ("patients", len(np.unique(groups)))
-    interval, p = percentiles(draws), 2 * float(min((draws <= 0).mean(), (draws >= 0).mean()))
-    return Difference(seeds.mean, interval, over, n, min(1.0, p)) if interval else Difference(seeds.mean), seeds
+    return resampled(seeds.mean, draws, over, n), seeds
 
 
 def _of_seed(model: Model, seed: int) -> Scores | None:

@@ -6,7 +6,7 @@ from functools import partial
 
 from kdlib.reporting.core import names, numbers
 from kdlib.reporting.core.i18n import N_, both, say, translations
-from kdlib.reporting.core.table import Cell, Row, Table
+from kdlib.reporting.core.table import Cell, Row, Table, estimate_cell
 from kdlib.reporting.radiology.metrics import RESAMPLES
 from kdlib.reporting.radiology.study import ROLES, Model, RadiologyStudy, read
 
@@ -107,14 +107,10 @@ def _reported(study: RadiologyStudy) -> dict[Model, float]:
 
 def _cell(model: Model, name: str) -> Cell:
     _, scale, digits = COLUMNS[name]
-    found, interval = model.estimate(name), model.interval(name)
-    return Cell(
-        number=None if found.mean is None else scale * found.mean,
-        digits=digits,
-        sd=None if found.sd is None else scale * found.sd,
-        interval=None if interval is None else (scale * interval[0], scale * interval[1]),
-        mark=f" †{model.diverged}" if model.diverged and name == "accuracy" else "",
-    )
+    interval = model.interval(name)
+    interval = interval and (scale * interval[0], scale * interval[1])
+    mark = f" †{model.diverged}" if model.diverged and name == "accuracy" else ""
+    return estimate_cell(model.estimate(name), scale, digits, interval=interval, mark=mark)
 
 
 def _caveats(study: RadiologyStudy) -> list[dict[str, str]]:

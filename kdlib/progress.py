@@ -30,7 +30,8 @@ class Progress(AbstractContextManager):
 
     def skip(self, amount: float) -> None:
         """Count what an earlier call has done, which says nothing about the speed of this one."""
-        self._bar.initial += amount
+        if not self._bar.disable:  # a hidden bar keeps no time
+            self._bar.initial += amount
         self.advance(amount)
 
     def expect(self, total: float) -> None:

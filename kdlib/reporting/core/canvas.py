@@ -96,9 +96,14 @@ def labelled(axes, skip: str = "") -> dict:
 
 
 def finished(results, figure, title: str, caption: str, lang: str, notes: str = "", handles=()) -> dict:
-    """What a `Drawing` is made of: title on top left, a one-line legend of `handles` top right; below, grey, and after
-    the caption, ``notes`` and where the numbers come from."""
+    """What a `Drawing` is made of, the figure `titled`: below it, and after its caption, ``notes`` and where from."""
     footer = (f"{notes}. " if notes else "") + names.provenance(results, lang)
+    titled(figure, title, footer, handles)
+    return {"figure": figure, "title": title, "caption": f"{caption} {footer}"}
+
+
+def titled(figure, title: str, footer: str, handles=()) -> None:
+    """Title on top left, a one-line legend of `handles` top right, and below, grey, where the numbers come from."""
     width = figure.get_figwidth()
     room = width - 0.2
     if handles:
@@ -107,8 +112,6 @@ def finished(results, figure, title: str, caption: str, lang: str, notes: str = 
     figure.suptitle("\n".join(textwrap.wrap(title, max(24, int(room / 0.095)))), x=0.01, ha="left")
     lines = textwrap.wrap(footer, max(40, int(width * 18.5)))
     figure.supxlabel("\n".join(lines), x=0.01, ha="left", fontsize=7, color=GREY, linespacing=1.4)
-
-    return {"figure": figure, "title": title, "caption": f"{caption} {footer}"}
 
 
 def ticks(axis, lang: str) -> None:

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from kdlib.copies import copied
 from kdlib.errors import UserError, did_you_mean
 from kdlib.hooks import hooked
 
@@ -60,8 +59,8 @@ def stages(model: nn.Module, shape: tuple[int, int, int]) -> list[Stage]:
     One stage for each spatial size: of the modules with 4-D output of that size, called once in a forward, the one
     that finishes last. What lies within a block that leads from this size to the next one belongs to the next and is
     passed over, so that the stage is ``layer1`` and not the first convolution of ``layer2``. Outputs (B, H, W, C) are
-    maps too, as `tapped` gives them. Maps of 1×1 count only where there are no others. A copy of the model is run once
-    on zeros, in eval mode.
+    maps too, as `tapped` gives them. Maps of 1×1 count only where there are no others. The model is run once on zeros,
+    in eval mode, and left as it was.
     """
     found = _outputs(model, shape)
     sizes = {name: size[1:] for name, size in found.items()}
@@ -113,7 +112,14 @@ def _outputs(model: nn.Module, shape: tuple[int, int, int]) -> dict[str, tuple[i
         if maps is not None:
             found[name] = tuple(maps.shape[1:])
 
-    subject, weight = copied(model).eval(), next(model.parameters(), torch.empty(0))
-    with hooked([pair for pair in subject.named_modules() if pair[0]], watch), torch.no_grad():
-        subject(torch.zeros((1, *shape), device=weight.device, dtype=weight.dtype))
+    weight = next(model.parameters(), torch.empty(0))
+    images = torch.zeros((1, *shape), device=weight.device, dtype=weight.dtype)
+    modes = [(module, module.training) for module in model.modules()]
+    try:  # on the model itself, as not every one can be copied
+        model.eval()
+        with hooked([pair for pair in model.named_modules() if pair[0]], watch), torch.no_grad():
+            model(images)
+    finally:
+        for module, mode in modes:
+            module.training = mode
     return {name: size for name, size in found.items() if calls[name] == 1}

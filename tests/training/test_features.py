@@ -1,5 +1,7 @@
 """Losses on feature maps in training: taps, adapters, and the group they train in."""
 
+import threading
+
 import pytest
 import torch
 from small import assert_same, cnn2, linear
@@ -104,6 +106,16 @@ def test_no_hook_stays_on_student_or_teacher(tiny):
 
 def test_layers_can_be_named(tiny):
     outcome = distill(teacher(), [job("sp", layers=("conv2:layer1",), build=cnn2)], tiny, precision="fp32")[0]
+    assert outcome.taps == (("conv2", "layer1"),)
+
+
+def test_a_student_that_cannot_be_copied_learns_from_features(tiny):
+    def locked() -> nn.Module:
+        model = cnn2()
+        model.lock = threading.Lock()
+        return model
+
+    outcome = distill(teacher(), [job("sp", layers=("conv2:layer1",), build=locked)], tiny, precision="fp32")[0]
     assert outcome.taps == (("conv2", "layer1"),)
 
 

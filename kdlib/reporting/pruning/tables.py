@@ -429,8 +429,9 @@ def reference(study: PruningStudy) -> Table | None:
     if whole is None:
         return None
     report = as_reported(study.study.name) or study.spec
-    asked = [study.spec.model, study.spec.num_classes, 3, study.spec.image_size]  # of files that do not say it
-    model, classes, _, side = study.measured["asked"].get("counted", asked)[:4]
+    model, *more = study.measured["asked"].get("counted") or [study.spec.model]
+    # Earlier files say the network alone, or nothing.
+    classes, _, side = more[:3] if len(more) > 2 else (study.spec.num_classes, 3, study.spec.image_size)
     given, rows, matching = _layerwise_reported(study, model), [], []
     original = report.reported.get("original") if report.model == model else None
     for one in counts:

@@ -79,11 +79,12 @@ class TeacherStore:
 
     ``folder`` is shared by all teachers; ``teacher`` names this one. The files of a folder take up to ``limit`` bytes:
     for new ones the longest unused of other trainings go, and what does not fit is not kept. A file's name holds its
-    checksum. What is damaged, or cannot be written, is computed anew: the store changes no number.
+    checksum. What is damaged, or cannot be written, is computed anew: the store changes no number. ``full``: the last
+    epoch that was to be written found no room.
     """
 
     def __init__(self, folder: Path, teacher: str, limit: int):
-        self.folder, self.teacher, self.limit = folder, teacher, limit
+        self.folder, self.teacher, self.limit, self.full = folder, teacher, limit, False
 
     def path(self, key: dict, epoch: int | None) -> Path:
         """Return the file of an epoch (None: of images that never change), without its checksum.
@@ -125,12 +126,12 @@ class TeacherStore:
                 pass
             yield ours
 
-    def write(self, path: Path, logits: torch.Tensor) -> bool:
-        """Keep the logits of an epoch, whole or not at all, where there is room; return whether they are kept."""
+    def write(self, path: Path, logits: torch.Tensor) -> None:
+        """Keep the logits of an epoch, whole or not at all, where there is room."""
+        self.full = True
         try:
             # Each epoch is read once in a training's turn: of its own the oldest would be the next to be needed.
-            room = make_room(self.folder, "*.npy", logits.numel() * 4 + 256, self.limit, spared=path.parent)
-            if room:
+            if make_room(self.folder, "*.npy", logits.numel() * 4 + 256, self.limit, spared=path.parent):
                 path.parent.mkdir(parents=True, exist_ok=True)
                 array = np.ascontiguousarray(logits.numpy())
                 for damaged in path.parent.glob(f"{path.name}.*.npy"):
@@ -138,9 +139,9 @@ class TeacherStore:
                 name = f"{path.name}.{zlib.crc32(array):08x}.npy"
                 with whole(path.with_name(name)) as aside, open(aside, "wb") as file:
                     np.save(file, array)
-            return room
+                self.full = False
         except OSError:  # a full disk, or a folder that somebody is deleting
-            return False
+            pass
 
 
 class Teacher:
@@ -212,17 +213,23 @@ class Teacher:
         def read(epoch: int | None) -> torch.Tensor | None:
             return self.world.agree(lambda: self.store.read(paths[epoch], shape))
 
-        first = epochs[0]
+        first, *later = epochs
         while (found := read(first)) is None:
-            for epoch in epochs:
-                with self.store.claim(paths[epoch], epoch) if self.world.size == 1 else nullcontext(True) as ours:
+            for epoch in (first, *later):
+                # What nobody else will find in the store nobody waits for.
+                shared = self.world.size == 1 and not self.store.full
+                with self.store.claim(paths[epoch], epoch) if shared else nullcontext(True) as ours:
                     if ours and read(epoch) is None:
                         found = self._computed(augmentation, seed, epoch, between)
-                        kept = self.world.rank > 0 or self.store.write(paths[epoch], found)
+                        if self.world.rank == 0:
+                            self.store.write(paths[epoch], found)
                         if epoch == first:
                             return found.to(self.device)
-                        epochs = epochs if kept else [first]
                         break
+                if ours and epoch == first:  # another process has just written it
+                    break
+                if ours:  # it is there, and not to be looked at again
+                    later.remove(epoch)
             else:  # others are at all of them
                 between()
                 time.sleep(0.1)

@@ -1,5 +1,6 @@
 """The teacher's logits on disk: no number depends on them, they stay within their bounds, and a teacher rests."""
 
+import contextlib
 import dataclasses
 import multiprocessing
 import os
@@ -190,6 +191,71 @@ def test_what_another_process_is_computing_is_waited_for_and_the_next_epoch_comp
     assert other.exitcode == 0
     assert asked == ([1] if kept else [1, 0])
     assert [file.name[0] for file in files(tmp_path)] == (["0", "1"] if kept else [])
+
+
+@contextlib.contextmanager
+def claimed_elsewhere(store, path, epoch, until):
+    """Another process is at an epoch until that file is there."""
+    told = until.with_name("claimed")
+
+    def hold() -> None:
+        with store.claim(path, epoch):
+            told.touch()
+            while not until.exists():
+                time.sleep(0.01)
+        os._exit(0)
+
+    other = other_process(hold)
+    try:
+        while not told.exists():
+            time.sleep(0.01)
+        yield
+    finally:
+        until.touch()
+        other.join()
+
+
+def watched(teacher) -> list:
+    """The epochs that it computes from now on."""
+    asked, computed = [], teacher._computed
+
+    def watch(augmentation, seed, epoch, between):
+        asked.append(epoch)
+        return computed(augmentation, seed, epoch, between)
+
+    teacher._computed = watch
+    return asked
+
+
+def test_where_there_is_no_room_nobody_waits_and_no_later_epoch_is_computed(tiny, tmp_path):
+    kept = Teacher(trained_statistics(), tiny, CPU, "fp32", store_in(tmp_path / "kept"))
+    kept.epoch_logits(ACTIVE, 0, 0)
+    path = tmp_path / files(tmp_path / "kept")[0].relative_to(tmp_path / "kept")
+    store = store_in(tmp_path, 100)
+    teacher = Teacher(trained_statistics(), tiny, CPU, "fp32", store)
+    asked = watched(teacher)
+    teacher.epoch_logits(ACTIVE, 0, 0, epochs=3)
+    with claimed_elsewhere(store, path, 1, tmp_path / "go"):
+        teacher.epoch_logits(ACTIVE, 0, 1, epochs=3)
+    assert asked == [0, 1]
+
+
+def test_who_waits_looks_at_what_is_there_once(tiny, tmp_path):
+    store = store_in(tmp_path)
+    teacher = Teacher(trained_statistics(), tiny, CPU, "fp32", store)
+    expected, *_ = (teacher.epoch_logits(ACTIVE, 0, epoch) for epoch in range(3))
+    (first,) = [file for file in files(tmp_path) if file.name.startswith("0.")]
+    hidden, asked, seen, read = first.rename(tmp_path / "hidden"), watched(teacher), [], store.read
+    store.read = lambda path, shape: (seen.append(path.name), read(path, shape))[1]
+
+    def between() -> None:
+        if len(seen) > 12:
+            hidden.rename(first)
+
+    with claimed_elsewhere(store, first, 0, tmp_path / "go"):
+        assert torch.equal(teacher.epoch_logits(ACTIVE, 0, 0, 3, between), expected)
+    assert asked == []
+    assert (seen.count("1"), seen.count("2")) == (1, 1)
 
 
 def test_who_dies_over_an_epoch_keeps_nobody_waiting(tiny, tmp_path):

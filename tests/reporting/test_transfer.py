@@ -176,6 +176,12 @@ def test_records_without_a_trainable_count_are_left_out_of_the_figure(tmp_path):
     assert "trainable)" not in "\n".join(findings(results, "en"))
 
 
+def test_without_runs_of_transfer_the_source_is_drawn(tmp_path):
+    results = transfer_results(tmp_path, ONE, schema.load("tr_transfer"))
+    results.records = {id: record for id, record in results.records.items() if id == "source"}
+    assert set(draw(results, "en")) == {"curves"}
+
+
 def test_labels_are_moved_apart_and_stay_in_order():
     assert _apart([0.1, 0.5], 0.2) == [0.1, 0.5]
     assert _apart([0.90, 0.91, 0.95], 0.2) == pytest.approx([0.6, 0.8, 1.0])

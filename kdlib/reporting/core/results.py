@@ -186,7 +186,7 @@ class Results:
         """Whether λ is 1 - α throughout, as a study with a convex loss has it."""
         weights = {(one.alpha, one.lam) for one in self.conditions if one.alpha is not None and one.lam is not None}
         rest = all(math.isclose(lam, 1 - alpha, abs_tol=1e-9) for alpha, lam in weights)
-        return rest and self.study.loss.startswith("convex")
+        return bool(weights) and rest and self.study.loss.startswith("convex")
 
     @cached_property
     def has_methods(self) -> bool:

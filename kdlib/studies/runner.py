@@ -7,6 +7,7 @@ from concurrent.futures import FIRST_COMPLETED, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import accumulate, pairwise
 from pathlib import Path
 
 import torch
@@ -133,26 +134,37 @@ def _depth(run: Run) -> int:
 
 
 def cut(work: Sequence[Group], workers: int) -> list[Group]:
-    """Cut groups into pieces that keep all workers busy, each with about an equal share of what can be done at a time.
+    """Cut groups into pieces that keep all workers busy: first what others wait for, then the largest.
 
-    Of a group's runs the largest are dealt out first, each to the piece that has least to do.
+    Laid end to end, the groups of one depth are cut where a worker's equal share ends (McNaughton 1959).
     """
-    depths = [max(map(_depth, group.runs)) for group in work]
-    total = Counter()
-    for depth, group in zip(depths, work, strict=True):
-        total[depth] += group.flops()
-    pieces = []
-    for depth, group in zip(depths, work, strict=True):
-        count = max(1, min(len(group.runs), -(-group.flops() * workers // max(1, total[depth]))))
-        parts: list[list[Run]] = [[] for _ in range(count)]
-        load = [0] * count
-        for run in sorted(group.runs, key=Run.train_flops, reverse=True):
-            least = load.index(min(load))
-            parts[least].append(run)
-            load[least] += run.train_flops()
-        order = {run.id: i for i, run in enumerate(group.runs)}
-        pieces += [Group(sorted(part, key=lambda run: order[run.id]), group.teacher) for part in parts]
+    if workers == 1:
+        return list(work)
+    pieces, awaited = [], {needed.id for group in work for run in group.runs for needed in run.needs}
+    for depth in sorted({_depth_of(group) for group in work}):
+        together = [group for group in work if _depth_of(group) == depth]
+        ends = list(accumulate((group.flops() for group in together), initial=0))
+        parts = []
+        for group, start, end in zip(together, ends, ends[1:], strict=False):
+            inside = [at for k in range(1, workers) if start < (at := k * ends[-1] / workers) < end]
+            parts += _dealt(group, [b - a for a, b in pairwise([start, *inside, end])])
+        pieces += sorted(parts, key=lambda part: (awaited.isdisjoint(run.id for run in part.runs), -part.flops()))
     return pieces
+
+
+def _depth_of(group: Group) -> int:
+    return max(map(_depth, group.runs))
+
+
+def _dealt(group: Group, room: list[float]) -> list[Group]:
+    """Deal a group's runs out, the largest first, each to the part with most room (FLOPs) left."""
+    parts: list[list[Run]] = [[] for _ in room]
+    for run in sorted(group.runs, key=Run.train_flops, reverse=True):
+        most = room.index(max(room))
+        parts[most].append(run)
+        room[most] -= run.train_flops()
+    order = {run.id: i for i, run in enumerate(group.runs)}
+    return [Group(sorted(part, key=lambda run: order[run.id]), group.teacher) for part in parts if part]
 
 
 def execute(

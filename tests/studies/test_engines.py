@@ -126,6 +126,14 @@ def test_a_wide_group_is_cut_for_all_workers(tiny):
     assert [len(piece.runs) for piece in runner.cut(work, 50)] == [1] * 6
 
 
+def test_three_equal_groups_keep_two_workers_equally_busy(tiny):
+    group = max(runner.groups(plan := small_plan(tiny), list(plan.runs.values())), key=lambda group: len(group.runs))
+    first, *others = pieces = runner.cut([group] * 3, 2)
+    assert [len(piece.runs) for piece in pieces] == [5, 5, 3, 2]
+    assert first.runs == group.runs
+    assert sorted(run.id for piece in others[1:] for run in piece.runs) == sorted(run.id for run in group.runs)
+
+
 def test_processes_killed_at_their_pieces_make_the_same_records(tiny, alone, tmp_path, monkeypatch, capfd):
     plan, runs = small_plan(tiny, epochs=20), tmp_path / "runs"
     monkeypatch.setattr(runner, "_do", dies_once)

@@ -11,6 +11,7 @@ BENCHES = {
     "kd-step": "benchmarks.kd_step",
     "grid": "benchmarks.grid",
     "store": "benchmarks.store",
+    "engines": "benchmarks.engines",
     "prune": "benchmarks.prune",
     "limit": "benchmarks.limit",
     "growth": "benchmarks.growth",

@@ -11,6 +11,7 @@ from benchmarks import (
     BENCHES,
     Asked,
     ablation,
+    engines,
     grid,
     growth,
     kd_step,
@@ -66,6 +67,17 @@ def test_a_grid():
     assert timed == {name: 3 if name == "kdlib" else 1 for name in kd_step.sides()}
     row = result["rows"][1]
     assert row["seconds for the grid"] == pytest.approx(3 * 64 / row["students × images/s"])
+
+
+def test_engines():
+    sides = (engines.ALONE, engines.PROCESSES)
+    asked = (("train_size", 64), ("val_fraction", 0.5), ("batch_size", 16), ("epochs", 1), ("T", "2"), ("alpha", "0.5"))
+    result = engines.run(HERE, engines.Size(rounds=1, sides=sides, asked=asked))
+    check(result)
+    assert [(row["side"], row["weights"]) for row in result["rows"]] == [
+        (engines.ALONE, "-"),
+        (engines.PROCESSES, "equal to the bit"),
+    ]
 
 
 def test_the_teacher_store():

@@ -39,7 +39,7 @@ class Size:
 
     rounds: int = 3
     sides: tuple[str, ...] = tuple(SIDES)
-    asked: tuple = (("train_size", 1600), ("epochs", 2), ("T", "1,2,3,4"), ("alpha", "0.3,0.6"), ("lam", 0.5))
+    asked: tuple = (("train_size", 1000), ("epochs", 2), ("T", "1,2,3,4"), ("alpha", "0.5"))
 
 
 QUICK = Size(rounds=1, asked=(("train_size", 160), ("epochs", 1), ("T", "1,2"), ("alpha", "0.5")))

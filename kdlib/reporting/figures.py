@@ -100,7 +100,11 @@ class Drawing:
 
 
 def _short(svg: str) -> str:
-    """Take places to a hundredth of a point, finer than any print, and indentation away: a third of the file."""
+    """Take places to a hundredth of a point, finer than any print, and indentation away: a third of the file.
+
+    Where DejaVu Sans is not installed a font of its widths stands in.
+    """
+    svg = re.sub(r"font-family: [^;\"]+", lambda m: f"{m[0]}, Verdana, sans-serif", svg)
     svg = re.sub(r' (?:d|x|y)="[^"]+"|translate\([^)]+\)', lambda m: re.sub(r"(\.\d\d)\d+", r"\1", m[0]), svg)
     return re.sub(r"\n +<", "\n<", svg)
 

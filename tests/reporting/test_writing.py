@@ -110,18 +110,18 @@ def test_labels_are_in_the_language(written, stem):
     drawn = {lang: (folder / "figures" / f"{stem}.{lang}.svg").read_text() for lang in ("en", "tr")}
     for english, turkish in LABELS[stem]:
         for lang, there, absent in (("en", english, turkish), ("tr", turkish, english)):
-            assert f"<!-- {there} -->" in drawn[lang]
-            assert f"<!-- {absent} -->" not in drawn[lang]
+            assert f">{there}</text>" in drawn[lang]
+            assert f">{absent}</text>" not in drawn[lang]
 
 
 def test_heat_map_cells_in_numbers(written):
     folder, _ = written
     svg = (folder / "figures" / "heatmap-cnn2-sgd.tr.svg").read_text()
     # T = 5, alpha 0.5: 61.00 and 61.33 against 60.00 and 60.20 alone
-    assert "<!-- 61,17 -->" in svg
-    assert "<!-- +1,07 -->" in svg
-    assert "<!-- †1 -->" in svg  # T = 1, alpha 0.5: one of two seeds diverged
-    assert "<!-- – -->" in svg  # T = 20, alpha 0.9: not run
+    assert ">61,17</text>" in svg
+    assert ">+1,07</text>" in svg
+    assert ">†1</text>" in svg  # T = 1, alpha 0.5: one of two seeds diverged
+    assert ">–</text>" in svg  # T = 20, alpha 0.9: not run
 
 
 def test_pictures_are_png_at_150_dpi(written):
@@ -199,7 +199,7 @@ def test_where_everything_diverged_figures_say_so(results, tmp_path):
     gone = {"reason": "the loss became NaN or infinite", "epoch": 1}
     records = records_of(results.conditions, tmp_path / "runs", lambda a: Outcome(0.1, diverged=gone), test_size=20)
     drawn = reporting.draw(reporting.Results(results.study, results.conditions, records, "smoke"), "en")
-    assert drawn["heatmap-cnn2-sgd"].svg().count("<!-- †2/2 -->".encode()) == 9
+    assert drawn["heatmap-cnn2-sgd"].svg().count(">†2/2</text>".encode()) == 9
     assert "effects" not in drawn
 
 

@@ -75,6 +75,7 @@ def run(asked: Asked, size: Size | None = None) -> dict:
         torch.set_num_threads(threads)
     twin = {PROCESSES: ALONE, RAY: ALONE, RAY_WIDE: WIDE}
     pairs = [(name, other) for name, other in twin.items() if {name, other} <= set(sides)]
+    equal = {name: same[name] == same[other] for name, other in pairs}
     return {
         "title": TITLE,
         "setting": {"study": "tr_kd", **dict(size.asked), "runs": len(plan.runs) - len(teachers), "rounds": rounds},
@@ -82,11 +83,7 @@ def run(asked: Asked, size: Size | None = None) -> dict:
             {
                 "side": name,
                 "seconds": timing.seconds(found, name)["median"],
-                "weights": "-"
-                if name not in twin
-                else "equal to the bit"
-                if same[name] == same[twin[name]]
-                else "other",
+                "weights": {None: "-", True: "equal to the bit", False: "other"}[equal.get(name)],
             }
             for name in sides
         ],

@@ -16,8 +16,8 @@ from kdlib.reporting.core.i18n import N_, say, text
 if TYPE_CHECKING:
     import pandas as pd
 
-    from kdlib.reporting.core import results
     from kdlib.reporting.core.evidence import Difference
+    from kdlib.reporting.core.results import Cell as Gathered
     from kdlib.reporting.core.results import Estimate
 
 Text = str | dict[str, str]
@@ -343,7 +343,7 @@ def estimate_cell(found: Estimate, scale: float, digits: int, **more: Any) -> Ce
     return Cell(number, digits, sd=sd, **more)
 
 
-def accuracy_cell(found: results.Cell) -> Cell:
+def accuracy_cell(found: Gathered) -> Cell:
     """An accuracy in per cent, with how many of its runs diverged."""
     return estimate_cell(found, 100, 2, mark=f" †{len(found.diverged)}" if found.diverged else "")
 

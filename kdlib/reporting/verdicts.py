@@ -215,11 +215,14 @@ def _transfer_or_distil(results: Results, main: dict, other: Results) -> Iterabl
     wheres = [where for where in other.settings(role="student") if where["recipe"] == main["recipe"]]
     for model in dict.fromkeys(where["model"] for where in wheres):
         best = best_by_validation(other, [where for where in wheres if where["model"] == model])
-        sides = [transfer.first(results, main), transfer.first(other, best)] if best else []
-        # As long a training too: one epoch against eight would say nothing of the two ways.
-        if sides and same_images(*sides) and len({str(side.run["config"]["recipe"]) for side in sides}) == 1:
+        if best and _comparable(transfer.first(results, main), transfer.first(other, best)):
             found = compare(results, main, other, best)
             yield from _asked(N_("transfer − distillation"), both(_against, results, main, other, best), found)
+
+
+def _comparable(one, other) -> bool:
+    """Same images, and as long a training: one epoch against eight would say nothing of the two ways."""
+    return same_images(one, other) and one.run["config"]["recipe"] == other.run["config"]["recipe"]
 
 
 def _against(results: Results, main: dict, other: Results, best: dict, lang: str) -> str:

@@ -122,10 +122,10 @@ class Group:
         """The teacher's logits of all images of this epoch, if a loss looks at them."""
         if not self.needs_logits:
             return None
-        self.course.bar.say(f"epoch {self.epoch + 1}/{self.recipe.epochs}, the teacher answers")
-        return self.course.teacher.epoch_logits(
-            self.recipe.augmentation, self.course.order_seed, self.epoch, self.recipe.epochs, self._pause
-        )
+        with self.course.bar.saying(f"epoch {self.epoch + 1}/{self.recipe.epochs}, the teacher answers"):
+            return self.course.teacher.epoch_logits(
+                self.recipe.augmentation, self.course.order_seed, self.epoch, self.recipe.epochs, self._pause
+            )
 
     def _teacher_output(self, images: torch.Tensor, batch: int, logits: torch.Tensor | None) -> TeacherOutput | None:
         if not self.guided:

@@ -24,19 +24,23 @@ class Variant(Strict):
 class Transfer(Study):
     """For each seed and column a model for each choice of open layers, after the run of the source task, if any.
 
-    ``head``: the module that starts fresh.
+    ``head``: the module that starts fresh. ``also``: networks beside the study's own, from their ImageNet weights,
+    each with its choices.
     """
 
     kind: Literal["transfer"]
     model: str
     head: str
     variants: dict[str, Variant]
+    also: dict[str, dict[str, Variant]] = {}
     weights: str = "imagenet"
     pruning: ClassVar[None] = None
     of_kind: ClassVar = ("model", "columns", "open_layers", "source_epochs", "source_root")
 
     def _asked(self, values: dict[str, Any], call: dict[str, Any]) -> dict[str, Any]:
         variants = dict(values["variants"])
+        if call.keys() & {"model", "open_layers", "weights"}:
+            values = {**values, "also": {}}
         if call.get("model", self.model) != self.model:
             from kdlib import models
 
@@ -56,8 +60,13 @@ class Transfer(Study):
             }
         return super()._asked({**values, "variants": variants}, call)
 
+    @property
+    def choices(self) -> dict[str, dict[str, Variant]]:
+        """The choices of open layers of each network, the study's own first."""
+        return {self.model: self.variants, **self.also}
+
     def summary(self) -> dict[str, str]:
-        return {"model": self.model, "open": ", ".join(self.variants)}
+        return {"model": ", ".join(self.choices), "open": ", ".join(self.variants)}
 
     def check(self) -> None:
         self.source_images()
@@ -65,17 +74,22 @@ class Transfer(Study):
         super().check()
 
     def runs(self, dataset: Dataset, source: Dataset | None = None) -> Iterator[Compared]:
-        from kdlib.studies.run import Run
+        from kdlib import models
+        from kdlib.studies.run import Run, Weights
 
         for seed in self.seeds:
             weights = self.begin(self.model, seed, source)
             if isinstance(weights, Run):
                 yield Compared("source", "source", weights)
+            starts = {self.model: {"weights": weights, "head": self.head}}
+            for model in self.also:
+                starts[model] = {"weights": Weights(models.imagenet_name(model)), "head": models.head_of(model)}
             for column, recipe in self.by_column.items():
-                for name, variant in self.variants.items():
-                    if variant.columns and column not in variant.columns:
-                        continue
-                    begin = {"weights": weights, "head": self.head} if variant.weights else {}
-                    open_ = None if variant.open is None else tuple(variant.open)
-                    run = Run(self.model, recipe, seed, **self.common(dataset), **begin, open=open_)
-                    yield Compared("transfer", column, run, name)
+                for model, variants in self.choices.items():
+                    for name, variant in variants.items():
+                        if variant.columns and column not in variant.columns:
+                            continue
+                        begin = starts[model] if variant.weights else {}
+                        open_ = None if variant.open is None else tuple(variant.open)
+                        run = Run(model, recipe, seed, **self.common(dataset), **begin, open=open_)
+                        yield Compared("transfer", column, run, name)

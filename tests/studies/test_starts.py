@@ -50,8 +50,21 @@ def test_one_source_and_a_model_for_each_choice(target, source):
     assert all(run.weights is first for name, run in runs.items() if name != "scratch")
 
 
+def test_another_network_stands_beside_with_its_own_weights_and_choices(target, source):
+    lite0 = "timm/tf_efficientnet_lite0"
+    made = planned(target, source, profile="reduced")
+    found = {one.variant: made.runs[one.id] for one in made.conditions if made.runs[one.id].model == lite0}
+    assert list(found) == ["head", "last", "all", "scratch"]
+    assert found["last"].open == ("blocks.6", "conv_head", "bn2", "classifier")
+    assert found["head"].config["weights"] == {"from": "efficientnet-lite0-57934424.pth", "fresh": "classifier"}
+    assert found["scratch"].weights is None
+    for asked in ({"open_layers": "head,all"}, {"model": "resnet10"}):
+        made = planned(target, source, profile="reduced", **asked)
+        assert lite0 not in {run.model for run in made.runs.values()}
+
+
 def test_other_columns_open_what_the_report_opened(target, source):
-    conditions = planned(target, source, profile="reduced").conditions
+    conditions = planned(target, source, profile="paper").conditions
     assert [one.variant for one in conditions if one.recipe in ("sgd128", "adam64")] == ["2-3-4", "2-3-4"]
     assert [one.variant for one in conditions if one.recipe == "adam128"] == [
         "head",

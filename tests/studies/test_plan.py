@@ -139,7 +139,7 @@ def test_teachers_come_before_their_students(tiny):
 
 
 def test_each_seed_has_its_own_teacher_unless_the_profile_names_one(tiny):
-    own = planned(tiny, study="cifar_conv", profile="reduced", seeds="0,1,2")
+    own = planned(tiny, study="cifar_conv", profile="paper", seeds="0,1,2")
     assert len({condition.id for condition in own.conditions if condition.role == "teacher"}) == 3
     for condition in own.conditions:
         run = own.runs[condition.id]

@@ -89,8 +89,8 @@ def test_asking_for_the_studys_own_value_does_not_matter(tiny):
 )
 def test_what_was_asked_for_decides_the_id(tiny, change, untouched):
     # cifar_conv: a teacher, a baseline, a student, one recipe for all
-    base = {one.role: one.id for one in planned(tiny, study="cifar_conv", profile="reduced").conditions}
-    other = {one.role: one.id for one in planned(tiny, study="cifar_conv", profile="reduced", **change).conditions}
+    base = {one.role: one.id for one in planned(tiny, study="cifar_conv", profile="paper").conditions}
+    other = {one.role: one.id for one in planned(tiny, study="cifar_conv", profile="paper", **change).conditions}
     assert {role for role in base if base[role] == other[role]} == untouched
 
 

@@ -2,8 +2,7 @@
 
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
 
 from tqdm import std
 
@@ -15,7 +14,6 @@ class Progress(AbstractContextManager):
     """A bar over ``total`` units of work; counts whatever ``advance`` is given, shows the share done and the ETA."""
 
     def __init__(self, total: float, label: str, shown: bool = True):
-        self._text = ""
         self._bar = _class()(
             total=total,
             disable=not shown,
@@ -42,16 +40,7 @@ class Progress(AbstractContextManager):
 
     def say(self, text: str) -> None:
         """Show a few words behind the bar."""
-        self._text = text
         self._bar.set_postfix_str(text, refresh=False)
-
-    @contextmanager
-    def saying(self, text: str) -> Iterator[None]:
-        """Show a few words while something lasts, then what was said before."""
-        before = self._text
-        self.say(text)
-        yield
-        self.say(before)
 
     def __exit__(self, *error: object) -> None:
         self._bar.close()

@@ -71,6 +71,7 @@ class Group:
             for learner in learners:
                 learner.load_state_dict(state["learners"][learner.job.id])
             course.bar.skip(self._share(self.epoch * self.batches + self.batch))
+        self.last_epoch = ""  # what the bar says of it
         self._clock = self._saved = time.perf_counter()
 
     @property
@@ -122,10 +123,12 @@ class Group:
         """The teacher's logits of all images of this epoch, if a loss looks at them."""
         if not self.needs_logits:
             return None
-        with self.course.bar.saying(f"epoch {self.epoch + 1}/{self.recipe.epochs}, the teacher answers"):
-            return self.course.teacher.epoch_logits(
-                self.recipe.augmentation, self.course.order_seed, self.epoch, self.recipe.epochs, self._pause
-            )
+        self.course.bar.say(f"epoch {self.epoch + 1}/{self.recipe.epochs}, the teacher answers")
+        logits = self.course.teacher.epoch_logits(
+            self.recipe.augmentation, self.course.order_seed, self.epoch, self.recipe.epochs, self._pause
+        )
+        self.course.bar.say(self.last_epoch)
+        return logits
 
     def _teacher_output(self, images: torch.Tensor, batch: int, logits: torch.Tensor | None) -> TeacherOutput | None:
         if not self.guided:
@@ -148,7 +151,8 @@ class Group:
         best = max(learner.history[-1]["val_accuracy"] for learner in learners)
         count = f"best of {len(learners)} " if len(learners) > 1 else ""
         self.epoch, self.batch, self.epoch_seconds = self.epoch + 1, 0, 0.0
-        self.course.bar.say(f"epoch {self.epoch}/{self.recipe.epochs}, {count}val accuracy {best:.3f}")
+        self.last_epoch = f"epoch {self.epoch}/{self.recipe.epochs}, {count}val accuracy {best:.3f}"
+        self.course.bar.say(self.last_epoch)
         if self.ids and self.course.checkpoints.every == 0:
             self._save()
 

@@ -413,6 +413,19 @@ def test_progress_is_advanced_by_its_weight(tiny, limit):
     assert bar.words[-1].startswith("epoch 2/2")
 
 
+def test_the_last_epoch_stands_behind_the_bar_again_once_the_teacher_has_answered(tiny):
+    bar = Bar()
+    train([Job(mlp, RECIPE, loss=weighted_kl(2, 0.5))], tiny, mlp(), progress=bar)
+    assert [words.split(" accuracy")[0] for words in bar.words] == [
+        "epoch 1/2, the teacher answers",
+        "",
+        "epoch 1/2, val",
+        "epoch 2/2, the teacher answers",
+        "epoch 1/2, val",
+        "epoch 2/2, val",
+    ]
+
+
 def test_derived_seeds_are_their_own_streams():
     seeds = [
         derive(0, "student", "init"),

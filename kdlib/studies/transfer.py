@@ -13,9 +13,12 @@ if TYPE_CHECKING:
 
 
 class Variant(Strict):
-    """One choice of layers left open (None: all), with or without weights to start from, for some or all columns."""
+    """One choice of layers left open (None: all), with or without weights to start from, for some or all columns.
 
-    label: Text
+    Without a ``label`` it is called as the study's own choice of that name.
+    """
+
+    label: Text = ""
     open: list[str] | None = None
     weights: bool = True
     columns: list[str] | None = None

@@ -77,7 +77,7 @@ def method(study, key: str | None, lang: str) -> str:
 def layers(variant: str | None, lang: str, study=None) -> str:
     """Which layers a variant leaves open, in words: the study's own where it has some; an unknown one as it is."""
     for named in getattr(study, "choices", {}).values():
-        if variant in named:
+        if variant in named and named[variant].label:
             return text(named[variant].label, lang)
     if variant in ("head", "all", "scratch"):
         return say(TRANSFER[variant], lang)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from itertools import groupby
 
 from kdlib.reporting import compression
 from kdlib.reporting.core import names, numbers
@@ -97,8 +96,11 @@ def _found(results: Results) -> list[Verdict]:
 
 
 def by_question(found: Iterable[Verdict]) -> list[list[Verdict]]:
-    """Verdicts of one question and metric together, in their order."""
-    return [list(group) for _, group in groupby(found, key=lambda one: (str(one.question), one.metric))]
+    """Verdicts of one question and metric together, each in their order, whatever network or recipe they are of."""
+    groups: dict[tuple, list[Verdict]] = {}
+    for one in found:
+        groups.setdefault((str(one.question), one.metric), []).append(one)
+    return list(groups.values())
 
 
 def counted(asked: Sequence[Verdict]) -> dict[str, int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from kdlib.studies.report import Strict, Text
+from kdlib.studies.report import Strict
 from kdlib.studies.study import Compared, Study
 
 if TYPE_CHECKING:
@@ -13,12 +13,8 @@ if TYPE_CHECKING:
 
 
 class Variant(Strict):
-    """One choice of layers left open (None: all), with or without weights to start from, for some or all columns.
+    """One choice of layers left open (None: all), with or without weights to start from, for some or all columns."""
 
-    Without a ``label`` it is called as the study's own choice of that name.
-    """
-
-    label: Text = ""
     open: list[str] | None = None
     weights: bool = True
     columns: list[str] | None = None
@@ -58,7 +54,7 @@ class Transfer(Study):
             values = {**values, "head": head}
         if "open_layers" in call:  # a choice's name, or modules such as layer3+fc, trained in every column
             variants = {
-                name: {**variants.get(name, {"label": name, "open": name.split("+")}), "columns": None}
+                name: {**variants.get(name, {"open": name.split("+")}), "columns": None}
                 for name in call.pop("open_layers")
             }
         return super()._asked({**values, "variants": variants}, call)

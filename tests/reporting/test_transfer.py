@@ -190,7 +190,9 @@ def test_labels_are_moved_apart_and_stay_in_order():
 
 def test_names_of_open_layers():
     assert layers("4", "tr") == "4. katman"
-    assert layers("2-3-4", "en") == "layers 2, 3, 4"
+    assert layers("2-3-4", "tr") == "2–4. katmanlar"
+    assert layers("2-4", "en") == "layers 2, 4"
+    assert layers("head", "tr") == "yalnızca sınıflandırıcı"
     assert layers("mine", "en") == "mine"
     assert layers(None, "en") == ""
-    assert layers("head", "tr", schema.load("tr_transfer")) == "yalnızca sınıflandırıcı"
+    assert layers("last", "tr", schema.load("tr_transfer")) == "son aşama"

@@ -72,12 +72,23 @@ def test_transfer_against_scratch_by_parameters_and_against_distillation(tmp_pat
     assert scratch.found.mean == pytest.approx(0.06)
     assert scratch.found.interval == pytest.approx((0.06 - 1.96 * 0.0075, 0.06 + 1.96 * 0.0075), abs=0.002)
     assert scratch.mark == "◐"
-    assert text(scratch.setting, "tr") == "Net: 2, 3, 4. katmanlar"
+    assert text(scratch.setting, "tr") == "Net: 2–4. katmanlar"
     (steps,) = found["most parameters trained − fewest"]
     assert steps.found.mean == pytest.approx(0.19)
     (distillation,) = found["transfer − distillation"]
     assert distillation.found.mean == pytest.approx(-0.02)
     assert text(distillation.setting, "en").endswith("Small, T = 2, α = 0.5, λ = 0.5 (tr_kd)")
+
+
+def test_a_question_asked_in_two_columns_is_one_family(tmp_path):
+    found = verdicts(transfer_results(tmp_path, TRANSFER, transfer_study(), recipes=("adam128", "sgd128")))
+    assert [str(one.question) for one in found] == [
+        "transfer − from scratch",
+        "transfer − from scratch",
+        "most parameters trained − fewest",
+        "most parameters trained − fewest",
+    ]
+    assert [text(one.setting, "en").split(":")[0] for one in found] == ["Net, adam128", "Net, sgd128"] * 2
 
 
 def test_transfer_over_three_seeds(tmp_path):

@@ -9,7 +9,7 @@ from kdlib import models
 from kdlib.data import normalise
 from kdlib.errors import UserError
 from kdlib.reporting.core.names import layers
-from kdlib.studies import records, runner
+from kdlib.studies import records, runner, schema
 from kdlib.studies.parameters import parse, settle
 from kdlib.studies.plan import plan
 from kdlib.studies.run import Run, Weights
@@ -59,8 +59,7 @@ def test_another_network_stands_beside_with_its_own_weights_and_choices(target, 
     assert found["last"].open == ("blocks.6", "conv_head", "bn2", "classifier")
     assert found["head"].config["weights"] == {"from": "efficientnet-lite0-57934424.pth", "fresh": "classifier"}
     assert found["scratch"].weights is None
-    study = settle(parse({"study": "tr_transfer", "profile": "reduced"}))
-    assert [layers(name, "tr", study) for name in found] == [
+    assert [layers(name, "tr", schema.load("tr_transfer")) for name in found] == [
         "yalnızca sınıflandırıcı",
         "son aşama",
         "bütün katmanlar",

@@ -75,16 +75,16 @@ def method(study, key: str | None, lang: str) -> str:
 
 
 def layers(variant: str | None, lang: str, study=None) -> str:
-    """Which layers a variant leaves open, in words: the study's own where it has some; an unknown one as it is."""
-    for named in getattr(study, "choices", {}).values():
-        if variant in named and named[variant].label:
-            return text(named[variant].label, lang)
+    """Which layers a variant leaves open, in words; one that no rule names as the study's labels say, else as it is."""
     if variant in ("head", "all", "scratch"):
         return say(TRANSFER[variant], lang)
     if variant and re.fullmatch(r"\d+(-\d+)*", variant):
-        parts = variant.split("-")
-        return say(N_("layers {layers}") if len(parts) > 1 else N_("layer {layers}"), lang, layers=", ".join(parts))
-    return variant or ""
+        first, *more = numbered = [int(part) for part in variant.split("-")]
+        if not more:
+            return say(N_("layer {layers}"), lang, layers=first)
+        row = numbered == [*range(first, more[-1] + 1)]
+        return say(N_("layers {layers}"), lang, layers=f"{first}–{more[-1]}" if row else ", ".join(map(str, numbered)))
+    return label(study, variant, lang) if variant and study else variant or ""
 
 
 def setting(results, where: dict, lang: str) -> str:

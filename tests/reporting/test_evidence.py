@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import ttest_ind, ttest_rel
 
-from kdlib.reporting.core.evidence import Difference, bootstrap, difference, holm, over_images
+from kdlib.reporting.core.evidence import Difference, bootstrap, difference, holm, over_images, resampled
 from kdlib.reporting.core.results import Cell, estimate
 
 
@@ -63,6 +63,12 @@ def test_a_mean_over_settings_draws_their_images_together():
     assert over_images(0.0, [change, -change]).interval is None
     assert over_images(0.2, [change, None]).interval is None
     assert over_images(0.2, []).interval is None
+
+
+def test_what_floats_leave_of_nothing_is_nothing():
+    found = resampled(0.1, np.r_[np.full(300, 7.4e-19), np.full(9700, 0.1)], "images", 600)
+    assert (found.interval[0], found.verdict) == (0.0, "open")
+    assert found.p == pytest.approx(0.06)
 
 
 def test_verdicts_follow_the_interval():

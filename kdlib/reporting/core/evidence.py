@@ -104,6 +104,7 @@ def over_images(mean: float, found: list[np.ndarray | None]) -> Difference:
 
 def resampled(mean: float, draws: np.ndarray, over: str, n: int) -> Difference:
     """A difference with the interval and p-value of its bootstrap draws; without where these show no spread."""
+    draws = draws.round(12)  # a draw without a change is zero, not what floats leave of it
     interval = percentiles(draws)
     if interval is None:
         return Difference(mean)

@@ -63,5 +63,5 @@ def _labels(results: Results, where: dict, kept: list[str]) -> list:
     if where["role"] in ("student", "distilled"):
         out["method"] = both(names.method, results.study, where["method"])
     out["recipe"] = ROLES[where["recipe"]] if own else label("recipe")
-    out["variant"] = both(lambda lang: layers(where["variant"], lang, results.study))
+    out["variant"] = both(lambda lang: layers(results.study, where["variant"], lang))
     return [translations(out[key]) if isinstance(out[key], Message) else out[key] for key in kept]

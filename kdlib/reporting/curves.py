@@ -82,7 +82,7 @@ def _transfers(results, columns: list[dict], lang: str) -> list[Panel]:
         lines = []
         for where in results.settings(role="transfer", **here):
             look = looks.get(where["variant"], (canvas.BLACK, None))
-            lines.append(Line(where, layers(where["variant"], lang, results.study), *look))
+            lines.append(Line(where, layers(results.study, where["variant"], lang), *look))
         out.append(Panel(title, lines))
     return out
 

@@ -209,7 +209,7 @@ def _transfer(results: Results) -> Iterable[Verdict]:
 
 
 def _opened(results: Results, wheres: list[dict], lang: str) -> str:
-    opened = " − ".join(layers(where["variant"], lang, results.study) for where in wheres)
+    opened = " − ".join(layers(results.study, where["variant"], lang) for where in wheres)
     return f"{names.network(results, wheres[0], lang)}: {opened}"
 
 

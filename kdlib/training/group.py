@@ -71,13 +71,22 @@ class Group:
             for learner in learners:
                 learner.load_state_dict(state["learners"][learner.job.id])
             course.bar.skip(self._share(self.epoch * self.batches + self.batch))
-        self.last_epoch = ""  # what the bar says of it
+            course.bar.say(self.last_epoch)
         self._clock = self._saved = time.perf_counter()
 
     @property
     def running(self) -> list[Learner]:
         """The learners that have not diverged."""
         return [learner for learner in self.learners if learner.diverged is None]
+
+    @property
+    def last_epoch(self) -> str:
+        """What the bar says of the last whole epoch; nothing before there is one."""
+        found = [one.history[-1]["val_accuracy"] for one in self.learners if 0 < self.epoch == len(one.history)]
+        if not found:
+            return ""
+        count = f"best of {len(found)} " if len(found) > 1 else ""
+        return f"epoch {self.epoch}/{self.recipe.epochs}, {count}val accuracy {max(found):.3f}"
 
     def run(self) -> list[Outcome]:
         """Train to the end and return the outcomes."""
@@ -148,10 +157,7 @@ class Group:
             weights = None if learner.class_weights is None else learner.class_weights.cpu()
             learner.close_epoch(scores(logits, val.labels, weights), self._elapsed())
         self._show("on_epoch", learners)
-        best = max(learner.history[-1]["val_accuracy"] for learner in learners)
-        count = f"best of {len(learners)} " if len(learners) > 1 else ""
         self.epoch, self.batch, self.epoch_seconds = self.epoch + 1, 0, 0.0
-        self.last_epoch = f"epoch {self.epoch}/{self.recipe.epochs}, {count}val accuracy {best:.3f}"
         self.course.bar.say(self.last_epoch)
         if self.ids and self.course.checkpoints.every == 0:
             self._save()

@@ -189,10 +189,11 @@ def test_labels_are_moved_apart_and_stay_in_order():
 
 
 def test_names_of_open_layers():
-    assert layers("4", "tr") == "4. katman"
-    assert layers("2-3-4", "tr") == "2–4. katmanlar"
-    assert layers("2-4", "en") == "layers 2, 4"
-    assert layers("head", "tr") == "yalnızca sınıflandırıcı"
-    assert layers("mine", "en") == "mine"
-    assert layers(None, "en") == ""
-    assert layers("last", "tr", schema.load("tr_transfer")) == "son aşama"
+    made = schema.load("tr_transfer")
+    assert layers(made, "4", "tr") == "4. katman"
+    assert layers(made, "2-3-4", "tr") == "2–4. katmanlar"
+    choices = made.with_("reduced", {}).choices["timm/tf_efficientnet_lite0"]
+    said = ["yalnızca sınıflandırıcı", "son aşama", "bütün katmanlar", "sıfırdan"]
+    assert [layers(made, name, "tr") for name in choices] == said
+    assert layers(made, "mine", "en") == "mine"
+    assert layers(made, None, "en") == ""

@@ -27,7 +27,14 @@ def by_question(results) -> dict[str, list[Verdict]]:
 
 
 def transfer_study(name="tr_transfer", **more):
-    return study_of(**{"name": name, "labels": {"net": "Net", "m": "Small", "big": "Big"}, **more})
+    labels = {
+        "net": "Net",
+        "m": "Small",
+        "big": "Big",
+        "4": "layer 4",
+        "2-3-4": {"en": "layers 2–4", "tr": "2–4. katmanlar"},
+    }
+    return study_of(**{"name": name, "labels": labels, **more})
 
 
 # Distillation
@@ -81,6 +88,14 @@ def test_transfer_against_scratch_by_parameters_and_against_distillation(tmp_pat
 
 
 def test_a_question_asked_in_two_columns_is_one_family(tmp_path):
+    # 4 of 1,000 images, all one way: p = 2 exp(-4) = 0.037, enough for one question and not for two
+    close = {"2-3-4": 0.704, "scratch": 0.700}
+    (one,) = verdicts(transfer_results(tmp_path / "one", close, transfer_study()))
+    two = verdicts(transfer_results(tmp_path / "two", close, transfer_study(), recipes=("adam128", "sgd128")))
+    assert (one.mark, [each.mark for each in two]) == ("◐", ["○", "○"])
+
+
+def test_verdicts_stand_by_question_whatever_they_are_of(tmp_path):
     found = verdicts(transfer_results(tmp_path, TRANSFER, transfer_study(), recipes=("adam128", "sgd128")))
     assert [str(one.question) for one in found] == [
         "transfer − from scratch",

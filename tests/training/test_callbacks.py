@@ -2,6 +2,7 @@
 
 import random
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -155,9 +156,11 @@ def test_a_resumed_training_shows_the_rest(tiny, tmp_path):
     options = {"checkpoints": Checkpoints(tmp_path, 0), "stop": stop, "callbacks": [end]}
     with pytest.raises(Stopped):
         fit(Job(mlp, RECIPE, id="one"), tiny, **options)
-    stop.signal = None
-    fit(Job(mlp, RECIPE, id="one"), tiny, **options)
+    stop.signal, words = None, []
+    bar = SimpleNamespace(advance=lambda amount: None, skip=lambda amount: None, say=words.append)
+    fit(Job(mlp, RECIPE, id="one"), tiny, progress=bar, **options)
     assert seen == [1, 2, 3]
+    assert [said.split(",")[0] for said in words] == ["epoch 1/3", "epoch 2/3", "epoch 3/3"]  # the first is on record
 
 
 def test_without_tensorboard_one_line_says_so(tmp_path, monkeypatch):

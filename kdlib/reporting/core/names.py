@@ -74,17 +74,9 @@ def method(study, key: str | None, lang: str) -> str:
     return text(study.labels.get(key) or METHODS.get(key) or key, lang)
 
 
-def layers(variant: str | None, lang: str, study=None) -> str:
-    """Which layers a variant leaves open, in words; one that no rule names as the study's labels say, else as it is."""
-    if variant in ("head", "all", "scratch"):
-        return say(TRANSFER[variant], lang)
-    if variant and re.fullmatch(r"\d+(-\d+)*", variant):
-        first, *more = numbered = [int(part) for part in variant.split("-")]
-        if not more:
-            return say(N_("layer {layers}"), lang, layers=first)
-        row = numbered == [*range(first, more[-1] + 1)]
-        return say(N_("layers {layers}"), lang, layers=f"{first}–{more[-1]}" if row else ", ".join(map(str, numbered)))
-    return label(study, variant, lang) if variant and study else variant or ""
+def layers(study, variant: str | None, lang: str) -> str:
+    """Which layers a variant leaves open, in words: head, all or scratch, or by the study's labels."""
+    return say(TRANSFER[variant], lang) if variant in TRANSFER else label(study, variant or "", lang)
 
 
 def setting(results, where: dict, lang: str) -> str:
@@ -109,7 +101,7 @@ def described(results, where: dict, lang: str) -> str:
     if role == "student":
         parts.append(setting(results, where, lang))
     elif role in ("source", "transfer"):
-        said = [say(TRANSFER[role], lang), layers(where.get("variant"), lang, study)]
+        said = [say(TRANSFER[role], lang), layers(study, where.get("variant"), lang)]
         parts.append(": ".join(part for part in said if part))
     elif role in PRUNING:
         parts.append(say(PRUNING[role], lang))

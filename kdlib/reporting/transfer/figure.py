@@ -88,7 +88,7 @@ def _points(results, here: dict, lang: str) -> list[Point]:
     out = []
     for where in wheres:
         trained, whole = trainable(results, where)
-        name, look = layers(where["variant"], lang, results.study), looks.get(where["variant"], (canvas.BLACK, "X"))
+        name, look = layers(results.study, where["variant"], lang), looks.get(where["variant"], (canvas.BLACK, "X"))
         out.append(Point(name, trained, 1 - trained / whole, results.cell(where), *look, where["variant"] == SCRATCH))
     return out
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from kdlib.files import write_text
 from kdlib.reporting.core import canvas, numbers
 from kdlib.studies import records
 
@@ -172,8 +173,8 @@ def save(folder: Path, results: dict[str, dict], facts: dict) -> list[Path]:
     """Write bench.json, bench.md, bench.png and bench.svg, each whole or not at all; return the paths."""
     folder.mkdir(parents=True, exist_ok=True)
     written = [folder / "bench.json", folder / "bench.md"]
-    records.write_text(written[0], json.dumps({**facts, "benches": results}, indent=1))
-    records.write_text(written[1], markdown(results, facts))
+    write_text(written[0], json.dumps({**facts, "benches": results}, indent=1))
+    write_text(written[1], markdown(results, facts))
     drawn = figure(results, facts)
     if drawn is not None:
         for ending in ("png", "svg"):
@@ -190,5 +191,5 @@ def save_one(folder: Path, name: str, result: dict, facts: dict) -> Path:
     """Write one bench's JSON as soon as it is done."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{name}.json"
-    records.write_text(path, json.dumps({**facts, **result}, indent=1))
+    write_text(path, json.dumps({**facts, **result}, indent=1))
     return path

@@ -277,7 +277,7 @@ def _compress(arguments: argparse.Namespace) -> int:
 
 
 def _teacher(arguments: argparse.Namespace) -> dict[str, Any]:
-    """A run's id or folder is its network and weights; anything else names a network."""
+    """A run's id or folder is its network, its weights and the size of its images; anything else names a network."""
     named = arguments.teacher
     if named is None or not ((Path(named) / "run.json").is_file() or re.fullmatch("[0-9a-f]{6,16}", named)):
         return {"teacher": named}
@@ -286,7 +286,10 @@ def _teacher(arguments: argparse.Namespace) -> dict[str, Any]:
     record = network.find(named, Path(arguments.output_dir) / arguments.profile / "runs")
     if arguments.weights:
         raise UserError(f"--teacher {named} is a run, which has its weights; leave out --weights")
-    return {"teacher": record.run["config"]["model"], "weights": record.path / "model.safetensors"}
+    config, (_, height, width) = record.run["config"], record.run["dataset"]["shape"]
+    side = height if arguments.image_size is None and height == width else arguments.image_size
+    weights = record.path / "model.safetensors"
+    return {"teacher": config["model"], "weights": weights, "image_size": side, "input_size": config.get("input_size")}
 
 
 def _report(arguments: argparse.Namespace) -> int:

@@ -1,9 +1,11 @@
 """Files that are whole or not there, and the folder for what a machine keeps between calls."""
 
 import contextlib
+import json
 import os
 import secrets
 import time
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,6 +24,32 @@ def whole(path: Path) -> Iterator[Path]:
         with contextlib.suppress(OSError):
             aside.unlink()
         raise
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file whole or not at all."""
+    with whole(path) as aside:
+        aside.write_text(text, encoding="utf-8")
+
+
+def sealed(content: dict) -> str:
+    """Return JSON with a checksum of all the rest."""
+    return json.dumps({**content, "checksum": _checksum(content)}, indent=1, allow_nan=True)
+
+
+def unsealed(text: str) -> dict:
+    """Return the content of such a text; ``ValueError`` where it is damaged. Earlier ones say no checksum."""
+    content = json.loads(text)
+    if not isinstance(content, dict):
+        raise ValueError("it holds no mapping")
+    said = content.pop("checksum", None)
+    if said is not None and said != _checksum(content):
+        raise ValueError("its checksum does not hold")
+    return content
+
+
+def _checksum(content: dict) -> str:
+    return f"{zlib.crc32(json.dumps(content).encode()):08x}"
 
 
 def flush(folder: Path) -> None:

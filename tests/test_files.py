@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from kdlib.files import cache_folder, make_room, whole
+from kdlib.files import cache_folder, make_room, sealed, unsealed, whole, write_text
 
 
 def test_a_file_appears_when_it_is_whole(tmp_path):
@@ -55,3 +55,25 @@ def test_the_cache_is_the_users(monkeypatch, tmp_path):
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", str(tmp_path))
     assert cache_folder() == tmp_path / ".cache" / "kdlib"
+
+
+def test_text_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
+    path = tmp_path / "page.html"
+    write_text(path, "öğrenci")
+    assert path.read_text(encoding="utf-8") == "öğrenci"
+
+    def fail(*_):
+        raise OSError("gone")
+
+    monkeypatch.setattr(os, "replace", fail)
+    with pytest.raises(OSError, match="gone"):
+        write_text(path, "half")
+    assert path.read_text(encoding="utf-8") == "öğrenci"
+
+
+def test_a_seal_tells_damage():
+    text = sealed({"mean": [0.5, 0.25], "name": "öğrenci"})
+    assert unsealed(text) == {"mean": [0.5, 0.25], "name": "öğrenci"}
+    with pytest.raises(ValueError, match="its checksum does not hold"):
+        unsealed(text.replace("0.25", "0.26"))
+    assert unsealed('{"earlier": 1}') == {"earlier": 1}

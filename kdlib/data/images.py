@@ -24,8 +24,8 @@ from kdlib.progress import Progress, note
 
 CHUNK = 128, 2**22  # images a thread takes at a time, and their bytes
 WORTH_A_BAR = 3000  # images, about a second
-RULES = 2
-"""Of decoding; it goes up when an image would be decoded to other pixels. 2: orientation, transparency, bit depth."""
+RULES = 3
+"""Of decoding; it goes up when an image would be decoded to other pixels. 3: bit depth is for whole numbers alone."""
 
 RESIZES = ("squash", "crop")
 BACKGROUNDS = {"white": (255, 255, 255, 255), "black": (0, 0, 0, 255)}
@@ -59,15 +59,16 @@ class Depth:
     """How the values of deep images (16 or 32 bits, or floats) become 0..255: one rule for all files of a data set.
 
     By the least and greatest value in all its deep files: with negative values linearly from the least to the
-    greatest; within 0..1 times 255; else by the fewest bits of 8, 10, 12, 14, 16, 24, 32 that hold the greatest, of
-    which the upper eight are kept, so that 12 bits in a 16-bit file fill the range. NaN is 0.
+    greatest; within 0..1 times 255; whole numbers by the fewest bits of 8, 10, 12, 14, 16, 24, 32 that hold the
+    greatest, of which the upper eight are kept, so that 12 bits in a 16-bit file fill the range; others linearly from 0
+    to the greatest. NaN is 0.
     Files are looked at when the first deep one is met; 8-bit images are never scaled.
     """
 
     def __init__(self, paths: Sequence[Path]):
         self._paths, self._look = paths, Lock()
         self.met = False
-        self._range: tuple[float, float] | None = None
+        self._range: tuple[float, float, bool] | None = None
 
     def _measure(self) -> None:
         """Look at the deep files among the paths, once; what cannot be read says so where it is decoded."""
@@ -77,20 +78,21 @@ class Depth:
             with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
                 found = [ends for ends in pool.map(_ends, self._paths) if ends]
             if found:
-                self._range = min(low for low, _ in found), max(high for _, high in found)
+                lows, highs, whole = zip(*found, strict=True)
+                self._range = min(lows), max(highs), all(whole)
             self.met = True
 
     def scale(self, values: np.ndarray) -> np.ndarray:
         """Values (H, W) of a deep image as uint8 (H, W)."""
         self._measure()
         values = _finite(values)
-        low, high = self._range or (float(values.min()), float(values.max()))
+        low, high, whole = self._range or _range(values)
         if low < 0:
             scaled = np.rint((values - low) * (255 / max(high - low, 1e-30)))
         elif high <= 1:
             scaled = np.rint(values * 255)
         else:
-            bits = next((bits for bits in _DEPTHS if high < 2**bits), None)
+            bits = next((bits for bits in _DEPTHS if whole and high < 2**bits), None)
             if bits is None:
                 scaled = np.rint(values * (255 / high))
             else:
@@ -106,14 +108,18 @@ def _finite(values: np.ndarray) -> np.ndarray:
     return np.nan_to_num(values.astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0)
 
 
-def _ends(path: Path) -> tuple[float, float] | None:
-    """Least and greatest value of a deep file; None for any other."""
+def _range(values: np.ndarray) -> tuple[float, float, bool]:
+    """The least and the greatest of some values, and whether all are whole numbers."""
+    return float(values.min()), float(values.max()), bool((values == np.rint(values)).all())
+
+
+def _ends(path: Path) -> tuple[float, float, bool] | None:
+    """The `_range` of a deep file; None for any other."""
     try:
         with Image.open(path) as image:
             if not _deep(image):
                 return None
-            values = _finite(np.asarray(image))
-            return float(values.min()), float(values.max())
+            return _range(_finite(np.asarray(image)))
     except _WRONG:
         return None
 

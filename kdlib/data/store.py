@@ -2,7 +2,6 @@
 
 import contextlib
 import hashlib
-import json
 import math
 import os
 import shutil
@@ -18,7 +17,7 @@ import torch
 
 from kdlib.data.images import Files, ahead
 from kdlib.errors import UserError
-from kdlib.files import cache_folder, make_room, whole
+from kdlib.files import cache_folder, make_room, sealed, unsealed, whole, write_text
 from kdlib.progress import note
 
 LIMIT = 20_000_000_000
@@ -97,10 +96,10 @@ def remembered(key: str, splits: Sequence[Files], found: Callable[[], dict]) -> 
     if not all(_path(files, "streamed").exists() for files in splits if len(files)):
         return found()
     with contextlib.suppress(OSError, ValueError):
-        return json.loads(path.read_text(encoding="utf-8"))
+        return unsealed(path.read_text(encoding="utf-8"))
     about = found()
-    with contextlib.suppress(OSError), whole(path) as aside:
-        aside.write_text(json.dumps(about), encoding="utf-8")
+    with contextlib.suppress(OSError):
+        write_text(path, sealed(about))
     return about
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import tempfile
 from dataclasses import dataclass
@@ -115,8 +116,8 @@ def _decoding(about: dict) -> dict[str, str]:
 
 
 def dataset(record: records.Record, data_root: str | None, test_size: int | None = SHOWN) -> data.Dataset | None:
-    """The record's data set, where it can be had: embedded, or below data_root; few training images, and so many test
-    images, None for all.
+    """The record's data set, where it can be had: embedded, or below data_root; few training images, and at most so
+    many test images, None for all.
 
     Raises ``UserError`` for images of other classes.
     """
@@ -124,9 +125,10 @@ def dataset(record: records.Record, data_root: str | None, test_size: int | None
     channels, height = about["shape"][:2]
     if data_root is None and about["name"] not in EMBEDDED:
         return None
-    sizes = {"train_size": 20 * len(about["classes"]), "test_size": test_size or about["sizes"]["test"]}
-    options = {"image_size": height, "grayscale": channels == 1, **sizes, **_decoding(about)}
-    found = data.load(about["name"], data_root=data_root, **options)
+    classes, there = len(about["classes"]), about["sizes"]
+    sizes = {"train_size": min(20 * classes, there["train"]), "test_size": min(test_size or math.inf, there["test"])}
+    options = {"image_size": height, "grayscale": channels == 1, "val_fraction": 0, **sizes, **_decoding(about)}
+    found = data.load(about["name"], data_root=data_root, classes=classes, **options)
     if list(found.classes) != about["classes"]:
         raise UserError(f"{data_root} has other classes than run {record.id}; name the images it was trained on")
     return found

@@ -10,6 +10,7 @@ from pathlib import Path
 from statistics import median
 
 import numpy as np
+import torch
 
 from kdlib.data import Dataset
 from kdlib.errors import UserError, first_line
@@ -41,7 +42,7 @@ def quantise(file: Path, path: Path, dataset: Dataset) -> Quantised:
 
     class Images(CalibrationDataReader):
         def __init__(self):
-            self.batches = iter(dataset.train.images[:CALIBRATION].split(1))
+            self.batches = iter(spread(dataset.train.images, CALIBRATION).split(1))
 
         def get_next(self):
             batch = next(self.batches, None)
@@ -62,6 +63,11 @@ def quantise(file: Path, path: Path, dataset: Dataset) -> Quantised:
         size = file.stat().st_size, aside.stat().st_size
         os.replace(aside, path)
     return Quantised(path, correct, ms, size)
+
+
+def spread(images: torch.Tensor, count: int) -> torch.Tensor:
+    """So many images from end to end: they may lie class by class, and the first ones be of few classes."""
+    return images[torch.linspace(0, len(images) - 1, count).long().unique()]
 
 
 def _correct(session, dataset: Dataset) -> np.ndarray:

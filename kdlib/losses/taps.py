@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -40,17 +40,30 @@ def tapped(model: nn.Module, names: Iterable[str]) -> Iterator[dict[str, Tensor]
         if name not in modules:
             raise UserError(f"{type(model).__name__} has no module {name!r} to tap; {did_you_mean(name, modules)}")
     outputs: dict[str, Tensor] = {}
-    image: list[int] = []  # height and width of the latest batch
+
+    def keep(name, output, maps):
+        outputs[name] = output if maps is None else maps
+
+    with _watched(model, [(name, modules[name]) for name in names], keep):
+        yield outputs
+
+
+@contextmanager
+def _watched(
+    model: nn.Module, modules: Sequence[tuple[str, nn.Module]], look: Callable[[str, object, Tensor | None], None]
+) -> Iterator[None]:
+    """Call ``look(name, output, maps)`` after each forward of the modules; maps by the size of the model's own input,
+    which may be another than the image's, as behind a resize."""
+    size: list[int] = []
 
     def measure(name, module, args):
-        image[:] = args[0].shape[2:]
+        size[:] = args[0].shape[2:]
 
-    def keep(name, module, args, output):
-        found = _as_map(output, image)
-        outputs[name] = output if found is None else found
+    def see(name, module, args, output):
+        look(name, output, _as_map(output, size))
 
-    with hooked([("", model)] if names else [], measure, before=True), hooked([(n, modules[n]) for n in names], keep):
-        yield outputs
+    with hooked([("", model)] if modules else [], measure, before=True), hooked(modules, see):
+        yield
 
 
 def stages(model: nn.Module, shape: tuple[int, int, int]) -> list[Stage]:
@@ -106,9 +119,8 @@ def _outputs(model: nn.Module, shape: tuple[int, int, int]) -> dict[str, tuple[i
     calls: Counter[str] = Counter()
     found: dict[str, tuple[int, int, int]] = {}
 
-    def watch(name, module, args, output):
+    def watch(name, output, maps):
         calls[name] += 1
-        maps = _as_map(output, shape[1:])
         if maps is not None:
             found[name] = tuple(maps.shape[1:])
 
@@ -117,7 +129,7 @@ def _outputs(model: nn.Module, shape: tuple[int, int, int]) -> dict[str, tuple[i
     modes = [(module, module.training) for module in model.modules()]
     try:  # on the model itself, as not every one can be copied
         model.eval()
-        with hooked([pair for pair in model.named_modules() if pair[0]], watch), torch.no_grad():
+        with _watched(model, [pair for pair in model.named_modules() if pair[0]], watch), torch.no_grad():
             model(images)
     finally:
         for module, mode in modes:

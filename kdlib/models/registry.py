@@ -8,6 +8,7 @@ import inspect
 import sysconfig
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache, partial
 from importlib.metadata import version
 from pathlib import Path
@@ -177,7 +178,7 @@ def _files(modules: set[str]) -> set[Path]:
         seen.add(name)
         try:
             spec = importlib.util.find_spec(name)
-        except (ImportError, AttributeError, ValueError):
+        except Exception:  # it imports the packages around, which may raise anything
             continue
         if spec is None or not spec.origin or not spec.origin.endswith(".py"):
             continue
@@ -190,8 +191,9 @@ def _files(modules: set[str]) -> set[Path]:
             if isinstance(node, ast.Import):
                 todo += [alias.name for alias in node.names]
             elif isinstance(node, ast.ImportFrom):
-                base = importlib.util.resolve_name("." * node.level + (node.module or ""), package)
-                todo += [base, *(f"{base}.{alias.name}" for alias in node.names)]
+                with suppress(ImportError):  # out of the package, as a fallback may be written
+                    base = importlib.util.resolve_name("." * node.level + (node.module or ""), package)
+                    todo += [base, *(f"{base}.{alias.name}" for alias in node.names)]
     return found
 
 

@@ -135,8 +135,9 @@ def costs(model: nn.Module, shape: tuple[int, int, int]) -> dict[str, float | in
 
 
 def macs_thop(model: nn.Module, shape: tuple[int, int, int]) -> int | None:
-    """Return thop's count of one image of ``shape`` (C, H, W) on a copy without data; None where it fails."""
-    return by_thop(copied(model).to("meta").eval(), torch.zeros(1, *_checked(shape), device="meta"))
+    """Return thop's count of one image of ``shape`` (C, H, W), without data where that works; None where it fails."""
+    image = torch.zeros(1, *_checked(shape))
+    return by_thop(copied(model).to("meta").eval(), image.to("meta")) or by_thop(copied(model).cpu().eval(), image)
 
 
 def profile(

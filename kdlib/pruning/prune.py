@@ -12,7 +12,7 @@ from torch import nn
 from kdlib.copies import copied
 from kdlib.data import Dataset, normalise
 from kdlib.errors import UserError, did_you_mean
-from kdlib.profiling import count_parameters, forward_macs, state_bytes
+from kdlib.profiling import count_parameters, layer_macs, state_bytes
 from kdlib.pruning.criteria import CALIBRATED, CRITERIA, Batches, Scores, gathered
 from kdlib.pruning.meaning import Meaning
 from kdlib.pruning.structure import Channels, History, Removed, Structure, replay, scan
@@ -210,7 +210,7 @@ def _report(model, subject, structure: Structure, history: History, shape) -> di
         "protected": {channels.name: channels.protected for channels in structure.sets if channels.protected},
         "removed": [sum(sizes.values()) - sum(left.values()), sum(channels.size for channels in structure.open)],
         "params": [count_parameters(model), count_parameters(subject)],
-        "macs": [structure.macs(), forward_macs(subject, shape)],
+        "macs": [structure.macs(), sum(layer_macs(subject, shape).values())],
         "size_bytes": [state_bytes(model), state_bytes(subject)],
     }
 

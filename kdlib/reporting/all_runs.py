@@ -31,7 +31,9 @@ def spec(results: Results) -> Table:
     """
     settings = dict.fromkeys(map(setting, results.conditions))
     wheres = [dict(zip(SETTING, values, strict=True)) for values in settings]
-    kept = [key for key in _HEADS if any(where[key] is not None for where in wheres)]
+    # Squeeze-excite only where it was done in both ways: else there may be no such bottlenecks to spare.
+    least = dict.fromkeys(_HEADS, 1) | {"protect_se": 2}
+    kept = [key for key in _HEADS if len({where[key] for where in wheres} - {None}) >= least[key]]
     rows = []
     for where in wheres:
         group = f"{where['model']}, source" if where["role"] == "source" else where["model"]
@@ -55,13 +57,12 @@ def _labels(results: Results, where: dict, kept: list[str]) -> list:
         value = where[key]
         return "" if value is None else both(numbers.short, value)
 
-    own = where["recipe"] in ("teacher", "source", "original") and where["recipe"] not in results.study.labels
     out = {key: number(key) for key in ("T", "alpha", "lam", "ratio", "macs")}
     out["criterion"] = label("criterion") if where["criterion"] else ""
     out["protect_se"] = _BOTTLENECKS[where["protect_se"]]
     out |= {"model": label("model"), "role": ROLES[where["role"]], "method": ""}
     if where["role"] in ("student", "distilled"):
         out["method"] = both(names.method, results.study, where["method"])
-    out["recipe"] = ROLES[where["recipe"]] if own else label("recipe")
+    out["recipe"] = both(names.recipe, results.study, where["recipe"])
     out["variant"] = both(lambda lang: layers(results.study, where["variant"], lang))
     return [translations(out[key]) if isinstance(out[key], Message) else out[key] for key in kept]

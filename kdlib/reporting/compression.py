@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cached_property
 
 from kdlib.reporting.core import canvas, names, numbers
-from kdlib.reporting.core.evidence import Difference, compare, wilson
+from kdlib.reporting.core.evidence import Difference, compare, ids, wilson
 from kdlib.reporting.core.i18n import N_, both, say, translations
 from kdlib.reporting.core.results import Results, same
 from kdlib.reporting.core.table import Cell, Row, Table, difference_cell
@@ -47,8 +47,8 @@ class CompressionStudy:
 
     @property
     def run(self) -> str | None:
-        """The id of the run of the network to take, of its first seed."""
-        return self.results.select(**self.chosen)[0][1].id if self.chosen else None
+        """The id of the run of the network to take, of its first seed that converged."""
+        return ids(self.results, self.chosen)[0] if self.chosen else None
 
     @cached_property
     def lost(self) -> Difference | None:
@@ -69,7 +69,7 @@ class CompressionStudy:
 
     def macs(self, where: dict) -> float:
         """The multiply-accumulates of one image, 0 where they were not counted."""
-        return self.measured(where).get("macs_thop", 0.0)
+        return self.measured(where).get("macs_thop") or 0.0
 
     def accuracy(self, where: dict) -> tuple[float | None, float | None, float | None]:
         """Test accuracy in per cent and its interval: over seeds, or Wilson's over the test images of a single one."""
@@ -117,15 +117,15 @@ def _cells(study: CompressionStudy, where: dict) -> list[Cell]:
     validation = results.cell(where, "val_accuracy").mean
     gap = None if where["role"] == "teacher" else compare(results, where, results, TEACHER)
     size, (mean, low, high) = study.measured(where), study.accuracy(where)
-    timed, macs = size.get("latency", {}).get("1", {}), size.get("macs_thop")
+    timed, macs, whole = size.get("latency", {}).get("1", {}), study.macs(where), study.macs(TEACHER)
     return [
         Cell(mean, 2, interval=(low, high), n=results.cell(where).n),
         difference_cell(gap),
         Cell(None if validation is None else 100 * validation, 2),
         Cell(size.get("params"), kind="count"),
         Cell(size.get("size_mib"), 2),
-        Cell(macs and macs / MEGA, 2),
-        Cell(macs and 100 * macs / study.macs(TEACHER), 1),
+        Cell(macs / MEGA if macs else None, 2),
+        Cell(100 * macs / whole if macs and whole else None, 1),
         Cell(timed.get("median_ms"), 2, interval=(timed.get("q1_ms"), timed.get("q3_ms"))),
     ]
 
@@ -133,7 +133,7 @@ def _cells(study: CompressionStudy, where: dict) -> list[Cell]:
 def figure(results: Results, lang: str, filters: dict):
     """Yield (stem, parts): test accuracy of every network against its MACs."""
     study = read(results)
-    if study is None or study.chosen is None:
+    if study is None or study.chosen is None or not study.macs(TEACHER):
         return
     found = [where for where in study.networks if results.cell(where).mean is not None and study.macs(where)]
     drawn, ((ax,),) = canvas.panels(1, 1, (canvas.PAGE, 3.6))

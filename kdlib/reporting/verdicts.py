@@ -23,7 +23,7 @@ MARKS = {"seeds": "●", "images": "◐", "patients": "◐"}
 OPEN, UNKNOWN = "○", "–"
 MARKED = N_(
     "● leaves zero out over seeds; ◐ over test images or patients alone; ○ not told apart from zero (asked at several "
-    "settings, after Holm's correction); – no interval."
+    "settings, after Holm's correction; of chest X-rays, where seeds and patients disagree); – no interval."
 )
 OVER = {"seeds": N_("{n} seeds"), "images": N_("{n} test images"), "patients": N_("{n} test patients")}
 SIDES = {
@@ -305,10 +305,11 @@ def _radiology(study: radiology_runs.RadiologyStudy) -> Iterable[Verdict]:
                 found = replace(seeds if seeds.interval else patients, runs=runs)
                 # the patients and the seeds may disagree: then nothing is sure
                 agreed = len({one.verdict for one in pair if one.interval}) == 1
-                called = both(_measured, study.results, case.model, metric)
+                one_teacher = other == "teacher" and len(sides[1].by_seed) < len(sides[0].by_seed)
+                called = both(_measured, study.results, case.model, metric, one_teacher)
                 yield from _asked(question, called, found, metric=metric, sure=agreed)
 
 
-def _measured(results: Results, model: str, metric: str, lang: str) -> str:
-    measure = N_("AUROC") if metric == "auroc" else N_("accuracy")
-    return f"{names.label(results.study, model, lang)}, {say(measure, lang)}"
+def _measured(results: Results, model: str, metric: str, one_teacher: bool, lang: str) -> str:
+    said = [N_("AUROC") if metric == "auroc" else N_("accuracy"), *([N_("one teacher")] if one_teacher else [])]
+    return ", ".join([names.label(results.study, model, lang), *(say(message, lang) for message in said)])

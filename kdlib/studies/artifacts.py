@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from kdlib.errors import UserError, first_line
-from kdlib.files import whole
+from kdlib.files import sealed, whole, write_text
 from kdlib.studies import records
 
 COSTS, PRUNED, ATTENTION = "costs.json", "pruned.json", "attention.npz"
@@ -33,7 +33,7 @@ def keep(path: Path, asked: Any, make: Callable[[], dict[str, Any] | None]) -> P
         with whole(path) as aside, open(aside, "wb") as file:
             np.savez_compressed(file, **content)
     else:
-        records.write_text(path, records.sealed(content) + "\n")
+        write_text(path, sealed(content) + "\n")
     return path
 
 

@@ -61,6 +61,8 @@ class Compression(Distilling):
 
         if len(self.students) > 1:
             raise UserError(f"study {self.name} makes one small network; name one student, not {len(self.students)}")
+        if len(self.losses[0][1]) > 1:
+            raise UserError(f"study {self.name} makes one small network; give one value each of T, alpha and lam")
         for model in (self.teacher, *self.students):
             models.check(model)
         for criterion in self.shares.criteria:

@@ -14,8 +14,7 @@ from typing import Any
 import kdlib
 from kdlib import models, profiling
 from kdlib.data.store import OFF
-from kdlib.files import cache_folder, make_room
-from kdlib.studies.records import write_text
+from kdlib.files import cache_folder, make_room, write_text
 
 LIMIT = 1_000_000
 """Bytes; beyond them the oldest counts go."""

@@ -33,13 +33,14 @@ class Experiment(Call):
 
     @property
     def signature(self) -> str:
-        """Hash of what decides the study's output: its runs, those it shows beside, the language, kdlib's own files."""
+        """Hash of what decides the study's output: its settings and runs, those beside, the language, kdlib's files."""
         beside = [self.parameters.root / name / "runs.json" for name in self.study.beside]
         shown = [
             [one.id for one in records.read_conditions(path.parent)[0]] if path.is_file() else [] for path in beside
         ]
         own = [condition.id for condition in self.plan.conditions]
-        text = json.dumps([self.parameters.lang, sorted(self.plan.runs), own, shown, counts.source()])
+        settings = self.study.model_dump(mode="json")
+        text = json.dumps([self.parameters.lang, settings, sorted(self.plan.runs), own, shown, counts.source()])
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def costs(self) -> list[cost.Cost]:

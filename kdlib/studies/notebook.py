@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING
 
 import kdlib
 from kdlib.errors import UserError
-from kdlib.files import remove_if_left
-from kdlib.studies.records import write_text
+from kdlib.files import remove_if_left, write_text
 
 if TYPE_CHECKING:
     from kdlib.studies.experiment import Experiment

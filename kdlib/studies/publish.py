@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image, PngImagePlugin
 
 from kdlib.errors import UserError
+from kdlib.files import sealed
 from kdlib.studies import records, schema
 
 SMALL = 50_000  # logits of a test set; ROC curves and calibration need them
@@ -80,15 +81,16 @@ def _in_place(aside: Path, copy: Path) -> tuple[Path, int]:
 
 def _contents(record: records.Record) -> dict[str, bytes]:
     logits, labels = record.predictions()
-    kept = {"logits": logits} if logits.size <= SMALL else {"top1": logits.argmax(axis=1).astype(np.uint8)}
+    number = np.min_scalar_type(logits.shape[1] - 1)  # of a class
+    kept = {"logits": logits} if logits.size <= SMALL else {"top1": logits.argmax(axis=1).astype(number)}
     groups = record.groups()
     if groups is not None:
         kept["groups"] = groups.astype(np.int32)
     arrays = io.BytesIO()
-    np.savez_compressed(arrays, labels=labels.astype(np.uint8), **kept)
+    np.savez_compressed(arrays, labels=labels.astype(number), **kept)
     # The files' checksums are of what is not packed, or not as it was; a ZIP has its own.
     run = {key: value for key, value in record.run.items() if key != "files"}
-    texts = {"run.json": records.sealed(run).encode(), "history.csv": (record.path / "history.csv").read_bytes()}
+    texts = {"run.json": sealed(run).encode(), "history.csv": (record.path / "history.csv").read_bytes()}
     return {**texts, "predictions.npz": arrays.getvalue()}
 
 

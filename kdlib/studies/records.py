@@ -20,7 +20,7 @@ import numpy as np
 
 import kdlib
 from kdlib.errors import UserError, first_line
-from kdlib.files import flush, whole
+from kdlib.files import flush, sealed, unsealed, write_text
 
 PACKED = "records.zip"
 _HOST = platform.node()  # several machines may write to one folder
@@ -177,7 +177,7 @@ def read(runs: Path | zipfile.Path, id: str) -> Record | None:
     """Return the record of a run, or None where there is none."""
     path = runs / id / "run.json"
     try:
-        return Record(id, path.parent, _unsealed(path.read_text(encoding="utf-8")))
+        return Record(id, path.parent, unsealed(path.read_text(encoding="utf-8")))
     except (FileNotFoundError, NotADirectoryError, ValueError):  # what is damaged is no record
         return None
     except (zipfile.BadZipFile, zlib.error) as error:
@@ -251,38 +251,12 @@ def sweep(runs: Path) -> None:
             shutil.rmtree(aside, ignore_errors=True)
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write a text file whole or not at all."""
-    with whole(path) as aside:
-        aside.write_text(text, encoding="utf-8")
-
-
-def sealed(content: dict) -> str:
-    """Return JSON with a checksum of all the rest."""
-    return json.dumps({**content, "checksum": _checksum(content)}, indent=1, allow_nan=True)
-
-
 def read_sealed(path: Path) -> dict:
     """Return what `sealed` wrote to a file; ``UserError`` where it is damaged."""
     try:
-        return _unsealed(path.read_text(encoding="utf-8"))
+        return unsealed(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise UserError(f"{path} is damaged ({first_line(error)}); run the study again") from None
-
-
-def _unsealed(text: str) -> dict:
-    """The content of such a text, ``ValueError`` where it is damaged; earlier texts say no checksum."""
-    content = json.loads(text)
-    if not isinstance(content, dict):
-        raise ValueError("it holds no mapping")
-    said = content.pop("checksum", None)
-    if said is not None and said != _checksum(content):
-        raise ValueError("its checksum does not hold")
-    return content
-
-
-def _checksum(content: dict) -> str:
-    return f"{zlib.crc32(json.dumps(content).encode()):08x}"
 
 
 def _file_checksum(path: Path) -> str:

@@ -92,13 +92,23 @@ class Group:
 
 
 def missing(plan: Plan, folder: Path) -> list[Run]:
-    """Return the runs whose records are not in ``folder``, or are damaged."""
+    """Return the runs whose records are not in ``folder``, or are damaged.
+
+    Raises ``UserError`` for a record that knows no groups of images, or others, where the call's images have some.
+    """
     return [run for run in plan.runs.values() if not _is_there(run, folder)]
 
 
 def _is_there(run: Run, folder: Path) -> bool:
     record = records.read(folder, run.id)
-    return record is not None and record.intact
+    if record is None or not record.intact:
+        return False
+    groups = run.dataset.describe().get("group_counts")
+    if groups and groups != record.run["dataset"].get("group_counts"):  # a model sees the same images: the id is one
+        raise UserError(
+            f"run {run.id} is on record with other groups of images: name another output_dir to do it again"
+        )
+    return True
 
 
 def groups(plan: Plan, todo: Sequence[Run]) -> list[Group]:

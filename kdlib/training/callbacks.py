@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from torch import Tensor, nn
 
 from kdlib.errors import UserError, first_line
@@ -61,7 +62,8 @@ class Callbacks:
     def call(self, event: str, state: TrainingState) -> None:
         """Show a state to all that look at such an event."""
         for name, call in self.of[event]:
-            versions = [p._version for p in state.model.parameters()]
+            shown = [model for model in (state.model, state.teacher) if model is not None]
+            before = [[p.detach().clone() for p in model.parameters()] for model in shown]
             where = f"at step {state.step} (epoch {state.epoch}) of {state.name}, job {state.index}"
             try:
                 with untouched(state.model), untouched(state.teacher):
@@ -71,8 +73,17 @@ class Callbacks:
             except Exception as error:  # a callback of the user's own may raise anything
                 reason = f"{type(error).__name__}: {first_line(error)}"
                 raise UserError(f"callback {name} failed {where}: {reason}") from error
-            if versions != [p._version for p in state.model.parameters()]:
+            # By value: what a callback does to `p.data` raises no version.
+            if not all(_same(kept, model) for kept, model in zip(before, shown, strict=True)):
                 raise UserError(f"callback {name} changes weights {where}; let it work on a copy of the model")
+
+
+def _same(kept: list[Tensor], model: nn.Module) -> bool:
+    """Whether a model's weights are those that were kept; NaN is NaN."""
+    now = [p.detach() for p in model.parameters()]
+    return len(kept) == len(now) and all(
+        a.shape == b.shape and torch.equal(a.nan_to_num(), b.nan_to_num()) for a, b in zip(kept, now, strict=True)
+    )
 
 
 class TensorBoard:

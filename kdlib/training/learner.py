@@ -104,7 +104,7 @@ class Learner:
             group["lr"] = lr
         self.model.train()
         for module in self.frozen:
-            module.eval()
+            module.training = False
         response = self._respond(images, len(labels))
         logits = response.logits
         smoothing, adapter = self.job.recipe.label_smoothing, self.features.adapter
@@ -251,14 +251,13 @@ class Learner:
 
 
 def frozen_modules(model: nn.Module) -> list[nn.Module]:
-    """The norms with statistics and the dropouts that stand still in training, because what they stand in does.
+    """The modules that stand still in training, norms, dropouts and whatever else may move, because what they stand in
+    does.
 
     That is the module itself or, where it has no weights, the nearest one around it that has: none of these is trained.
     """
     found, modules = [], dict(model.named_modules())
     for name, module in modules.items():
-        if not isinstance(module, (_NormBase, _DropoutNd)):
-            continue
         while not any(True for _ in modules[name].parameters()) and name:
             name = name.rpartition(".")[0]
         weights = list(modules[name].parameters())

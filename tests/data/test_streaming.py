@@ -60,8 +60,9 @@ def test_what_is_known_of_the_images_is_kept_beside_them(tree, cache, monkeypatc
         patch.setattr(dataset, "fingerprint", None)  # asked of nobody
         assert_same(read(tree, "disk"), first)
     (kept,) = cache.glob("*.json")
-    kept.write_text("{")
-    assert_same(read(tree, "disk"), first)
+    for damaged in ("{", kept.read_text().replace(first.fingerprint, "0" * 16)):
+        kept.write_text(damaged)
+        assert_same(read(tree, "disk"), first)
     other = read(tree, "disk", split_seed=1)
     assert other.fingerprint == read(tree, "memory", split_seed=1).fingerprint != first.fingerprint
 

@@ -6,12 +6,14 @@ import re
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
-from kdlib import cli, models, pruning
+from kdlib import cli, data, models, pruning
 from kdlib.errors import UserError
 from kdlib.export import network
 from kdlib.export.predict import open_file
+from kdlib.export.quantise import spread
 from kdlib.studies import prepare, records
 
 ASKED = {"profile": "smoke", "seeds": "0", "train_size": 60, "test_size": 20}
@@ -118,7 +120,7 @@ def test_the_command_line(runs, tmp_path, capsys):
     arguments = ["export", record.id[:12], "--profile", "smoke", "--output-dir", str(runs.parents[1])]
     assert cli.main([*arguments, "--out", str(tmp_path / "a.onnx")]) == 0
     said = capsys.readouterr().out
-    assert "compared on 256 test images: 100.0% of first classes agree" in said
+    assert "compared on 20 test images: 100.0% of first classes agree" in said
     assert {path.name for path in tmp_path.iterdir()} == {"a.onnx", "a.en.md", "a.tr.md"}
     assert cli.main(["export", "no-such", "--output-dir", str(tmp_path)]) == 2
 
@@ -133,6 +135,35 @@ def test_int8_is_measured_beside_what_it_was_made_from(runs, tmp_path, capsys):
     assert open_file(tmp_path / "a.int8.onnx")[1]["run"] == record.id
     assert {path.name for path in tmp_path.glob("*.onnx")} == {"a.int8.onnx", "a.onnx"}
     assert cli.main([*arguments, "--to", "torchscript"]) == 2
+
+
+def test_a_small_folder_of_images_is_taken_whole(tmp_path):
+    """Fewer images than an export would look at, and of a larger collection the run's first classes."""
+    chance = np.random.default_rng(0)
+    for part, count in (("train", 6), ("test", 3)):
+        for name in ("a", "b", "c"):
+            (tmp_path / part / name).mkdir(parents=True)
+            for i in range(count):
+                Image.fromarray(chance.integers(0, 256, (8, 8, 3), dtype=np.uint8)).save(
+                    tmp_path / part / name / f"{i}.png"
+                )
+    load = data.load("folder", data_root=tmp_path, image_size=8, classes=2)
+    record = records.Record("abc", tmp_path, {"dataset": load.describe()})
+    found = network.dataset(record, str(tmp_path))
+    assert torch.equal(found.test.images, load.test.images)
+    assert found.classes == ("a", "b")
+    # those held out for validation take part
+    assert len(found.train) == len(load.train) == 10
+    other = records.Record("abc", tmp_path, {"dataset": load.describe() | {"classes": ["b", "c"]}})
+    with pytest.raises(UserError, match="has other classes than run abc"):
+        network.dataset(other, str(tmp_path))
+
+
+def test_images_that_set_the_ranges_are_of_every_class():
+    labels = torch.arange(100).repeat_interleave(16)  # class by class, as a folder's
+    assert len(spread(labels, 200)) == 200
+    assert len(spread(labels, 200).unique()) == 100
+    assert torch.equal(spread(labels[:7], 200), labels[:7])
 
 
 def test_pruned_models_load_whichever_way(runs):

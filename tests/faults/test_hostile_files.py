@@ -16,6 +16,7 @@ from kdlib.cli import main
 from kdlib.data import store
 from kdlib.data.images import Decoding, Depth, Files
 from kdlib.errors import UserError
+from kdlib.files import sealed
 from kdlib.studies import artifacts, records, runner
 from kdlib.training import Checkpoints, TeacherStore
 
@@ -107,15 +108,15 @@ def evil_array(marker: Path) -> np.ndarray:
     return np.array([Evil(marker)] * 16, dtype=object)
 
 
-@pytest.mark.parametrize("sealed", [False, True])
-def test_a_record(executed, tmp_path, marker, one_line, sealed):
+@pytest.mark.parametrize("checked", [False, True])
+def test_a_record(executed, tmp_path, marker, one_line, checked):
     plan, runs = executed
     id = list(plan.runs)[-1]
     shutil.copytree(runs / id, tmp_path / id)
-    if sealed:  # whoever can write the files can write their checksums, or leave them out
+    if checked:  # whoever can write the files can write their checksums, or leave them out
         run = records.read(runs, id).run
         kept = {key: value for key, value in run.items() if key != "files"}
-        (tmp_path / id / "run.json").write_text(records.sealed(kept))
+        (tmp_path / id / "run.json").write_text(sealed(kept))
     folder = tmp_path / id
     np.savez(
         folder / "predictions.npz", logits=evil_array(marker), labels=evil_array(marker), groups=evil_array(marker)

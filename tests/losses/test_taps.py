@@ -196,3 +196,10 @@ def test_maps_with_channels_last_are_read_with_channels_first(image, back):
         model(images)
     whole = model[0](images)
     assert torch.equal(taps["0"], whole if back else whole.permute(0, 3, 1, 2))
+
+
+def test_stages_are_those_of_the_size_that_a_model_resizes_to():
+    model = nn.Sequential(nn.Conv2d(3, 4, 3, 2, 1), nn.Conv2d(4, 4, 3, 2, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    adapted = models.adapt(model, "mine", (0.5,) * 3, (0.5,) * 3, input_size=16)
+    # of images 12 by 8 it makes 16 by 16: maps of 8 and 4 a side, which no 12 by 8 shrinks to
+    assert [stage.shape for stage in stages(adapted, (3, 12, 8))] == [(4, 8, 8), (4, 4, 4)]

@@ -95,6 +95,15 @@ def test_so_does_a_neighbour_outside_of_the_package(shop, tmp_path):
     sys.modules.pop("neighbour")
 
 
+def test_a_way_out_of_the_package_that_is_not_taken_does_not_matter(shop, tmp_path):
+    (tmp_path / "neighbour.py").write_text("slope = 0.1")
+    fallback = "try:\n    from ...far import slope\nexcept ImportError:\n    from neighbour import slope\n"
+    first = shop(__init__="", net=fallback + NET, parts=PARTS)
+    (tmp_path / "neighbour.py").write_text("slope = 0.9")
+    assert shop() != first
+    sys.modules.pop("neighbour")
+
+
 def typed(text: str):
     """A builder as a notebook cell defines it: no file holds it."""
     names: dict = {"__name__": "__main__"}

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from kdlib import models
-from kdlib.profiling import count_parameters, forward_macs, layer_macs
+from kdlib.profiling import count_parameters, forward_macs, layer_macs, macs_thop
 from kdlib.profiling.counts import by_torch
 
 
@@ -116,3 +116,18 @@ def test_counting_for_planning_does_without_torchs_compiler():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+class Shifted(nn.Module):
+    """Holds a tensor that is no buffer, and so stays where it is when the model moves."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer, self.mean = nn.Conv2d(3, 4, 1, bias=False), torch.zeros(3, 1, 1)
+
+    def forward(self, x):
+        return self.layer(x - self.mean)
+
+
+def test_thop_counts_a_model_that_cannot_do_without_data():
+    assert macs_thop(Shifted(), (3, 8, 8)) == 8 * 8 * 3 * 4

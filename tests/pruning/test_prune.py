@@ -307,3 +307,22 @@ def test_a_model_of_which_nothing_can_be_cut():
     model.extend([nn.Flatten(), nn.Linear(16, 4)])
     with pytest.raises(UserError, match=r"nothing to prune: cut, it does not run or computes something else at 0$"):
         prune(model, Spec("magnitude", ratio=0.2), shape=SHAPE)
+
+
+class Placed(nn.Module):
+    """Weights of its own, which no layer holds, and a product of activations: what pruning does not count."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.second = nn.Conv2d(3, 8, 1, bias=False), nn.Conv2d(8, 4, 1, bias=False)
+        self.place, self.head = nn.Parameter(torch.ones(1, 1, 8, 8)), nn.Linear(4, 4, bias=False)
+
+    def forward(self, x):
+        x = self.second(self.first(x)) + self.place
+        return self.head((x @ x).mean((2, 3)))
+
+
+def test_macs_before_and_after_are_of_the_same_layers():
+    report = prune(Placed(), Spec("magnitude", ratio=0.5), shape=SHAPE).report
+    assert report["channels"]["first"] == [8, 4]
+    assert report["macs"] == [64 * (3 * 8 + 8 * 4) + 16, 64 * (3 * 4 + 4 * 4) + 16]

@@ -1,6 +1,8 @@
 """What reporting says stands in the catalogue, in Turkish, whole."""
 
+import ast
 import re
+from pathlib import Path
 
 import pytest
 from babel.messages.extract import extract_from_dir
@@ -24,6 +26,17 @@ def test_the_catalogue_holds_what_the_code_says_and_nothing_else(turkish):
         one for folder in i18n.SAYING for one in extract_from_dir(folder, method_map=i18n.SOURCES, keywords=keywords)
     ]
     assert {message for _, _, message, _, _ in found} == set(turkish)
+
+
+def test_no_text_hides_within_another_call(turkish):
+    """The extractor passes over a call that stands among the arguments of another one."""
+    for folder in i18n.SAYING:
+        for path in sorted(Path(folder).rglob("*.py")):
+            for node in ast.walk(ast.parse(path.read_bytes())):
+                if isinstance(node, ast.Call) and getattr(node.func, "id", "") in ("say", "N_", "translations"):
+                    first = node.args[0]
+                    if isinstance(first, ast.Constant):
+                        assert first.value in turkish, path
 
 
 def test_nothing_is_untranslated(turkish):

@@ -12,7 +12,7 @@ def test_pruned_models_by_criterion_and_amount():
     assert names.described(found, at, "en") == "EfficientNet-B4, distilled, Taylor, 10% of channels"
     assert names.described(found, at, "tr") == "EfficientNet-B4, damıtılmış, Taylor, budama oranı %10"
     kept = {**where, "ratio": None, "macs": 0.85, "role": "finetuned"}
-    assert names.described(found, kept, "en") == "EfficientNet-B4, fine-tuned, Taylor, 85% of MACs kept"
+    assert names.described(found, kept, "en") == "EfficientNet-B4, fine-tuned, Taylor, 85% of its MACs kept"
     whole = {**where, "role": "original", "recipe": "original", "criterion": None}
     assert names.described(found, whole, "tr") == "EfficientNet-B4, orijinal"
 

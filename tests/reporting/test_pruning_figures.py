@@ -200,7 +200,7 @@ def test_settings_are_named(two):
     wheres = [dict(zip(("ratio", "macs", "protect_se"), setting, strict=True)) for setting in settings]
     assert [read(two).called(where, "en") for where in wheres] == [
         "10% of channels",
-        "85% of MACs kept",
+        "85% of its MACs kept",
         "10% of channels, squeeze-excite protected",
     ]
     assert read(make(study="ts4", seeds=(0,))).called(wheres[2], "tr") == "budama oranı %10"

@@ -144,7 +144,7 @@ def test_distillation_over_seeds_has_a_paired_interval(tmp_path):
     assert [row[0] for row in labels(sheet)[::5]] == [
         "10% of channels",
         "10% of channels, squeeze-excite protected",
-        "85% of MACs kept",
+        "85% of its MACs kept",
     ]
     # seeds 0 to 2: 78.7 - 77.5 = 1.2, 79.0 - 77.7 = 1.3, 79.3 - 77.9 = 1.4; half width 4.303 * 0.1 / sqrt(3) = 0.25
     taylor = cells(sheet)[3]
@@ -170,13 +170,13 @@ def test_nothing_distilled_leaves_the_plain_columns(tmp_path):
 
 def test_what_is_left_at_each_setting(made):
     rows = dict(zip(labels(made["settings"]), cells(made["settings"]), strict=True))
-    assert rows["85% of MACs kept", "Taylor"][1] == "76.80 ± 0.14"
-    assert rows["85% of MACs kept", "Taylor"][6] == "85.0 ± 0.0"
+    assert rows["85% of its MACs kept", "Taylor"][1] == "76.80 ± 0.14"
+    assert rows["85% of its MACs kept", "Taylor"][6] == "85.0 ± 0.0"
     protected = rows["10% of channels, squeeze-excite protected", "Taylor"]
     assert (rows["10% of channels", "Taylor"][1], protected[1]) == ("77.60 ± 0.14", "78.20 ± 0.14")
     assert rows["10% of channels", "Coverage"][9] == "12 → 2 (features.1.0.block.1.fc1)"
     assert protected[9].startswith("6 → 6")
-    assert "MAC'lerin %85'i korunarak" in {setting for setting, _ in labels(made["settings"], "tr")}
+    assert "MAC'lerinin %85'i korunarak" in {setting for setting, _ in labels(made["settings"], "tr")}
 
 
 def test_whether_cuts_were_checked_is_said(tmp_path, made):
@@ -209,7 +209,7 @@ def test_equal_macs_may_have_protected_runs_alone(tmp_path):
         if condition.macs is not None:
             object.__setattr__(condition, "protect_se", True)
     made = {sheet.id: sheet for sheet in pruning_tables.sheets(found)}
-    assert "85% of MACs kept, squeeze-excite protected" in {setting for setting, _ in labels(made["settings"])}
+    assert "85% of its MACs kept, squeeze-excite protected" in {setting for setting, _ in labels(made["settings"])}
 
 
 def test_latency_of_both_batch_sizes(made):
@@ -243,6 +243,8 @@ def test_strategies_set_the_studies_beside_each_other(made):
     assert rows["Taylor", "ResNet50", "global"][:2] == ["72.60 ± 0.14 / 76.83", "-2.40 / -1.76"]
     assert rows["Magnitude", "EfficientNet-B4", "layer-wise"][2].endswith("/ -18.8")
     assert ("Taylor", "EfficientNet-B4", "katman bazlı") in labels(sheet, "tr")
+    assert sheet.legend("en") == ""  # each study has seeds of its own
+    assert sum("Mean ± standard deviation over seeds" in note for note in sheet.notes("en")) == 3
 
 
 def test_a_study_that_was_not_run_is_named(tmp_path):

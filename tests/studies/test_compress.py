@@ -1,10 +1,11 @@
 """The study ``compress``: which networks lie between a teacher and a small one, and which is taken."""
 
 import json
+from argparse import Namespace
 
 import pytest
 
-from kdlib import reporting
+from kdlib import cli, reporting
 from kdlib.cli import main
 from kdlib.errors import UserError
 from kdlib.reporting import compression
@@ -54,11 +55,17 @@ def test_without_a_student_the_teacher_is_pruned():
         ({"model": "resnet3"}, "has no model"),
         ({"ratio": 0.5}, "has no ratio"),
         ({"max_drop": -1}, "greater than or equal to 0"),
+        ({"T": "2,8"}, "give one value each of T, alpha and lam"),
     ],
 )
 def test_what_it_cannot_do_is_said(asked, said):
     with pytest.raises(UserError, match=said):
         planned(**asked)
+
+
+def test_another_max_drop_is_another_answer():
+    assert planned(max_drop=1).plan.runs.keys() == planned(max_drop=5).plan.runs.keys()
+    assert planned(max_drop=1).signature == planned(max_drop=1).signature != planned(max_drop=5).signature
 
 
 def test_max_drop_is_of_this_study_alone():
@@ -119,7 +126,16 @@ def test_the_command_says_how_to_take_the_network_along(tmp_path, capsys):
     command = next(line for line in said.splitlines() if line.startswith("→ kdlib export"))
     assert main([*command.split()[2:-1], str(tmp_path / "small.onnx")]) == 0
     assert (tmp_path / "small.onnx").is_file()
-    # the network of a run teaches as it is
+    # the network of a run teaches as it is, at its own size
     teacher = next((tmp_path / "smoke" / "runs").glob("*/model.safetensors")).parent
+    run = json.loads((teacher / "run.json").read_text())
+    place = {"output_dir": str(tmp_path), "profile": "smoke"}
+    own = cli._teacher(Namespace(**place, teacher=str(teacher), weights=None, image_size=None))
+    assert own == {
+        "teacher": run["config"]["model"],
+        "weights": teacher / "model.safetensors",
+        "image_size": run["dataset"]["shape"][1],
+        "input_size": run["config"].get("input_size"),
+    }
     assert main([*asked, "--teacher", str(teacher), "--weights", "x.pt", "--dry-run"]) == 2
     assert "leave out --weights" in capsys.readouterr().err

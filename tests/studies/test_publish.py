@@ -1,6 +1,8 @@
 """What git keeps of a study: no weights, no page that can be made again, no figure twice, records in one file."""
 
+import io
 import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,7 +11,7 @@ from small_study import small_plan
 
 from kdlib.errors import UserError
 from kdlib.studies import records, runner
-from kdlib.studies.publish import HEAVY, publish, refresh
+from kdlib.studies.publish import HEAVY, SMALL, _contents, publish, refresh
 
 
 @pytest.fixture(scope="module")
@@ -89,3 +91,14 @@ def test_refreshing_puts_new_tables_in_place_and_keeps_the_records(published, tm
     assert kept == {"runs.json", "records.zip", "findings.en.md", "tables/b.tr.csv"}
     assert (copy / "records.zip").read_bytes() == (published[2] / "records.zip").read_bytes()
     assert size == sum(path.stat().st_size for path in copy.rglob("*") if path.is_file())
+
+
+def test_classes_beyond_256_keep_their_numbers(tmp_path):
+    labels = np.arange(400) % 300
+    logits = np.eye(300, dtype=np.float32)[labels]
+    (tmp_path / "history.csv").write_text("epoch")
+    about = {"predictions": lambda: (logits, labels), "groups": lambda: None, "run": {}, "path": tmp_path}
+    with np.load(io.BytesIO(_contents(SimpleNamespace(**about))["predictions.npz"])) as kept:
+        assert logits.size > SMALL
+        assert np.array_equal(kept["top1"], labels)
+        assert np.array_equal(kept["labels"], labels)

@@ -171,20 +171,6 @@ def test_sweeping_what_is_not_there(tmp_path):
     assert not (tmp_path / "none").exists()
 
 
-def test_text_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
-    path = tmp_path / "page.html"
-    records.write_text(path, "öğrenci")
-    assert path.read_text(encoding="utf-8") == "öğrenci"
-
-    def fail(*_):
-        raise OSError("gone")
-
-    monkeypatch.setattr(os, "replace", fail)
-    with pytest.raises(OSError, match="gone"):
-        records.write_text(path, "half")
-    assert path.read_text(encoding="utf-8") == "öğrenci"
-
-
 # Published
 
 

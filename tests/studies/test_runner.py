@@ -2,6 +2,7 @@
 
 import shutil
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -130,6 +131,16 @@ def test_a_damaged_record_is_done_again(tiny, copy, trained):
     assert_complete(copy)
     trained.clear()
     runner.execute(found, copy, "cpu")
+    assert trained == []
+
+
+def test_records_of_other_groups_of_images_are_not_taken_for_these(tiny, copy, trained):
+    test = replace(tiny.test, groups=torch.arange(len(tiny.test)) // 2)
+    grouped = replace(tiny, test=test)
+    found = small_plan(grouped)
+    assert set(found.runs) == set(small_plan(tiny).runs)  # a model sees the same
+    with pytest.raises(UserError, match="is on record with other groups of images: name another output_dir"):
+        runner.execute(found, copy, "cpu")
     assert trained == []
 
 

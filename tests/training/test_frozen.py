@@ -5,6 +5,7 @@ import torch
 import torch.nn.functional as F
 from small import assert_same, batchnorm, linear
 from torch import nn
+from torchvision.ops import StochasticDepth
 
 from kdlib.data import Augmentation, Dataset, Split, fingerprint
 from kdlib.errors import UserError
@@ -53,8 +54,35 @@ def test_frozen_is_the_block_and_all_in_it(tiny):
     before, after = initial(Body), fit(Job(Body, RECIPE), tiny, precision="fp32").state
     moved = {name for name in before if not torch.equal(before[name], after[name])}
     assert moved == {"4.weight", "4.bias"}
-    still = frozen_modules(Body())
-    assert [type(module).__name__ for module in still] == ["BatchNorm2d", "InstanceNorm2d", "Dropout"]
+    body = Body()
+    assert frozen_modules(body) == [body[0], *body[0]]
+
+
+class Dropping(nn.Module):
+    """Drops paths by a module without weights, and more by its own mode."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer, self.path = nn.Conv2d(3, 4, 3), StochasticDepth(0.5, "row")
+
+    def forward(self, x):
+        return self.path(F.dropout(self.layer(x), 0.5, self.training))
+
+
+def test_whatever_moves_in_a_frozen_body_stands_still(tiny):
+    modes = []
+
+    class Look:
+        def on_step(self, state):
+            modes.append((state.model[0].training, state.model[0].path.training, state.model[3].training))
+
+    def build():
+        model = nn.Sequential(Dropping(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 4))
+        open_only(model, ["3"])
+        return model
+
+    fit(Job(build, RECIPE), tiny, precision="fp32", callbacks=[Look()])
+    assert set(modes) == {(False, False, True)}
 
 
 def test_nothing_stands_still_where_all_is_trained():

@@ -74,6 +74,12 @@ def method(study, key: str | None, lang: str) -> str:
     return text(study.labels.get(key) or METHODS.get(key) or key, lang)
 
 
+def recipe(study, key: str, lang: str) -> str:
+    """The display name of a recipe; one that all columns share is called by the role it trains."""
+    own = key in ("teacher", "source", "original") and key not in study.labels
+    return say(ROLES[key], lang) if own else label(study, key, lang)
+
+
 def layers(study, variant: str | None, lang: str) -> str:
     """Which layers a variant leaves open, in words: head, all or scratch, or by the study's labels."""
     return say(TRANSFER[variant], lang) if variant in TRANSFER else label(study, variant or "", lang)
@@ -116,7 +122,7 @@ def amount(where: dict, lang: str) -> str:
     """How much a pruning takes or leaves: a share of channels, or of MACs."""
     if where["macs"] is None:
         return say("{ratio} of channels", lang, ratio=numbers.share(where["ratio"], lang))
-    return say("{macs} of MACs kept", lang, macs=numbers.share(where["macs"], lang))
+    return say("{macs} of its MACs kept", lang, macs=numbers.share(where["macs"], lang))
 
 
 def diverged(run, lang: str) -> str:

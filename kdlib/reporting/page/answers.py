@@ -35,12 +35,7 @@ def cards(found: Sequence[Results], reports: list[Reproduced], lang: str) -> lis
 
 
 def _asked(found: Sequence[Results], question: str) -> list[tuple[Results, Verdict]]:
-    return [
-        (results, one)
-        for results in found
-        for one in verdicts(results)
-        if str(one.question) == question and one.metric == "accuracy"
-    ]
+    return [(results, one) for results in found for one in verdicts(results) if str(one.question) == question]
 
 
 def _number(found: Difference, lang: str) -> str:
@@ -74,7 +69,8 @@ def _unless(asked: list[tuple[Results, Verdict]], lang: str) -> str:
 
 
 def _distil(found: Sequence[Results], lang: str) -> Card | None:
-    asked = _asked(found, ALONE)
+    every = _asked(found, ALONE)  # where it does harm, by AUROC too
+    asked = [(results, one) for results, one in every if one.metric == "accuracy"]
     if not asked:
         return None
     ups = sum(one.side == "up" for _, one in asked)
@@ -88,7 +84,7 @@ def _distil(found: Sequence[Results], lang: str) -> Card | None:
         best.mark,
         _where(results, best, lang),
         best.found.runs,
-        _unless(asked, lang),
+        _unless(every, lang),
     )
 
 
@@ -122,11 +118,13 @@ def _temperature(found: Sequence[Results], lang: str) -> Card | None:
 def _temperatures(results: Results) -> list[tuple[Results, dict, Difference]]:
     out = []
     for here in names.trained(results, {}):
+        settings = [where for where in results.settings(role="student", method=None, **here) if where["T"] is not None]
+        cells = [(where, results.cell(where, "val_accuracy")) for where in settings]
+        sound = [(where, cell.mean) for where, cell in cells if cell.mean is not None and not cell.diverged]
         by_T: dict[float, tuple[float, dict]] = {}  # each T at its best alpha, by validation
-        for where in results.settings(role="student", method=None, **here):
-            mean, T = results.cell(where, "val_accuracy").mean, where["T"]
-            if mean is not None and T is not None and (T not in by_T or mean > by_T[T][0]):
-                by_T[T] = mean, where
+        for where, mean in sound:
+            if where["T"] not in by_T or mean > by_T[where["T"]][0]:
+                by_T[where["T"]] = mean, where
         if len(by_T) > 1:
             (_, best), (_, worst) = (choose(by_T.values(), key=lambda pair: pair[0]) for choose in (max, min))
             if gap := compare(results, best, results, worst):
@@ -148,11 +146,12 @@ def _criterion(found: Sequence[Results], lang: str) -> Card | None:
 
     ranked = sorted(by, key=strength, reverse=True)
     first, ups = ranked[0], strength(ranked[0])[0]
-    results, best = _best([pair for key in ranked if strength(key)[0] == ups for pair in by[key]])
+    all_alike = all(strength(key)[0] == ups for key in ranked)
+    results, best = _best([pair for key in (ranked if all_alike else [first]) for pair in by[key]])
     name = names.capital(names.label(results.study, first, lang), lang)
     if not ups:
         message = N_("None is shown to win")
-    elif all(strength(key)[0] == ups for key in ranked):
+    elif all_alike:
         message = N_("Any but random: each is ahead of random channels in {up} of {count} settings")
     else:
         message = N_("{name}: ahead of random channels in {up} of {count} settings")

@@ -36,7 +36,8 @@ COLUMNS: dict[str, Message | str] = {
     "model": N_("Model"),
     "method": N_("Method"),
     "criterion": N_("Criterion"),
-    **{"T": "T", "alpha": "α", "ratio": N_("Ratio"), "seed": N_("Seed")},
+    **{"recipe": N_("Recipe"), "variant": N_("Open layers"), "T": "T", "alpha": "α"},
+    **{"ratio": N_("Channels to leave"), "macs": N_("MACs to stay"), "seed": N_("Seed")},
     "test": N_("Test accuracy (%)"),
     "val": N_("Validation (%)"),
     "epochs": N_("Epochs"),
@@ -78,7 +79,7 @@ def page(found: Sequence[Results], lang: str) -> str:
         "text": partial(text, lang=lang),
         "link": _link,
     }
-    reports = _reports(found)
+    reports, runs = _reports(found), _runs(found, lang)
     return environment.from_string((here / "page.jinja").read_text(encoding="utf-8")).render(
         lang=lang,
         other=next(other for other in LANGS if other != lang),
@@ -91,8 +92,8 @@ def page(found: Sequence[Results], lang: str) -> str:
         held=[(say(VERDICTS[key], lang), n) for key, n in counts(reports).items()],
         oddities=_oddities(found, lang),
         blocks=[_block(results, lang) for results in found],
-        columns={key: text(title, lang) for key, title in COLUMNS.items()},
-        runs=_runs(found, lang),
+        columns={key: text(title, lang) for key, title in COLUMNS.items() if any(run[key] for run in runs)},
+        runs=runs,
         marked=MARKED,
         version=__version__,
         decimal="," if lang == "tr" else ".",
@@ -256,9 +257,11 @@ def _run(results: Results, run: dict, lang: str) -> dict:
         "model": names.label(results.study, run["model"], lang),
         "method": names.method(results.study, run["method"], lang) if role in ("student", "distilled") else "",
         "criterion": names.label(results.study, run["criterion"], lang) if run["criterion"] else "",
+        "recipe": names.recipe(results.study, run["recipe"], lang),
+        "variant": names.layers(results.study, run["variant"], lang),
         **{
             key: "" if run[key] is None else numbers.short(run[key], lang)
-            for key in ("T", "alpha", "ratio", "seed", "epochs")
+            for key in ("T", "alpha", "ratio", "macs", "seed", "epochs")
         },
         "test": number("test_accuracy", 2, 100),
         "val": number("val_accuracy", 2, 100),

@@ -6,6 +6,7 @@ Everything is read from run records and ``pruned.json`` of the study's folder; s
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 from kdlib.reporting.core import names, numbers
 from kdlib.reporting.core.evidence import Difference
@@ -52,6 +53,7 @@ CONFIGURATION = {
     "batch_size": N_("Batch size"),
     "criteria": N_("Criteria"),
 }
+PROCESSOR = N_("{processor}, cores: {cores}, threads: {threads}")
 COUNTED = N_("Size counts parameters and buffers, in MiB (2²⁰ bytes).")
 
 
@@ -301,7 +303,7 @@ def latency(study: PruningStudy) -> Table | None:
             hardware=lambda lang: (
                 hardware["gpu"]
                 if about["device"] != "cpu" and hardware.get("gpu")
-                else say("{processor}, cores: {cores}, threads: {threads}", lang, **hardware)
+                else say(PROCESSOR, lang, **hardware)
             ),
             **{key: about[key] for key in ("repeats", "warm_up", "device")},
         )
@@ -410,13 +412,14 @@ def strategies(study: PruningStudy) -> Table | None:
                 cells = [_beside(cell, one.reported(criterion, key)) for key, cell in _changes(one, criterion).items()]
                 rows.append(Row(labels, cells, criterion))
     notes = [N_("Accuracy change is against each network's own original."), *_dagger(rows)]
-    message = N_("Study {study}. {provenance}")
-    notes += [translations(message, study=one.study.name, provenance=one.provenance) for one in every]
+    for one in every:
+        said = {"study": one.study.name, "spread": partial(text, _spread(one)), "provenance": one.provenance}
+        notes.append(translations(N_("Study {study}. {spread}. {provenance}"), **said))
     notes += [names.not_run(study.results, name) for name in study.study.beside if name not in study.results.beside]
     head = [N_("Criterion"), N_("Model"), N_("Scope")]
     columns = [COLUMNS[key] for key in ("accuracy", "loss", "size_change")]
     title = N_("Strategies and networks beside each other, after fine-tuning")
-    return Table("strategies", title, head, columns, rows, _spread(study), notes, study.study.name)
+    return Table("strategies", title, head, columns, rows, "", notes, study.study.name)
 
 
 # The architecture itself
@@ -437,7 +440,7 @@ def reference(study: PruningStudy) -> Table | None:
     for one in counts:
         size, flops = Cell(one["size_mib"], 2), Cell(one["macs_thop"] / GIGA, 2)
         change = Cell(100 * (one["size_mib"] / whole["size_mib"] - 1), 2, "signed")
-        label = both(_structure, one)
+        label = both(_structure, one, len(counts) > 2)
         if one is whole:
             size, flops = _beside(size, original and original.size_mb), _beside(flops, original and original.flops_g)
             change = Cell()
@@ -481,10 +484,11 @@ def _layerwise_reported(study: PruningStudy, model: str) -> float | None:
     return None
 
 
-def _structure(one: dict, lang: str) -> str:
+def _structure(one: dict, both_ways: bool, lang: str) -> str:
+    """A row of the architecture's own counts; where it was pruned in one way alone it has no squeeze-excite."""
     if one["scope"] is None:
         return say("unpruned", lang)
-    se = "" if one["protect_se"] is None else bottlenecks(one["protect_se"], lang)
+    se = bottlenecks(one["protect_se"], lang) if both_ways else ""
     ratio = say("{ratio} of channels", lang, ratio=numbers.share(one["ratio"], lang))
     return f"{say(SCOPES[one['scope']], lang)}, {ratio}{se}"
 

@@ -189,6 +189,17 @@ def test_runs_are_searched_filtered_and_sorted_and_the_address_keeps_it(visit, f
     assert again.locator("#records tbody tr:visible").count() == 0
 
 
+def test_no_two_runs_look_the_same(written):
+    """Each is told from the others by what was asked of it, not by its id alone."""
+    text = source(written, "en")
+    keys = re.findall(r'<th scope="col" data-key="(\w+)"', text)
+    measured = ("test", "val", "epochs", "seconds", "commit", "data", "id")
+    asked = [at for at, key in enumerate(keys) if key not in measured]
+    rows = [re.findall("<td>(.*?)</td>", row) for row in re.findall(r'<tr id="run-\w+">(.*?)</tr>', text, re.DOTALL)]
+    assert len(rows) > 100
+    assert len({tuple(row[at] for at in asked) for row in rows}) == len(rows)
+
+
 def test_the_rows_that_are_shown_come_as_csv(visit, tmp_path, found):
     shown = visit("tr")
     shown.select_option("#filter [name=study]", "radiology_final")

@@ -36,12 +36,12 @@ COLUMNS: dict[str, Message | str] = {
     "model": N_("Model"),
     "method": N_("Method"),
     "criterion": N_("Criterion"),
-    **{"recipe": N_("Recipe"), "variant": N_("Open layers"), "T": "T", "alpha": "α"},
-    **{"ratio": N_("Channels to leave"), "macs": N_("MACs to stay"), "seed": N_("Seed")},
+    **{"T": "T", "alpha": "α", "setting": N_("Setting"), "seed": N_("Seed")},
     "test": N_("Test accuracy (%)"),
     "val": N_("Validation (%)"),
     "epochs": N_("Epochs"),
     "seconds": N_("Seconds"),
+    "recipe": N_("Recipe"),
     "commit": N_("Commit"),
     "data": N_("Data"),
     "id": N_("Run"),
@@ -258,11 +258,8 @@ def _run(results: Results, run: dict, lang: str) -> dict:
         "method": names.method(results.study, run["method"], lang) if role in ("student", "distilled") else "",
         "criterion": names.label(results.study, run["criterion"], lang) if run["criterion"] else "",
         "recipe": names.recipe(results.study, run["recipe"], lang),
-        "variant": names.layers(results.study, run["variant"], lang),
-        **{
-            key: "" if run[key] is None else numbers.short(run[key], lang)
-            for key in ("T", "alpha", "ratio", "macs", "seed", "epochs")
-        },
+        "setting": names.amount(run, lang) if run["criterion"] else names.layers(results.study, run["variant"], lang),
+        **{key: "" if run[key] is None else numbers.short(run[key], lang) for key in ("T", "alpha", "seed", "epochs")},
         "test": number("test_accuracy", 2, 100),
         "val": number("val_accuracy", 2, 100),
         "seconds": number("seconds", 1),

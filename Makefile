@@ -28,7 +28,7 @@ bench: .venv/bench
 
 .venv/bench: .venv/ready requirements-bench.lock
 	@uv=$$(command -v uv || echo $(BIN)/uv); \
-	$$uv pip install -q --python $(BIN)/python --require-hashes --no-deps -r requirements-bench.lock
+	"$$uv" pip install -q --python $(BIN)/python --require-hashes --no-deps -r requirements-bench.lock
 	@touch $@
 
 lint: .venv/ready
@@ -43,8 +43,8 @@ lint: .venv/ready
 	else $(PYTHON) -m venv .venv || { echo "python3 -m venv failed: install python3-venv, or uv"; exit 2; }; \
 	  $(BIN)/python -m pip install -q --disable-pip-version-check "uv==$(UV_VERSION)"; uv=$(BIN)/uv; fi; \
 	echo "installing the pinned packages into .venv (several GB the first time)"; \
-	$$uv pip install -q --compile-bytecode --python $(BIN)/python --require-hashes -r requirements.lock; \
-	$$uv pip install -q --python $(BIN)/python --no-deps --no-build-isolation -e .
+	"$$uv" pip install -q --compile-bytecode --python $(BIN)/python --require-hashes -r requirements.lock; \
+	"$$uv" pip install -q --python $(BIN)/python --no-deps --no-build-isolation -e .
 	@touch $@
 
 # What is said in other languages than English: new messages enter the catalogues, what is no longer said leaves them.

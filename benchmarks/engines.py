@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
-import torch
-
 from benchmarks import timing
 from benchmarks.setting import Asked
 from kdlib.progress import Progress
@@ -48,31 +46,28 @@ QUICK = Size(rounds=1, asked=(("train_size", 160), ("epochs", 1), ("T", "1,2"), 
 def run(asked: Asked, size: Size | None = None) -> dict:
     """Time the sides in turns and return the result: settings, rows, ratios, notes."""
     size, rounds, _ = asked.sized(size, Size(), QUICK)
-    threads, there = torch.get_num_threads(), bool(find_spec("ray"))
+    there = bool(find_spec("ray"))
     sides = [name for name in size.sides if there or "engine" not in SIDES[name]]
-    try:
-        with (
-            tempfile.TemporaryDirectory() as folder,
-            _cluster(any("engine" in SIDES[name] for name in sides)),
-            Progress(rounds * len(sides), "engines") as bar,
-        ):
-            first = _experiment(asked, size, Path(folder) / "teacher")
-            plan, same = first.plan, {}
-            teachers = {id: run for id, run in plan.runs.items() if run.role == "teacher"}
-            runner.execute(Plan([], teachers), first.runs_folder, "cpu", runner.Options(teacher_store=0))
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        _cluster(any("engine" in SIDES[name] for name in sides)),
+        Progress(rounds * len(sides), "engines") as bar,
+    ):
+        first = _experiment(asked, size, Path(folder) / "teacher")
+        plan, same = first.plan, {}
+        teachers = {id: run for id, run in plan.runs.items() if run.role == "teacher"}
+        runner.execute(Plan([], teachers), first.runs_folder, "cpu", runner.Options(teacher_store=0))
 
-            def trained(name: str) -> int:
-                experiment = _experiment(asked, size, Path(folder) / "sweep")
-                shutil.rmtree(experiment.parameters.root, ignore_errors=True)
-                shutil.copytree(first.runs_folder, experiment.runs_folder)
-                found = runner.execute(experiment.plan, experiment.runs_folder, "cpu", runner.Options(**SIDES[name]))
-                same[name] = {id: record.run["files"]["model.safetensors"] for id, record in found.items()}
-                return len(found) - len(teachers)
+        def trained(name: str) -> int:
+            experiment = _experiment(asked, size, Path(folder) / "sweep")
+            shutil.rmtree(experiment.parameters.root, ignore_errors=True)
+            shutil.copytree(first.runs_folder, experiment.runs_folder)
+            found = runner.execute(experiment.plan, experiment.runs_folder, "cpu", runner.Options(**SIDES[name]))
+            same[name] = {id: record.run["files"]["model.safetensors"] for id, record in found.items()}
+            return len(found) - len(teachers)
 
-            contenders = {name: lambda name=name: trained(name) for name in sides}
-            found = timing.alternate(contenders, rounds, after=lambda: bar.advance(1))
-    finally:
-        torch.set_num_threads(threads)
+        contenders = {name: lambda name=name: trained(name) for name in sides}
+        found = timing.alternate(contenders, rounds, after=lambda: bar.advance(1))
     twin = {PROCESSES: ALONE, RAY: ALONE, RAY_WIDE: WIDE}
     pairs = [(name, other) for name, other in twin.items() if {name, other} <= set(sides)]
     equal = {name: same[name] == same[other] for name, other in pairs}

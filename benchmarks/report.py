@@ -12,7 +12,7 @@ from kdlib.reporting.core import canvas, numbers
 from kdlib.studies import records
 
 TICKS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500)
-OWN = ("ablation",)  # compares kdlib with itself
+OWN = ("ablation", "store", "engines")  # these compare kdlib with itself
 PACKAGES = ("torchdistill", "torch-pruning")
 QUICK = "Quick sizes: these numbers show that the benches work, and nothing else."
 

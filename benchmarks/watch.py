@@ -13,6 +13,7 @@ from torch.optim.optimizer import register_optimizer_step_post_hook, register_op
 
 from kdlib.losses import ResponseLoss
 from kdlib.training import evaluation, group, teacher
+from kdlib.training.teacher import fused as teacher_fused
 
 DATA, TEACHER, FORWARD = "augment and normalise", "teacher forward", "student forward"
 LOSS, BACKWARD, STEP, EVALUATION = "loss", "backward", "optimiser", "evaluation"
@@ -92,6 +93,22 @@ class WatchedLoss(ResponseLoss):
             return super().terms(*arguments, **named)
 
 
+def _fused(clock: Clock) -> Callable:
+    """`kdlib.training.teacher.fused` for watched teachers: what it makes is timed, as no module's forward is."""
+
+    def fused(model: nn.Module, images: torch.Tensor) -> Callable | None:
+        found = teacher_fused(model.model if isinstance(model, Watched) else model, images)
+
+        def answer(x: torch.Tensor) -> torch.Tensor:
+            clock.images[TEACHER, "fp32"] += len(x)
+            with clock.of(TEACHER):
+                return found(x)
+
+        return found and answer
+
+    return fused
+
+
 @contextmanager
 def watching(device: torch.device) -> Iterator[Clock]:
     """Time the parts of what kdlib trains in the block; yields the clock."""
@@ -110,9 +127,10 @@ def watching(device: torch.device) -> Iterator[Clock]:
     try:
         for (owner, name, part), (_, _, function) in zip(places, before, strict=True):
             setattr(owner, name, clock.timed(part, function))
+        teacher.fused = _fused(clock)
         yield clock
     finally:
-        for owner, name, function in before:
+        for owner, name, function in [*before, (teacher, "fused", teacher_fused)]:
             setattr(owner, name, function)
         for hook in hooks:
             hook.remove()

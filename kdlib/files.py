@@ -14,7 +14,7 @@ from pathlib import Path
 def whole(path: Path) -> Iterator[Path]:
     """Yield a path beside ``path`` to write to: it takes its place when the block ends, and goes when the block fails.
 
-    Its name is ``.NAME.`` and eight random digits, so that no two writers meet, on whatever machine.
+    Its name is ``.NAME.`` and eight random hexadecimal digits, so that no two writers meet, on whatever machine.
     """
     aside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:

@@ -1,5 +1,6 @@
 """Attention maps: on which parts of a test image a trained model's answer rests (Grad-CAM, Selvaraju et al. 2017)."""
 
+import json
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -36,8 +37,8 @@ def write(call: Call) -> Path | None:
     chosen = _models(call)
     if not chosen:
         return None
-    ids = [run.id for _, run, _ in chosen]
-    return artifacts.keep(call.folder / artifacts.ATTENTION, ids, lambda: _content(call, chosen))
+    asked = [[run.id, records.contents(call.runs_folder, run.id)] for _, run, _ in chosen]
+    return artifacts.keep(call.folder / artifacts.ATTENTION, json.dumps(asked), lambda: _content(call, chosen))
 
 
 def _models(call: Call) -> list[tuple[str, Run, records.Record]]:

@@ -28,7 +28,7 @@ def write(call: Call) -> Path | None:
     conditions = _conditions(call, spec)
     device = resolve_device(call.parameters.device)
     asked = {
-        "runs": [condition.id for condition in conditions],
+        "runs": [[one.id, records.contents(call.runs_folder, one.id)] for one in conditions],
         "batches": spec.latency_batches,
         "repeats": spec.latency_repeats,
         "turns": profiling.TURN,

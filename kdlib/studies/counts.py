@@ -76,6 +76,6 @@ def source() -> str:
 @cache
 def _hash(root: Path) -> str:
     digest = hashlib.sha256()
-    for path in sorted([*root.rglob("*.py"), *root.rglob("*.yaml"), *root.rglob("*.mplstyle")]):
+    for path in sorted([*root.rglob("*.py"), *root.rglob("*.yaml"), *root.rglob("*.mplstyle"), *root.rglob("*.po")]):
         digest.update(path.read_bytes())
     return digest.hexdigest()

@@ -3,13 +3,14 @@
 import hashlib
 import json
 import os
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
 from kdlib.errors import UserError
-from kdlib.studies import architectures, attention, compactness, cost, counts, records, runner, schema
+from kdlib.studies import architectures, attention, compactness, cost, counts, notebook, records, runner, schema
 from kdlib.studies.call import Call
 from kdlib.studies.parameters import Parameters, from_notebook, settle
 from kdlib.studies.plan import plan
@@ -33,14 +34,16 @@ class Experiment(Call):
 
     @property
     def signature(self) -> str:
-        """Hash of what decides the study's output: its settings and runs, those beside, the language, kdlib's files."""
+        """Hash of what decides the study's output: its settings, runs and those beside, notebook, language, kdlib."""
         beside = [self.parameters.root / name / "runs.json" for name in self.study.beside]
         shown = [
             [one.id for one in records.read_conditions(path.parent)[0]] if path.is_file() else [] for path in beside
         ]
         own = [condition.id for condition in self.plan.conditions]
         settings = self.study.model_dump(mode="json")
-        text = json.dumps([self.parameters.lang, settings, sorted(self.plan.runs), own, shown, counts.source()])
+        runs = {id: records.contents(self.runs_folder, id) for id in {*self.plan.runs, *own, *chain(*shown)}}
+        cells = notebook.find(self.study.notebook, self.parameters.lang).read_text(encoding="utf-8")
+        text = json.dumps([self.parameters.lang, settings, runs, own, shown, cells, counts.source()], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def costs(self) -> list[cost.Cost]:

@@ -233,20 +233,32 @@ def write(runs: Path, id: str, config: dict, outcome, extra: dict, pruned=None) 
     }
     write_text(aside / "run.json", sealed(run))
     flush(aside)
-    there = read(runs, id)
-    if there is None or not there.intact:  # what lies there without a run.json, or damaged, is no record
-        shutil.rmtree(runs / id, ignore_errors=True)
     try:
         os.rename(aside, runs / id)
-    except OSError:  # another process finished the same run first; theirs is as good
-        shutil.rmtree(aside)
+    except OSError:
+        there = read(runs, id)
+        if there is not None and there.intact:  # another process finished the same run first; theirs is as good
+            shutil.rmtree(aside)
+        else:  # what lies there without a run.json, or damaged, is no record
+            shutil.rmtree(runs / id, ignore_errors=True)
+            os.rename(aside, runs / id)
     return read(runs, id)
+
+
+def contents(runs: Path, id: str) -> dict[str, str] | None:
+    """Return the checksums of a record's files: a run that is done again may come to other numbers. None without it."""
+    found = read(runs, id)
+    return found and found.run.get("files")
 
 
 def sweep(runs: Path) -> None:
     """Remove what processes of this machine that are no longer alive left half written."""
     for aside in runs.glob(f".half-*-{_HOST}-*"):
-        process = int(aside.name.rsplit("-", 1)[1])
+        _, _, rest = aside.name.removeprefix(".half-").partition("-")  # an id holds no hyphen, a host's name may
+        host, _, process = rest.rpartition("-")
+        if host != _HOST:
+            continue
+        process = int(process)
         if process != os.getpid() and not Path(f"/proc/{process}").exists():
             shutil.rmtree(aside, ignore_errors=True)
 
@@ -291,9 +303,15 @@ def read_conditions(folder: Path) -> tuple[list[Condition], dict]:
         raise UserError(f"{path} is damaged ({first_line(error)}); run the study again") from None
 
 
-@cache
 def hardware() -> dict:
     """Return what the runs ran on: processor, cores, threads, memory, GPU."""
+    import torch
+
+    return {**_machine(), "threads": torch.get_num_threads()}
+
+
+@cache
+def _machine() -> dict:
     import torch
 
     from kdlib.training.device import processor
@@ -303,7 +321,6 @@ def hardware() -> dict:
         "machine": platform.machine(),
         "processor": processor(),
         "cores": os.cpu_count(),
-        "threads": torch.get_num_threads(),
         "memory_gib": round(memory / 2**30, 1),
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
     }

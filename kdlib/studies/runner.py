@@ -207,7 +207,7 @@ def execute(
             schedule(pieces, engine, bar, stop)
         if stop.signal is not None:  # it came when there was nothing left to stop
             stop.check("stopped after the last run")
-    options.checkpoints(folder).sweep(lambda id: records.read(folder, id) is not None)
+    options.checkpoints(folder).sweep(lambda id: (found := records.read(folder, id)) is not None and found.intact)
     return {id: records.read(folder, id) for id in plan.runs}
 
 
@@ -218,16 +218,23 @@ def _engine(
     """What does the pieces; closed when all are done, or one failed."""
     do = partial(_do, folder=folder.resolve(), device=device, options=options)
     if options.engine == "local" and options.jobs == 1:
-        if options.threads:
-            torch.set_num_threads(options.threads)
-        yield engines.InProcess(do, bar, stop)
+        before = torch.get_num_threads()
+        torch.set_num_threads(options.threads or before)
+        try:
+            yield engines.InProcess(do, bar, stop)
+        finally:
+            torch.set_num_threads(before)
         return
+    if ":" in device:
+        raise UserError(
+            f"several workers share out all GPUs: say cuda, not {device}; CUDA_VISIBLE_DEVICES chooses some"
+        )
     images = {of.dataset.fingerprint: of.dataset for run in todo for of in (run, *run.needs)}
     with engines.scratch(folder if options.engine == "ray" else None) as board:
         if options.engine == "ray":
             engine = engines.OnRay(do, options.address, options.threads, device, board, images)
         else:
-            threads = options.threads or max(1, (os.cpu_count() or 1) // options.jobs)
+            threads = options.threads or max(1, torch.get_num_threads() // options.jobs)
             seen = os.environ.get("CUDA_VISIBLE_DEVICES") or ",".join(map(str, range(torch.cuda.device_count())))
             gpus = seen.split(",") if device.startswith("cuda") else []
             do = partial(do, memory_share=1 / max(1, -(-options.jobs // len(gpus)) if gpus else options.jobs))

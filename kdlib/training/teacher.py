@@ -12,6 +12,7 @@ from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -196,17 +197,7 @@ class Teacher:
         """The logits of the first epoch; the others are those that come after it."""
         if self.store is None:
             return self._computed(augmentation, seed, epochs[0], between).to(self.device)
-        key = {
-            "weights": self._checksum,
-            "data": self.dataset.fingerprint,
-            "augmentation": asdict(augmentation),
-            "seed": seed,
-            "precision": self.precision,
-            "device": self.device.type,
-            "threads": torch.get_num_threads(),
-            "torch": torch.__version__,
-            "batch": batch_of(self.dataset, self.device),
-        }
+        key = self._key(augmentation, seed)
         shape = (len(self.dataset.train), self.dataset.num_classes)
         paths = {epoch: self.store.path(key, epoch) for epoch in epochs}
 
@@ -235,13 +226,28 @@ class Teacher:
                 time.sleep(0.1)
         return found.to(self.device)
 
+    def _key(self, augmentation: Augmentation, seed: int) -> dict[str, Any]:
+        """What an epoch's logits depend on, to the bit."""
+        return {
+            "weights": self._checksum,
+            "data": self.dataset.fingerprint,
+            "augmentation": asdict(augmentation),
+            "seed": seed,
+            "precision": self.precision,
+            "device": self.device.type,
+            "threads": torch.get_num_threads(),
+            "torch": str(torch.__version__),  # a string of its own kind, which no checkpoint holds
+            "batch": batch_of(self.dataset, self.device),
+        }
+
     def _computed(self, augmentation: Augmentation, seed: int, epoch: int | None, between) -> torch.Tensor:
         images, size, fast = self.dataset.train.images, batch_of(self.dataset, self.device), self._fused
         numbers = draws(len(images), derive(seed, "augment", epoch)) if augmentation.active else None
-        begun = self.begun
-        if begun is None or begun["asked"] != [seed, epoch, size]:
-            begun = {"asked": [seed, epoch, size], "rows": []}
-        if self.world.size == 1:  # what several have begun lies with each of them
+        alone, asked = self.world.size == 1, [self._key(augmentation, seed), epoch]
+        begun = self.begun if alone else None  # several would each go on with all of it
+        if begun is None or begun["asked"] != asked:
+            begun = {"asked": asked, "rows": []}
+        if alone:  # what several have begun lies with each of them
             self.begun = begun
         rows = begun["rows"]
         for start in self.world.turns(range(size * len(rows), len(images), size)):

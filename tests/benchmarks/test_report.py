@@ -103,5 +103,5 @@ def test_a_later_call_keeps_what_an_earlier_one_measured(tmp_path):
     assert "2001-02-03" in report.markdown(found, FACTS)
 
 
-def test_the_figure_shows_peers_alone(tmp_path):
-    assert report.figure({"ablation": RESULT}, FACTS) is None
+def test_the_figure_shows_peers_alone():
+    assert report.figure(dict.fromkeys(("ablation", "store", "engines"), RESULT), FACTS) is None

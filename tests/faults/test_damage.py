@@ -94,7 +94,7 @@ def test_a_studys_list_is_whole_or_refused(executed, tmp_path):
             assert (found, {key: about[key] for key in sound[1]}) == sound
 
 
-def test_published_records_are_whole_or_refused(executed, tmp_path, monkeypatch):
+def test_published_records_are_whole_or_refused(executed, tmp_path):
     plan, runs = executed
     source = tmp_path / "outputs" / "smoke"
     records.write_conditions(source / "cnn_grid", plan.conditions, {"study": "cnn_grid", "profile": "smoke"})

@@ -34,14 +34,14 @@ def assert_as_undisturbed(out: Path, undisturbed: Path) -> None:
     runs, theirs = (folder / "smoke" / "runs" for folder in (out, undisturbed))
     assert {path.name for path in runs.iterdir()} - {".training"} == {*shown(theirs), ".teachers"}
     # A checkpoint that a kill left half written goes an hour later.
-    assert all(re.fullmatch(r"\.\w+\.pt\.\d+", path.name) for path in (runs / ".training").glob("*"))
+    assert all(re.fullmatch(r"\.\w+\.pt\.[0-9a-f]{8}", path.name) for path in (runs / ".training").glob("*"))
     assert_complete(runs)
     for id in shown(theirs):
         assert_same_record(records.read(runs, id), records.read(theirs, id))
     study, whole = runs.parent / "cnn_grid", theirs.parent / "cnn_grid"
     assert records.read_conditions(study)[0] == records.read_conditions(whole)[0]
     half = {path.name for path in study.iterdir() if path.name[0] == "."}
-    assert all(re.fullmatch(r"\.notebook\.en\.\d+\.half\.ipynb|\.[\w.]+\.\d+", name) for name in half)
+    assert all(re.fullmatch(r"\.notebook\.en\.\d+\.half\.ipynb|\.[\w.]+\.[0-9a-f]{8}", name) for name in half)
     assert {path.name for path in study.iterdir()} - half == {path.name for path in whole.iterdir()}
 
 

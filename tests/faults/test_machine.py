@@ -89,7 +89,7 @@ def test_a_read_only_folder_is_refused_before_anything_is_trained(mounted, one_l
     assert one_line() == f"kdlib: output_dir: {disk} cannot be written to; name another folder"
 
 
-def test_what_is_there_can_be_looked_at_read_only(mounted, capsys):
+def test_what_is_there_can_be_looked_at_read_only(mounted):
     disk = mounted("size=1m", "ro")
     assert main(["run", "cnn_grid", "--profile", "smoke", "--dry-run", "--output-dir", str(disk)]) == 0
 

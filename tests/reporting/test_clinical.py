@@ -39,7 +39,7 @@ def exact(counts: tuple[int, int, int, int], folder, *, groups=False, study=None
     return Results(study or clinical_study(), conditions(), found, "paper")
 
 
-def test_a_study_that_is_no_clinical_one_has_nothing(tmp_path):
+def test_a_study_that_is_no_clinical_one_has_nothing():
     plain = Results(study_of(), [], {}, "quick")
     assert clinical.sheets(plain) == []
     assert findings(plain, "en") == []

@@ -10,6 +10,7 @@ from small_study import ASKED, assert_complete, shown, small_plan
 
 from kdlib.data import normalise
 from kdlib.errors import UserError
+from kdlib.files import sealed, unsealed
 from kdlib.studies import experiment as module
 from kdlib.studies import records, runner
 from kdlib.studies.experiment import Experiment, prepare
@@ -86,7 +87,7 @@ def test_an_output_folder_that_is_a_file(tmp_path, below):
 def test_an_output_folder_that_may_not_be_written(tmp_path):
     (tmp_path / "outputs").mkdir(mode=0o500)
     with pytest.raises(UserError, match="outputs"):
-        prepare({**ASKED, "output_dir": str(tmp_path / "outputs")})
+        prepare({**ASKED, "output_dir": str(tmp_path / "outputs")}).run()
 
 
 # Running
@@ -159,6 +160,20 @@ def test_a_lost_page_or_record_is_noticed(small, tiny, tmp_path):
     assert not made(tiny, tmp_path / "outputs").up_to_date()
 
 
+def test_runs_that_came_to_other_numbers_make_the_page_anew(small):
+    small.run()
+    finish(small)
+    assert small.up_to_date()
+    path = next(small.runs_folder.glob("*/run.json"))
+    run = unsealed(path.read_text())
+    # another machine's numbers under the same id
+    (path.parent / "history.csv").write_text((path.parent / "history.csv").read_text() + "\n")
+    run["files"]["history.csv"] = records._file_checksum(path.parent / "history.csv")
+    path.write_text(sealed(run))
+    assert small.missing() == []
+    assert not small.up_to_date()
+
+
 def test_two_languages_finish_side_by_side(small, tiny, tmp_path):
     turkish = made(tiny, tmp_path / "outputs", lang="tr")
     for experiment in (small, turkish):
@@ -178,7 +193,7 @@ def test_nothing_is_trained_for_another_language(small, tiny, tmp_path, monkeypa
     made(tiny, tmp_path / "outputs", lang="tr").run()
 
 
-def test_studies_share_a_folder_of_records(small, tiny, tmp_path):
+def test_studies_share_a_folder_of_records(small, tmp_path):
     other = replace(small, study=small.study.model_copy(update={"name": "b"}))
     assert other.runs_folder == small.runs_folder == tmp_path / "outputs" / "smoke" / "runs"
     assert (small.folder.name, other.folder.name) == ("cnn_grid", "b")

@@ -250,7 +250,7 @@ def test_training_flops_by_hand(square):
     assert run.train_flops() == 3 * 2 * 397_312 * 3 * 50
 
 
-def test_the_teachers_forward_passes_by_hand(square, monkeypatch):
+def test_the_teachers_forward_passes_by_hand(square):
     conditions = grid(square).conditions
     runs = {condition.role: grid(square).runs[condition.id] for condition in conditions}
     assert runs["teacher"].guidance_flops() == runs["baseline"].guidance_flops() == {}

@@ -166,6 +166,38 @@ def test_half_records_are_swept_once_their_process_is_gone(tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == {ours.name, theirs.name, "done"}
 
 
+def test_a_record_that_another_process_finishes_meanwhile_stays(tmp_path, monkeypatch):
+    """The other one comes between this one's look and its own rename."""
+    inner = os.rename
+
+    def late(source, target):
+        monkeypatch.setattr(os, "rename", inner)
+        inner(tmp_path / "theirs" / "abc", target)
+        inner(source, target)
+
+    write(tmp_path / "theirs")
+    monkeypatch.setattr(os, "rename", late)
+    assert write(tmp_path, metrics={"test_accuracy": 0.0}).metrics["test_accuracy"] == 2 / 3
+    assert {path.name for path in tmp_path.iterdir()} == {"abc", "theirs"}
+
+
+def test_a_rename_that_fails_is_no_other_writers_record(tmp_path, monkeypatch):
+    def fail(*_):
+        raise PermissionError("not here")
+
+    monkeypatch.setattr(os, "rename", fail)
+    with pytest.raises(PermissionError, match="not here"):
+        write(tmp_path)
+
+
+def test_sweeping_leaves_other_hosts_alone(tmp_path, monkeypatch):
+    monkeypatch.setattr(records, "_HOST", "node1")
+    for name in ("gpu-node1", "node1", "node1-2"):
+        (tmp_path / f".half-abc-{name}-999999999").mkdir()
+    records.sweep(tmp_path)
+    assert {path.name.split("-", 2)[2] for path in tmp_path.iterdir()} == {"gpu-node1-999999999", "node1-2-999999999"}
+
+
 def test_sweeping_what_is_not_there(tmp_path):
     records.sweep(tmp_path / "none")
     assert not (tmp_path / "none").exists()

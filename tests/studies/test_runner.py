@@ -144,6 +144,22 @@ def test_records_of_other_groups_of_images_are_not_taken_for_these(tiny, copy, t
     assert trained == []
 
 
+def test_threads_are_those_of_the_call_alone(tiny, copy):
+    before = torch.get_num_threads()
+    shutil.rmtree(next(copy.iterdir()))
+    found = runner.execute(small_plan(tiny), copy, "cpu", runner.Options(threads=before + 1))
+    assert torch.get_num_threads() == before
+    assert before + 1 in {record.run["hardware"]["threads"] for record in found.values()}
+
+
+def test_workers_take_no_single_gpu(tiny, copy, monkeypatch):
+    monkeypatch.setattr(runner, "resolve_device", lambda device: torch.device(device))
+    monkeypatch.setattr(runner, "check", lambda *_: None)
+    shutil.rmtree(next(copy.iterdir()))
+    with pytest.raises(UserError, match="share out all GPUs: say cuda, not cuda:1"):
+        runner.execute(small_plan(tiny), copy, "cuda:1", runner.Options(jobs=2))
+
+
 def test_another_seed_is_another_result(tiny, copy):
     found = small_plan(tiny, seeds=1, T=1, alpha=0.1)
     runner.execute(found, copy, "cpu")

@@ -12,6 +12,7 @@ from kdlib.data import Augmentation
 from kdlib.losses import weighted_kl
 from kdlib.training import Job, Recipe, distill, teacher, train
 from kdlib.training.teacher import fused
+from kdlib.training.world import ALONE, World
 
 RECIPE = Recipe(lr=0.01, batch_size=16, epochs=2)
 # Active, but it changes no pixel: the amount is far below one grey level.
@@ -202,3 +203,39 @@ def test_many_images_are_answered_fused_and_the_bits_do_not_depend_on_the_store(
     assert len(calls) == 2  # with a full store there is nothing to answer
     assert_same(plain, empty)
     assert_same(plain, full)
+
+
+class First(World):
+    """The first of two processes, of which the other one sends nothing."""
+
+    def agree(self, say):
+        return say()
+
+    def merge(self, done):
+        return done
+
+
+@pytest.mark.parametrize("change", ["world", "weights", "precision", None])
+def test_an_answer_that_was_begun_is_gone_on_with_as_it_was_begun(tiny, monkeypatch, change):
+    monkeypatch.setattr(teacher, "batch_of", lambda *_: 8)  # six batches
+
+    def made(**other) -> teacher.Teacher:
+        torch.manual_seed(3 if change == "weights" and other else 2)
+        precision = "bf16" if change == "precision" and other else "fp32"
+        world = First(0, 2) if change == "world" and other else ALONE
+        return teacher.Teacher(models.build("resnet3", 4), tiny, torch.device("cpu"), precision, world=world)
+
+    def stop():
+        asked.append(1)
+        if len(asked) == 4:
+            raise KeyboardInterrupt
+
+    asked, first, other = [], made(), made(other=True)
+    with pytest.raises(KeyboardInterrupt):
+        first.epoch_logits(Augmentation(), 0, 0, between=stop)
+    assert len(first.begun["rows"]) == 3
+    other.begun = first.begun
+    asked.clear()
+    found = other.epoch_logits(Augmentation(), 0, 0, between=lambda: asked.append(1))
+    assert torch.equal(found, made(other=True).epoch_logits(Augmentation(), 0, 0))
+    assert len(asked) == (3 if change in (None, "world") else 6)

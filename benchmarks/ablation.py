@@ -27,6 +27,7 @@ STEP, FORWARD = "training step", "forward, no gradients"
 NOTES = [
     "Steps of one network on one batch of 128 images of 32×32, over and over; a round times a number of them in a row "
     "for each variant. As it is: bf16 autocast, channels_last, a fused optimiser, all threads.",
+    "Where bf16 is slow kdlib itself takes fp32, and it steps a small network on one thread.",
     "Ratios above 1 say that the step as it is, is faster. Compiling is no part of the time: it is done before, and "
     "takes up to a minute a network.",
     "Huge pages are set when a program starts, so each turn of these two is a process of its own.",

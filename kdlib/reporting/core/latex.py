@@ -28,6 +28,7 @@ _SPECIAL = {
     "·": r"$\cdot$",
     **{"●": r"$\bullet$", "◐": r"$\odot$", "○": r"$\circ$"},
     "†": r"\textsuperscript{\textdagger}",
+    "‡": r"\textsuperscript{\textdaggerdbl}",
     "–": "--",
     "—": "---",
     "“": "``",

@@ -10,8 +10,8 @@ from typing import Any
 from torch import nn
 
 from kdlib.errors import UserError
-from kdlib.studies import architectures, attention, compactness, cost, counts, notebook, records, runner, schema
-from kdlib.studies.call import Call
+from kdlib.studies import architectures, attention, compactness, cost, counts, records, runner, schema
+from kdlib.studies.call import Call, find_notebook
 from kdlib.studies.parameters import Parameters, from_notebook, settle
 from kdlib.studies.plan import plan
 from kdlib.training import Stop
@@ -42,7 +42,7 @@ class Experiment(Call):
         own = [condition.id for condition in self.plan.conditions]
         settings = self.study.model_dump(mode="json")
         runs = {id: records.contents(self.runs_folder, id) for id in {*self.plan.runs, *own, *chain(*shown)}}
-        cells = notebook.find(self.study.notebook, self.parameters.lang).read_text(encoding="utf-8")
+        cells = find_notebook(self.study.notebook, self.parameters.lang).read_text(encoding="utf-8")
         text = json.dumps([self.parameters.lang, settings, runs, own, shown, cells, counts.source()], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 

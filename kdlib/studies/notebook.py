@@ -10,9 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import kdlib
-from kdlib.errors import UserError
 from kdlib.files import remove_if_left, write_text
+from kdlib.studies.call import find_notebook
 
 if TYPE_CHECKING:
     from kdlib.studies.experiment import Experiment
@@ -24,15 +23,6 @@ _QUIET = ["--IPKernelApp.log_level=CRITICAL"]
 
 class NotebookFailed(Exception):
     """A cell failed; the message names it and says where the partial notebook lies."""
-
-
-def find(name: str, lang: str) -> Path:
-    """Return the path of a notebook of the checkout, or of its twin; raises ``UserError`` where there is none."""
-    path = Path("notebooks", *(() if lang == "en" else (lang,)), f"{name}.ipynb")
-    for root in (Path(kdlib.__file__).parent.parent, Path()):
-        if (root / path).is_file():
-            return root / path
-    raise UserError(f"{path} is not here; run from a checkout of the project")
 
 
 def execute_all(experiments: Sequence["Experiment"]) -> Iterator[float | NotebookFailed]:
@@ -83,7 +73,7 @@ def execute(name: str, parameters: dict, folder: Path, title: str) -> Path:
     failed.unlink(missing_ok=True)
     for half in folder.glob(".*.half.ipynb"):
         remove_if_left(half)
-    _execute(find(name, parameters["lang"]), aside, parameters, failed)
+    _execute(find_notebook(name, parameters["lang"]), aside, parameters, failed)
     write_text(target.with_suffix(".html"), html(aside, title, parameters["lang"]))
     os.replace(aside, target)
     return target

@@ -14,7 +14,8 @@ from papermill.iorw import load_notebook_node
 from papermill.parameterize import parameterize_notebook
 
 from kdlib import studies
-from kdlib.studies.notebook import find, html
+from kdlib.studies.call import find_notebook
+from kdlib.studies.notebook import html
 
 ROOT = Path(__file__).parents[2]
 ORIGINALS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -85,7 +86,7 @@ def test_every_notebook_has_a_twin():
 
 @pytest.mark.parametrize("path", TWINS, ids=lambda path: path.stem)
 def test_a_twin_has_the_same_code_and_its_own_words(path):
-    original, twin = (nbformat.read(one, 4).cells for one in (find(path.stem, "en"), path))
+    original, twin = (nbformat.read(one, 4).cells for one in (find_notebook(path.stem, "en"), path))
     assert [(cell.id, cell.cell_type, cell.metadata) for cell in twin] == [
         (cell.id, cell.cell_type, cell.metadata) for cell in original
     ]
@@ -103,7 +104,7 @@ def test_a_twin_has_the_same_code_and_its_own_words(path):
 def test_a_twin_checks_the_same_numbers(path):
     original, twin = (
         ["".join(re.findall(r"\d", cell.outputs[0].data["text/html"])) for cell in code_cells(one) if cell.outputs]
-        for one in (find(path.stem, "en"), path)
+        for one in (find_notebook(path.stem, "en"), path)
     )
     assert original == twin
 
@@ -112,7 +113,7 @@ def test_all_cells_run_and_checked_output_holds(tmp_path):
     for i, name in enumerate(studies.names()):
         parameters = {"study": name, "profile": "smoke", "output_dir": str(tmp_path / "outputs")}
         lang = parameters["lang"] = studies.LANGUAGES[i % len(studies.LANGUAGES)]
-        notebook = load_notebook_node(str(find(studies.load(name).notebook, lang)))
+        notebook = load_notebook_node(str(find_notebook(studies.load(name).notebook, lang)))
         nbformat.write(parameterize_notebook(notebook, parameters), tmp_path / f"{name}.ipynb")
     command = [
         sys.executable,

@@ -180,7 +180,9 @@ def _distilled(results: Results) -> Iterable[Verdict]:
 
 
 def _setting(results: Results, where: dict, lang: str) -> str:
-    return f"{names.network(results, where, lang)}: {names.setting(results, where, lang)}"
+    said = names.setting(results, where, lang)
+    alone = len(names.trained(results, {})) == 1  # then the study's title names it
+    return said if alone else f"{names.network(results, where, lang)}: {said}"
 
 
 # Transfer

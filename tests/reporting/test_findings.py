@@ -31,7 +31,7 @@ def test_one_seed(tmp_path):
     # 127 of 10,000 images change: standard error 0.112 points
     assert re.fullmatch(
         r"Distilled − alone: \+1\.27 \[\+1\.0[4-6]; \+1\.(49|50)\] "
-        r"\(Net: T = 2, α = 0\.5, 10,000 test images\), above zero\.",
+        r"\(T = 2, α = 0\.5, 10,000 test images\), above zero\.",
         lines[2],
     )
     assert lines[3:] == [LIMIT]
@@ -43,7 +43,7 @@ def test_three_seeds_in_turkish(tmp_path):
     assert lines[1:] == [
         "Test doğruluğu: Net, tek başına %64,00 (standart sapma 1,10 puan, 3 tohum); Net, T = 2; α = 0,5 %61,00 "
         "(standart sapma 1,00 puan, 3 tohum).",
-        "Damıtılmış − tek başına: -3,00 [-3,25; -2,75] (Net: T = 2; α = 0,5, 3 tohum), sıfırın altında.",
+        "Damıtılmış − tek başına: -3,00 [-3,25; -2,75] (T = 2; α = 0,5, 3 tohum), sıfırın altında.",
     ]
 
 

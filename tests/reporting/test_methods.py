@@ -212,9 +212,7 @@ def test_the_figure_has_a_row_for_each_method_with_its_seeds(tmp_path):
     drawing = draw(methods_results(tmp_path, ALONE, DISTILLED, figures=figures("methods")), "tr")["methods"]
     (ax,) = drawing.figure.axes
     labels = [label.get_text() for label in ax.get_yticklabels()]
-    assert [label.split(";")[0] for label in labels[1:]] == [
-        f"Ağ: {names.method(study_of(), m, 'tr')}" for m in DISTILLED
-    ]
+    assert [label.split(";")[0] for label in labels[1:]] == [names.method(study_of(), m, "tr") for m in DISTILLED]
     assert ax.yaxis.get_inverted()  # the study's order from the top
     assert "+1,37 [+0,33; +2,40]" in [text.get_text() for text in ax.texts]
     assert sorted(ax.collections[0].get_offsets()[:, 0]) == pytest.approx([0.9, 1.5, 1.7])

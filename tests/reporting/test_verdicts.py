@@ -54,8 +54,8 @@ def test_each_method_against_alone_after_holms_correction(tmp_path):
     assert (sp.mark, sp.side) == ("○", "open")  # by itself above zero, one of three asked
     assert at.mark == "○"
     assert [text(one.setting, "en") for one in (plain, sp)] == [
-        "Net: KD (Hinton), T = 4, α = 0.9, λ = 0.1",
-        "Net: SP (similarities), α = 1, λ = 1",
+        "KD (Hinton), T = 4, α = 0.9, λ = 0.1",
+        "SP (similarities), α = 1, λ = 1",
     ]
     (said,) = sentences(verdicts(found), "en")
     assert said.startswith("Distilled − alone: from -1.33 [")

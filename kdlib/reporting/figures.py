@@ -39,7 +39,6 @@ MAKERS = {
     "pareto": pruning_figures.pareto,
     "sweep": pruning_figures.sweep,
     "channels": pruning_figures.channels,
-    "methods": forest.methods,
     "compressed": compression.figure,
 }
 """What draws each kind of figure: (results, lang, filters) -> (stem, parts of a `Drawing`), one or several or none."""

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import textwrap
 
-from kdlib.reporting.core import canvas, names, numbers
+from kdlib.reporting.core import canvas
 from kdlib.reporting.core.i18n import N_, say, text
-from kdlib.reporting.distillation.methods import comparisons
-from kdlib.reporting.verdicts import ALONE, Verdict, by_question, counted, verdicts
+from kdlib.reporting.verdicts import Verdict, by_question, counted, verdicts
 
 _WIDE = 42  # characters of a setting in one line
 # A marker half filled is ◐: its interval knows test images alone.
@@ -30,22 +29,6 @@ def effects(results, lang: str, filters: dict):
             title = say(message, lang, question=asked[0].asks(lang), **counted(asked))
         caption = say("Each verdict of the study: its difference, and as a line its 95% interval.", lang)
         yield "effects", _drawing(results, lang, found, title, caption)
-
-
-def methods(results, lang: str, filters: dict):
-    """Yield (stem, parts): a figure for each student and recipe that several methods or one of a name distilled."""
-    for here in comparisons(results, filters):
-        shown = [one for one in verdicts(results) if one.question == ALONE and one.subject == tuple(here.values())]
-        if shown:
-            model, alone = names.network(results, here, lang), results.cell({"role": "baseline", **here}).mean
-            title = say("{model}: what each method adds to the student alone", lang, model=model)
-            caption = say(
-                "Test accuracy of the distilled {model} minus that of the same network trained alone ({alone}).",
-                lang,
-                model=model,
-                alone=numbers.percent(alone, 2, lang),
-            )
-            yield names.stem(results, "methods", filters, **here), _drawing(results, lang, shown, title, caption)
 
 
 def _drawing(results, lang: str, found: list[Verdict], title: str, caption: str) -> dict:

@@ -27,8 +27,10 @@ def _one(folder: Path) -> Results:
     conditions, about = records.read_conditions(folder)
     runs = records.runs_of(folder)
     found = {one.id: record for one in conditions if (record := records.read(runs, one.id))}
-    study = schema.load(about["study"])
-    if study.timed:  # the call may have asked for another ratio or other criteria than the report's
-        asked = {name: value for name, value in (about.get("parameters") or {}).items() if name in study.takes}
-        study = study.with_(about["profile"], asked)
-    return Results(study, conditions, found, about["profile"], folder)
+    study, profile = schema.load(about["study"]), about["profile"]
+    asked = {name: value for name, value in (about.get("parameters") or {}).items() if name in study.takes}
+    called, plain = study.with_(profile, asked), study.with_(profile)
+    seeds = asked.pop("seeds", None) and {"seeds": plain.seeds}  # how many is no other setting
+    changed = sorted(asked) if called.model_copy(update=seeds) != plain else []
+    # Of a study that prunes the call may have asked for another ratio or other criteria than the report's.
+    return Results(called if study.timed else study, conditions, found, profile, folder, changed=changed)

@@ -41,7 +41,7 @@ class Verdict:
     """One question's answer at one setting: a `Difference` of ``metric`` (``accuracy`` or ``auroc``, as fractions).
 
     ``sure``: whether it leaves zero out in every way it was asked; at several settings, after Holm's correction.
-    ``subject``: the criterion, or the (model, recipe), that it is about.
+    ``subject``: the criterion that it is about.
     """
 
     question: Text
@@ -49,7 +49,7 @@ class Verdict:
     found: Difference
     metric: str = "accuracy"
     sure: bool = True
-    subject: str | tuple[str, ...] = ""
+    subject: str = ""
 
     @property
     def cell(self) -> Cell:
@@ -176,7 +176,7 @@ def _distilled(results: Results) -> Iterable[Verdict]:
         best = best_by_validation(results, settings)
         for where in settings if here in compared else [best] if best else []:
             found = compare(results, where, results, {"role": "baseline", **here})
-            yield from _asked(ALONE, both(_setting, results, where), found, subject=tuple(here.values()))
+            yield from _asked(ALONE, both(_setting, results, where), found)
 
 
 def _setting(results: Results, where: dict, lang: str) -> str:

@@ -47,7 +47,7 @@ def _models(call: Call) -> list[tuple[str, Run, records.Record]]:
     found = []
     for condition in plan.conditions:
         record = records.read(call.runs_folder, condition.id)
-        if record and not record.diverged and (record.path / "model.safetensors").is_file() and _has_logits(record):
+        if record and not record.diverged and (record.path / "model.safetensors").is_file():
             found.append((condition, record))
     mine = [(condition, record) for condition, record in found if condition.seed == seed]
     students = [pair for pair in mine if pair[0].role == "student"]
@@ -58,14 +58,6 @@ def _models(call: Call) -> list[tuple[str, Run, records.Record]]:
     teachers = [("teacher", student.teacher, own) for _, own in found if own.id == student.teacher.id]
     baselines = [("baseline", plan.runs[a.id], own) for a, own in mine if (a.role, a.model, a.recipe) == alone]
     return [*teachers[:1], *baselines[:1], ("student", student, record)]
-
-
-def _has_logits(record: records.Record) -> bool:
-    try:
-        record.predictions()
-    except (UserError, FileNotFoundError):
-        return False
-    return True
 
 
 def _content(call: Call, chosen: list[tuple[str, Run, records.Record]]) -> dict | None:

@@ -96,7 +96,6 @@ class Figure(Strict):
         "pareto",
         "channels",
         "sweep",
-        "methods",
         "compressed",
     ]
     model: str | None = None

@@ -161,6 +161,7 @@ def pruning_of(model, scope, criterion, ratio, macs, protect, seed) -> dict:
         "calibration": {"batches": 0, "images": 0}
         if criterion in ("magnitude", "random")
         else {"batches": 20, "images": 640},
+        "check": {"verdict": "equal", "kept": []},
     }
 
 
@@ -389,6 +390,7 @@ def measured(study, plan, records) -> dict:
             )
     structure = [{**one, "params": round(one["size_mib"] * 2**18)} for one in structure]
     hardware = {"processor": "Some CPU", "cores": 2, "threads": 1, "gpu": None}
-    said = {"asked": {}, "packages": {"torch": "2.6.0", "thop": "0.1.1"}, "hardware": hardware, "device": "cpu"}
+    asked = {"counted": [spec.model, spec.num_classes, 3, spec.image_size, spec.ratio]}
+    said = {"asked": asked, "packages": {"torch": "2.6.0", "thop": "0.1.1"}, "hardware": hardware, "device": "cpu"}
     said |= {"image_size": 64, "report_size": spec.image_size, "repeats": 50, "warm_up": 5}
     return {**said, "models": models, "reference": structure}

@@ -209,7 +209,7 @@ def test_a_study_without_a_report_says_nothing_of_one(tmp_path):
 
 
 def test_the_figure_has_a_row_for_each_method_with_its_seeds(tmp_path):
-    drawing = draw(methods_results(tmp_path, ALONE, DISTILLED, figures=figures("methods")), "tr")["methods"]
+    drawing = draw(methods_results(tmp_path, ALONE, DISTILLED, figures=figures("effects")), "tr")["effects"]
     (ax,) = drawing.figure.axes
     labels = [label.get_text() for label in ax.get_yticklabels()]
     assert [label.split(";")[0] for label in labels[1:]] == [names.method(study_of(), m, "tr") for m in DISTILLED]
@@ -222,7 +222,7 @@ def test_the_figure_has_a_row_for_each_method_with_its_seeds(tmp_path):
 
 
 def test_without_the_student_alone_there_is_no_figure(tmp_path):
-    results = methods_results(tmp_path, Outcome(0.1, diverged=NAN), DISTILLED, figures=figures("methods"))
+    results = methods_results(tmp_path, Outcome(0.1, diverged=NAN), DISTILLED, figures=figures("effects"))
     assert draw(results, "en") == {}
     assert shown(results)["DKD"][2] == "–"
 

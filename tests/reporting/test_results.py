@@ -7,6 +7,8 @@ from report_data import Outcome, condition, record, records_of, study_of
 
 from kdlib.errors import UserError
 from kdlib.reporting.core.results import Results, best_by_validation, estimate, t_quantile
+from kdlib.reporting.reading import read
+from kdlib.studies import records
 
 
 def test_t_quantiles_of_the_printed_tables():
@@ -108,10 +110,11 @@ def test_a_setting_of_which_a_seed_diverged_is_not_best_unless_all_have_one(tmp_
     assert best_by_validation(results, results.settings(role="student"))["T"] == 1
 
 
-def test_paper_profile_with_other_settings_is_not_the_reports(tmp_path):
-    found = record(tmp_path, "a", Outcome(0.9), epochs=3)
-    study = study_of(recipes={"r": {"epochs": 50, "augmentation": {"pad": 4}}})
-    results = Results(study, [condition("baseline", "m", id="a")], {"a": found}, "paper")
-    assert results.changed == ["epochs"]
-    same = Results(study_of(recipes={"r": {"epochs": 3}}), [condition("baseline", "m", id="a")], {"a": found}, "paper")
-    assert same.changed == []
+@pytest.mark.parametrize(
+    ("asked", "changed"),
+    [({"T": [8.0]}, ["T"]), ({"epochs": 3, "dataset": "shapes10"}, ["dataset", "epochs"]), ({"seeds": [0, 1]}, [])],
+)
+def test_paper_profile_with_other_settings_is_not_the_reports(tmp_path, asked, changed):
+    about = {"study": "cnn_grid", "profile": "paper", "parameters": {"lang": "tr", **asked}}
+    records.write_conditions(tmp_path / "paper" / "cnn_grid", [], about)
+    assert read(tmp_path / "paper" / "cnn_grid").changed == changed

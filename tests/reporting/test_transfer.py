@@ -168,14 +168,6 @@ def test_figures_of_distillation_show_nothing_of_transfer(tmp_path):
     assert draw(distilled_results(tmp_path / "kd", {"m": 0.72}, kd(figures=only)), "en") == {}
 
 
-def test_records_without_a_trainable_count_are_left_out_of_the_figure(tmp_path):
-    results = transfer_results(tmp_path, ONE, study())
-    for record in results.records.values():
-        del record.metrics["trainable_params"]
-    assert set(draw(results, "en")) == {"curves"}
-    assert "trainable)" not in "\n".join(findings(results, "en"))
-
-
 def test_without_runs_of_transfer_the_source_is_drawn(tmp_path):
     results = transfer_results(tmp_path, ONE, schema.load("tr_transfer"))
     results.records = {id: record for id, record in results.records.items() if id == "source"}

@@ -64,10 +64,6 @@ _fill = _Formatter().format
 
 
 REASONS = (
-    # as records of protocol 1 have it
-    N_("the loss became NaN or infinite"),
-    N_("accuracy fell back to chance"),
-    # as training says it
     N_("the loss or the logits became NaN or infinite"),
     N_("validation cross-entropy ended far above guessing"),
     N_("accuracy fell back to guessing"),

@@ -98,12 +98,14 @@ class Results:
     `conditions` are what the study compares (role, model, recipe, seed, T, alpha, lam, id, variant, method); `records`
     maps a run id to its record. A condition whose record is missing has not been run: it counts as absent, never as
     zero. `folder` is the study's folder where the results were read from one; `beside` holds by name the other studies
-    whose runs its tables show, as far as they have been run.
+    whose runs its tables show, as far as they have been run. `changed` are a call's parameters where it asked for other
+    settings than the profile's: the paper profile with other temperatures is not what the report did.
     """
 
-    def __init__(self, study, conditions, records, profile: str, folder: Path | None = None, beside=None):
+    def __init__(self, study, conditions, records, profile: str, folder: Path | None = None, beside=None, changed=()):
         self.study, self.conditions, self.records, self.profile = study, list(conditions), dict(records), profile
         self.folder: Path | None = folder
+        self.changed = list(changed)
         self.beside: dict[str, Results] = dict(beside or {})
         self.drawings: dict = {}  # what `draw` made, by language
         self.verdicts: list | None = None  # what `verdicts.verdicts` found
@@ -194,23 +196,6 @@ class Results:
         return any(condition.method for condition in self.conditions)
 
     @cached_property
-    def changed(self) -> list[str]:
-        """What the records have otherwise than the study says for the paper profile: recipe entries, or `data`.
-
-        A caller may run that profile with, say, fewer epochs; then it is not what the report did.
-        """
-        found = {}
-        paper = self.study.profiles.get("paper")
-        for condition, record in self.select():
-            asked = self.study.recipes.get(condition.recipe, {})
-            done = record.run["config"].get("recipe") or {}
-            found |= {key: True for key in asked if key in done and not _agrees(done[key], asked[key])}
-            own_data = condition.role == "source"
-            if paper and not own_data and record.run["dataset"]["name"] != paper["data"]["name"]:
-                found["data"] = True
-        return list(found)
-
-    @cached_property
     def missing(self) -> int:
         """How many runs of the study have no record."""
         return len({condition.id for condition in self.conditions} - set(self.records))
@@ -237,12 +222,6 @@ SETTING = (
     *("role", "model", "recipe", "T", "alpha", "lam", "variant"),
     *("criterion", "ratio", "macs", "protect_se", "method"),
 )
-
-
-def _agrees(done, asked) -> bool:
-    if isinstance(asked, dict) and isinstance(done, dict):
-        return all(_agrees(done.get(key), value) for key, value in asked.items())
-    return same(done, asked)
 
 
 def setting(condition: Condition) -> tuple:

@@ -28,7 +28,7 @@ from kdlib.reporting.writing import put
 from kdlib.studies import schema
 
 # Of each study one picture: the first of these kinds that it has.
-LEADS = ("sweep", "methods", "transfer", "heatmap", "temperature", "roc", "curves")
+LEADS = ("sweep", "transfer", "heatmap", "temperature", "roc", "curves")
 COLOURS = 64  # of an embedded picture
 COLUMNS: dict[str, Message | str] = {
     "study": N_("Study"),

@@ -265,12 +265,8 @@ def narrowest(cuts: list[dict]) -> tuple[int, int, str] | None:
 
 
 def _checked(study: PruningStudy) -> list[Text]:
-    """Whether the pruned networks were seen to compute what the whole ones do without the same channels; nothing of
-    records that do not say it."""
-    cuts = [one for s in study.settings for c in study.criteria(s) for one in study.structures(c, s)]
-    checks = [one["check"] for one in cuts if "check" in one]
-    if not checks:
-        return []
+    """Whether the pruned networks were seen to compute what the whole ones do without the same channels."""
+    checks = [one["check"] for s in study.settings for c in study.criteria(s) for one in study.structures(c, s)]
     verdicts = [check["verdict"] for check in checks]
     message = N_(
         "Checked after the cut: {equal} of {all} networks compute what the whole one does without the same channels."
@@ -427,14 +423,11 @@ def strategies(study: PruningStudy) -> Table | None:
 
 def reference(study: PruningStudy) -> Table | None:
     """The architecture with the report's classes at its image size, unpruned and pruned layer by layer."""
-    counts = (study.measured or {}).get("reference") or []
-    whole = next((one for one in counts if one["scope"] is None), None)
-    if whole is None:
+    if not study.measured:
         return None
+    whole, *_ = counts = study.measured["reference"]
     report = as_reported(study.study.name) or study.spec
-    model, *more = study.measured["asked"].get("counted") or [study.spec.model]
-    # Earlier files say the network alone, or nothing.
-    classes, _, side = more[:3] if len(more) > 2 else (study.spec.num_classes, 3, study.spec.image_size)
+    model, classes, _, side, _ = study.measured["asked"]["counted"]
     given, rows, matching = _layerwise_reported(study, model), [], []
     original = report.reported.get("original") if report.model == model else None
     for one in counts:

@@ -83,7 +83,7 @@ def _points(results, here: dict, lang: str) -> list[Point]:
     looks = canvas.cycle(opened, canvas.colours(), [mark for mark in canvas.MARKERS if mark != "X"])
     wheres = by_parameters(results, here)
     scratch = {**here, "role": "transfer", "variant": SCRATCH}
-    if results.cell(scratch).mean is not None and trainable(results, scratch):
+    if results.cell(scratch).mean is not None:
         wheres.append(scratch)
     out = []
     for where in wheres:

@@ -14,18 +14,16 @@ def columns(results: Results, filters: dict) -> list[dict]:
     return [{"model": model, "recipe": recipe} for model, recipe in pairs]
 
 
-def trainable(results: Results, where: dict) -> tuple[int, int] | None:
-    """(trainable, all) parameters of a setting; None where no record says so (older ones do not)."""
-    for _, record in results.select(**where):
-        if "trainable_params" in record.metrics:
-            return int(record.metrics["trainable_params"]), int(record.metrics["params"])
-    return None
+def trainable(results: Results, where: dict) -> tuple[int, int]:
+    """(trainable, all) parameters of a setting."""
+    found = first(results, where).metrics
+    return int(found["trainable_params"]), int(found["params"])
 
 
 def by_parameters(results: Results, here: dict) -> list[dict]:
     """The settings of a column that start from weights and converged, by how many parameters they train."""
     wheres = [where for where in results.settings(role="transfer", **here) if where["variant"] != SCRATCH]
-    wheres = [where for where in wheres if results.cell(where).mean is not None and trainable(results, where)]
+    wheres = [where for where in wheres if results.cell(where).mean is not None]
     return sorted(wheres, key=lambda where: trainable(results, where)[0])
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from kdlib.reporting.core import guessing, names
-from kdlib.reporting.core.evidence import accuracy
 from kdlib.reporting.core.i18n import N_, say
 from kdlib.reporting.core.results import MIN_SEEDS, best_by_validation
+from kdlib.reporting.core.table import accuracy_cell
 from kdlib.reporting.radiology import findings as radiology_findings
 from kdlib.reporting.transfer import runs as transfer
 from kdlib.reporting.verdicts import Verdict, sentences, verdicts
@@ -35,11 +35,11 @@ def _levels(results, lang: str) -> str:
         best = best_by_validation(results, results.settings(role="student", **here))
         wheres += [best] if best else []
     said = [
-        f"{names.described(results, where, lang)} {accuracy(cell, lang)}"
+        f"{names.described(results, where, lang)} {accuracy_cell(cell).ours(lang)}"
         for where in wheres
         if (cell := results.cell(where)).mean is not None
     ]
-    return say("Test accuracy: {models}.", lang, models="; ".join(said)) if said else ""
+    return say("Test accuracy (%): {models}.", lang, models="; ".join(said)) if said else ""
 
 
 def _limit(found: list[Verdict], lang: str) -> str:

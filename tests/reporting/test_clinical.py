@@ -193,7 +193,7 @@ def test_the_end_of_training_by_hand():
 def test_diverged_runs_enter_no_number(tmp_path):
     found = results(tmp_path, seeds=(0, 1))
     bad = next(condition for condition in found.conditions if condition.role == "student" and condition.seed == 1)
-    found.records[bad.id].run["diverged"] = {"reason": "the loss became NaN or infinite", "epoch": 2}
+    found.records[bad.id].run["diverged"] = {"reason": "the loss or the logits became NaN or infinite", "epoch": 2}
     made = sheet(found, "clinical_test")
     assert made.cells[2][0].sd is None
     assert made.cells[2][0].mark == " †1"

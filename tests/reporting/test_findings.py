@@ -27,7 +27,7 @@ def pair(alone, distilled):
 def test_one_seed(tmp_path):
     lines = said(tmp_path, {condition("teacher", "big"): 0.9154, **pair([0.6128], [0.6255])})
     assert lines[0].startswith("Profile: quick (not the report's own settings); data: cifar10")
-    assert lines[1] == "Test accuracy: big, Teacher 91.54%; Net, alone 61.28%; Net, T = 2, α = 0.5 62.55%."
+    assert lines[1] == "Test accuracy (%): big, Teacher 91.54; Net, alone 61.28; Net, T = 2, α = 0.5 62.55."
     # 127 of 10,000 images change: standard error 0.112 points
     assert re.fullmatch(
         r"Distilled − alone: \+1\.27 \[\+1\.0[4-6]; \+1\.(49|50)\] "
@@ -41,17 +41,16 @@ def test_three_seeds_in_turkish(tmp_path):
     # differences -2.9, -3.0, -3.1: half width 4.303 * 0.1 / sqrt(3) = 0.25
     lines = said(tmp_path, pair([0.629, 0.640, 0.651], [0.60, 0.61, 0.62]), "tr")
     assert lines[1:] == [
-        "Test doğruluğu: Net, tek başına %64,00 (standart sapma 1,10 puan, 3 tohum); Net, T = 2; α = 0,5 %61,00 "
-        "(standart sapma 1,00 puan, 3 tohum).",
+        "Test doğruluğu (%): Net, tek başına 64,00 ± 1,10; Net, T = 2; α = 0,5 61,00 ± 1,00.",
         "Damıtılmış − tek başına: -3,00 [-3,25; -2,75] (T = 2; α = 0,5, 3 tohum), sıfırın altında.",
     ]
 
 
 def test_diverged_runs_are_named_with_seed_epoch_and_reason(tmp_path):
-    bad = Outcome(0.1, diverged={"reason": "accuracy fell back to chance", "epoch": 3})
+    bad = Outcome(0.1, diverged={"reason": "accuracy fell back to guessing", "epoch": 3})
     outcomes = {**pair([0.6], [0.7]), condition("student", "m", seed=4, T=3, alpha=0.3): bad}
     assert said(tmp_path, outcomes)[-1] == (
-        "Diverged and left out of every mean: Net, T = 3, α = 0.3, seed 4, epoch 3 (accuracy fell back to chance)."
+        "Diverged and left out of every mean: Net, T = 3, α = 0.3, seed 4, epoch 3 (accuracy fell back to guessing)."
     )
     assert "doğruluk rastgele tahmin düzeyine geri düştü" in said(tmp_path, outcomes, "tr")[-1]
 

@@ -16,7 +16,7 @@ from kdlib.reporting.figures import draw
 from kdlib.reporting.tables import report_table, tables
 from kdlib.studies import schema
 
-NAN = {"reason": "the loss became NaN or infinite", "epoch": 2}
+NAN = {"reason": "the loss or the logits became NaN or infinite", "epoch": 2}
 ALONE = [0.700, 0.705, 0.710]
 DISTILLED = {None: [0.715, 0.722, 0.719], "dkd": [0.735, 0.742, 0.739], "at": [0.69, 0.68, 0.705], "sp": [0.72] * 3}
 

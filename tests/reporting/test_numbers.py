@@ -50,12 +50,6 @@ def test_differences_carry_a_sign_and_nothing_is_plus_zero(value, digits, en, tr
     assert numbers.signed(value, digits, "tr") == tr
 
 
-def test_mean_and_sd():
-    assert numbers.mean_sd(89.014, 0.2, 2, "tr") == "89,01 ± 0,20"
-    assert numbers.mean_sd(89.014, None, 2, "en") == "89.01"
-    assert numbers.mean_sd(None, None, 2, "en") == "–"
-
-
 def test_short_uses_only_the_decimals_it_needs():
     assert [numbers.short(v, "tr") for v in (2, 2.5, 0.75, 10, 50.0)] == ["2", "2,5", "0,75", "10", "50"]
 

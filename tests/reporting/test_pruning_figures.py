@@ -127,7 +127,7 @@ def test_one_seed_has_no_error_bars(one, two):
 
 
 def test_a_diverged_run_is_left_out_and_counted():
-    bad = {("finetuned", "wanda"): {"diverged": {"reason": "accuracy fell back to chance", "epoch": 2}}}
+    bad = {("finetuned", "wanda"): {"diverged": {"reason": "accuracy fell back to guessing", "epoch": 2}}}
     found = make(seeds=(0,), given=bad, settings=("report",), roles=("pruned", "finetuned"))
     said = parts(found, "pareto")
     assert len(marked(said["figure"].axes[0])) == 4

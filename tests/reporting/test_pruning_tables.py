@@ -293,7 +293,7 @@ def test_resnet_has_no_open_bottlenecks(tmp_path):
 
 
 def test_a_diverged_run_is_marked_and_left_out(tmp_path):
-    bad = {"diverged": {"reason": "accuracy fell back to chance", "epoch": 2}}
+    bad = {"diverged": {"reason": "accuracy fell back to guessing", "epoch": 2}}
     found = sheets(tmp_path, given={("finetuned", "taylor"): [0.775, bad]}, beside=False)
     assert cells(found["comparison"])[4][0] == "77.50 †1 / 87.99"
     assert any("†k" in note for note in found["comparison"].notes("en"))

@@ -36,16 +36,16 @@ def results_of(tmp_path, outcomes: dict, **study) -> Results:
 
 
 def test_diverged_runs_enter_no_mean(tmp_path):
-    bad = Outcome(0.1, diverged={"reason": "accuracy fell back to chance", "epoch": 4})
+    bad = Outcome(0.1, diverged={"reason": "accuracy fell back to guessing", "epoch": 4})
     outcomes = {condition("student", "m", seed=s, T=2, alpha=0.5): o for s, o in enumerate([0.90, bad, 0.92])}
     cell = results_of(tmp_path, outcomes).cell({"role": "student", "T": 2.0})
     assert cell.mean == pytest.approx(0.91)
     assert (cell.n, cell.runs, cell.by_seed) == (2, 3, {0: 0.90, 2: 0.92})
-    assert [(d.seed, d.epoch, d.reason) for d in cell.diverged] == [(1, 4, "accuracy fell back to chance")]
+    assert [(d.seed, d.epoch, d.reason) for d in cell.diverged] == [(1, 4, "accuracy fell back to guessing")]
 
 
 def test_a_frame_has_a_row_a_run(tmp_path):
-    bad = Outcome(0.1, diverged={"reason": "accuracy fell back to chance", "epoch": 4})
+    bad = Outcome(0.1, diverged={"reason": "accuracy fell back to guessing", "epoch": 4})
     outcomes = {condition("student", "m", seed=s, T=T, alpha=0.5): o for T in (2, 4) for s, o in ((0, 0.9), (1, bad))}
     frame = results_of(tmp_path, outcomes).frame()
     assert frame[["role", "model", "T", "seed", "test_accuracy", "diverged"]].to_numpy().tolist() == [

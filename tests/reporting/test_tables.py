@@ -15,7 +15,7 @@ from kdlib.reporting.core.table import Table
 from kdlib.reporting.tables import report_table, tables
 from kdlib.studies import schema
 
-NAN = {"reason": "the loss became NaN or infinite", "epoch": 7}
+NAN = {"reason": "the loss or the logits became NaN or infinite", "epoch": 7}
 STUDIES = ("tr_kd", "cnn_grid", "resnet_ladder", "cifar_conv")
 
 
@@ -100,8 +100,12 @@ def test_diverged_runs_are_counted_named_and_not_averaged(tmp_path):
     values = [0.90, Outcome(0.1, diverged=NAN), 0.91]
     table = build(tmp_path, spec, {condition("baseline", "m", seed=s): v for s, v in enumerate(values)})
     assert shown(table) == [["90.50 ± 0.71 †1/3 / 52.47"]]
-    assert any("M / Accuracy: seed 1, epoch 7 (the loss became NaN or infinite)" in n for n in table.notes("en"))
-    assert any("M / Accuracy: tohum 1, epok 7 (kayıp NaN ya da sonsuz oldu)" in n for n in table.notes("tr"))
+    assert any(
+        "M / Accuracy: seed 1, epoch 7 (the loss or the logits became NaN or infinite)" in n for n in table.notes("en")
+    )
+    assert any(
+        "M / Accuracy: tohum 1, epok 7 (kayıp ya da logitler NaN ya da sonsuz oldu)" in n for n in table.notes("tr")
+    )
 
 
 def test_a_cell_of_which_all_seeds_diverged_has_no_number(tmp_path):

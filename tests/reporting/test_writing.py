@@ -24,7 +24,7 @@ def outcome(condition):
     if (condition.T, condition.alpha) == (20, 0.9):
         return None  # not run yet
     if (condition.T, condition.alpha, condition.seed) == (1, 0.5, 1):
-        return Outcome(0.1, diverged={"reason": "the loss became NaN or infinite", "epoch": 2})
+        return Outcome(0.1, diverged={"reason": "the loss or the logits became NaN or infinite", "epoch": 2})
     return Outcome(round(0.6 + condition.T / 1000 + condition.alpha / 100 + condition.seed / 300, 4))
 
 
@@ -196,7 +196,7 @@ def test_one_epoch_and_no_runs_at_all_can_be_drawn(results, tmp_path):
 
 
 def test_where_everything_diverged_figures_say_so(results, tmp_path):
-    gone = {"reason": "the loss became NaN or infinite", "epoch": 1}
+    gone = {"reason": "the loss or the logits became NaN or infinite", "epoch": 1}
     records = records_of(results.conditions, tmp_path / "runs", lambda a: Outcome(0.1, diverged=gone), test_size=20)
     drawn = reporting.draw(reporting.Results(results.study, results.conditions, records, "smoke"), "en")
     assert drawn["heatmap-cnn2-sgd"].svg().count(">†2/2</text>".encode()) == 9

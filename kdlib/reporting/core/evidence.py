@@ -8,8 +8,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from kdlib.reporting.core import numbers
-from kdlib.reporting.core.i18n import say
 from kdlib.reporting.core.results import MIN_SEEDS, Cell, Results, estimate, t_quantile
 
 RESAMPLES = 10_000
@@ -173,20 +171,6 @@ def changes(results: Results, one: dict, others: Results, other: dict) -> np.nda
         return np.mean([first.correct().astype(int) - second.correct() for first, second in pairs], axis=0)
     except FileNotFoundError:
         return None
-
-
-def accuracy(cell: Cell, lang: str) -> str:
-    """A cell's mean as a percentage, with its standard deviation and seeds where there are several."""
-    mean = numbers.percent(cell.mean, 2, lang)
-    if cell.sd is None:
-        return mean
-    return say(
-        "{mean} (standard deviation {sd} points, {n} seeds)",
-        lang,
-        mean=mean,
-        sd=numbers.decimal(100 * cell.sd, 2, lang),
-        n=cell.n,
-    )
 
 
 def same_images(first, second) -> bool:

@@ -81,13 +81,6 @@ def signed(value: float | None, digits: int, lang: str) -> str:
     return _written(exact or abs(exact), "+0;-0", digits, lang)
 
 
-def mean_sd(mean: float | None, sd: float | None, digits: int, lang: str) -> str:
-    """`mean ± sd`; the mean alone when there is no sd (one seed); an en dash when there is no mean."""
-    if mean is None or sd is None:
-        return decimal(mean, digits, lang)
-    return f"{decimal(mean, digits, lang)} ± {decimal(sd, digits, lang)}"
-
-
 def decimals_of(values, most: int) -> int:
     """How many decimals the most precise of `values` was given with (67 -> 0, 90.4 and 90.27 -> 2), at most `most`."""
     exponents = (Decimal(repr(float(v))).normalize().as_tuple().exponent for v in values if v is not None)

@@ -10,6 +10,7 @@ import numpy as np
 from kdlib.reporting.core import canvas, names, numbers
 from kdlib.reporting.core.i18n import N_, say
 from kdlib.reporting.core.names import stem
+from kdlib.reporting.core.table import Cell
 from kdlib.reporting.radiology.metrics import BINS, reliability
 from kdlib.reporting.radiology.study import ROLES, Model, read
 from kdlib.studies import artifacts
@@ -94,8 +95,7 @@ def _roc(ax, model: Model, lang: str) -> None:
 
 def _measured(model: Model, metric: str, lang: str) -> str:
     """A metric's mean over the seeds with its interval, as far as there is one: `0.912 [0.881; 0.934]`."""
-    value, interval = numbers.decimal(model.estimate(metric).mean, 3, lang), model.interval(metric)
-    return value if interval is None else f"{value} [{'; '.join(numbers.decimal(end, 3, lang) for end in interval)}]"
+    return Cell(model.estimate(metric).mean, 3, interval=model.interval(metric)).ours(lang)
 
 
 # Reliability

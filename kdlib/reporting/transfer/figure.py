@@ -4,16 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-
 from kdlib.reporting.core import canvas, names, numbers
 from kdlib.reporting.core.i18n import say
 from kdlib.reporting.core.names import SCRATCH, layers, stem
 from kdlib.reporting.core.results import Cell
+from kdlib.reporting.core.table import accuracy_cell
 from kdlib.reporting.transfer.runs import by_parameters, columns, trainable
-
-LABEL_STEP = 0.165  # of the axes' height: the two lines of a label, and air
-ALONE = 0.45  # of the axes' width: a point with so much room to its right carries its label itself
 
 
 @dataclass
@@ -40,7 +36,7 @@ class Point:
 
     def said(self, lang: str) -> str:
         """Which layers are open, and the accuracy with the spread of its seeds."""
-        return f"{self.name}: {numbers.mean_sd(self.height, self.sd, 2, lang)}"
+        return f"{self.name}: {accuracy_cell(self.cell).ours(lang)}"
 
     def parameters(self, lang: str) -> str:
         """How many parameters were trained, and which share was not."""
@@ -55,17 +51,12 @@ def transfer(results, lang: str, filters: dict):
     if not panels:
         return
     size = (canvas.PAGE, 1.3 + 2.7 * len(panels))
-    figure, axes = canvas.panels(len(panels), 2, size, sharex="col", gridspec_kw={"width_ratios": [1.5, 1.0]})
+    figure, axes = canvas.panels(len(panels), 1, size, sharex="col")
     title = say("Test accuracy against trainable parameters", lang)
-    for (ax, aside), (here, points) in zip(axes, panels, strict=True):
-        panel = ", ".join(names.label(results.study, here[key], lang) for key in ("model", "recipe"))
-        ax.set_title(panel)
+    for ax, (here, points) in zip(axes[:, 0], panels, strict=True):
+        ax.set_title(", ".join(names.label(results.study, here[key], lang) for key in ("model", "recipe")))
         _panel(ax, points, lang)
-        aside.set(xlim=(0, 1), ylim=(0, 1))
-        aside.axis("off")
     _scale(axes[:, 0], [point for _, points in panels for point in points], lang)
-    for (ax, aside), (_, points) in zip(axes, panels, strict=True):
-        _label(ax, aside, points, lang)
     spread = any(point.cell.n > 1 for _, points in panels for point in points)
     notes = say("Error bar: ± standard deviation over seeds", lang) if spread else ""
     caption = say(
@@ -103,10 +94,13 @@ def _panel(ax, points: list[Point], lang: str) -> None:
         if point.sd is not None:
             ax.errorbar(point.trainable, point.height, point.sd, **look, capsize=3, linewidth=1.1)
         edge = {"markeredgecolor": "white", "markeredgewidth": 0.8}
-        ax.plot(point.trainable, point.height, **look, **edge, marker=point.marker, linestyle="none", markersize=8)
+        named = f"{point.said(lang)}\n{point.parameters(lang)}"
+        look |= {**edge, "marker": point.marker, "linestyle": "none", "markersize": 8}
+        ax.plot(point.trainable, point.height, **look, label=named)
     ends = [point.height + sign * (point.sd or 0.0) for point in points for sign in (-1, 1)]
     reach = (max(ends) - min(ends)) or 1.0
-    ax.set_ylim(min(ends) - 0.22 * reach, max(ends) + 0.12 * reach)  # below, room for a label beside the lowest
+    ax.set_ylim(min(ends) - 0.12 * reach, max(ends) + 0.12 * reach)
+    ax.legend(loc="center left", bbox_to_anchor=(1.02, 0.5))
     ax.set_ylabel(say("Test accuracy (%)", lang))
     canvas.ticks(ax.yaxis, lang)
 
@@ -125,44 +119,3 @@ def _scale(axes, points: list[Point], lang: str) -> None:
         ax.xaxis.set_minor_locator(NullLocator())
         ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: numbers.short(value / 1e6, lang, most=6)))
     axes[-1].set_xlabel(say("Trainable parameters (millions, log scale)", lang))
-
-
-def _label(ax, aside, points: list[Point], lang: str) -> None:
-    """Name the points: those with room to their right in place, the others in `aside`, a column on the right.
-
-    On a log axis all but the smallest choices stand close together, with no room for words among them; in the column
-    each is as near to its own height as the others leave room.
-    """
-    left, right = ax.get_xlim()
-    room = np.exp(ALONE * np.log(right / left))  # as a ratio, on a log axis
-    ends = [*(point.trainable for point in points), right]
-    crowded = [p for p in points if any(p.trainable < x < p.trainable * room for x in ends)]
-    low, high = ax.get_ylim()
-    order = sorted(crowded, key=lambda point: point.height)
-    places = _apart([(point.height - low) / (high - low) for point in order], LABEL_STEP)
-    for point, place in zip(order, places, strict=True):
-        leader = {"arrowstyle": "-", "color": point.colour, "linewidth": 0.6, "shrinkA": 4, "shrinkB": 5}
-        at, to = (point.trainable, point.height), (0.02, place)
-        ax.annotate("", xy=at, xytext=to, textcoords=aside.transAxes, arrowprops=leader, annotation_clip=False)
-        aside.plot(0.02, place, marker=point.marker, color=point.colour, markersize=6, clip_on=False)
-        aside.text(0.08, place, point.said(lang), va="bottom", fontsize=8)
-        aside.text(0.08, place - 0.01, point.parameters(lang), va="top", fontsize=7, color=canvas.GREY)
-    for point in points:
-        if point not in crowded:
-            place = {"xy": (point.trainable, point.height), "textcoords": "offset points", "va": "top"}
-            place["bbox"] = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.6}
-            ax.annotate(point.said(lang), **place, xytext=(9, -3), fontsize=8)
-            ax.annotate(point.parameters(lang), **place, xytext=(9, -14), fontsize=7, color=canvas.GREY)
-
-
-def _apart(places: list[float], step: float) -> list[float]:
-    """Ascending places moved as little as need be so that neighbours are `step` apart and the highest stays below 1.
-
-    More than fit run out at the bottom rather than over one another.
-    """
-    out: list[float] = []
-    for place in places:
-        out.append(max(place, out[-1] + step) if out else place)
-    for k in reversed(range(len(out))):
-        out[k] = min(out[k], 1.0 if k == len(out) - 1 else out[k + 1] - step)
-    return out

@@ -123,7 +123,7 @@ def test_a_failing_cell_is_named_and_its_notebook_kept_aside(tmp_path, monkeypat
         nbformat.v4.new_code_cell("# divide\n1 / 0"),
     ]
     nbformat.write(broken, tmp_path / "broken.ipynb")
-    monkeypatch.setattr(notebook, "find", lambda name, lang: tmp_path / "broken.ipynb")
+    monkeypatch.setattr(notebook, "find_notebook", lambda name, lang: tmp_path / "broken.ipynb")
     folder = tmp_path / "study"
     with pytest.raises(notebook.NotebookFailed, match=r"'# divide'.*ZeroDivisionError"):
         notebook.execute("broken", {"lang": "en"}, folder, "Broken")

@@ -29,7 +29,7 @@ def write(call: Call) -> Path | None:
     The file holds, for M models and n images: ``images`` uint8 (n, C, H, W), ``maps`` float16 (M, n, H, W) in 0..1,
     ``probabilities`` float32 (M, n, K), ``labels`` and ``indices`` (n,) in the test part, ``classes`` (K,), ``seed``,
     and for each model ``roles``, ``models``, ``ids`` and ``layers``. Returns its path; None where the study draws no
-    attention maps, where a record lies there without weights or logits, and where no model has a feature map of 4×4
+    attention maps, where records lie there without weights, and where no model has a feature map of 4×4
     positions. A file of the same runs is left as it is. Raises ``UserError`` where the package grad-cam is missing.
     """
     if all(figure.kind != "attention" for figure in call.study.figures):

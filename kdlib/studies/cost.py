@@ -48,7 +48,7 @@ class Cost:
 def estimate(plan: Plan, folder: Path) -> list[Cost]:
     """Return the cost of every run of a plan."""
     here = [r for r in records.read_all(folder) if _same_machine(r)]
-    todo = runner.missing(plan, folder)
+    todo = {run.id for run in runner.missing(plan, folder)}
     found = []
     for run in plan.runs.values():
         record = records.read(folder, run.id)
@@ -56,7 +56,7 @@ def estimate(plan: Plan, folder: Path) -> list[Cost]:
         alike = [r for r in here if _untrained(r) == (run.recipe is None)]
         rate = _rate(r for r in alike if r.run["config"]["model"] == run.model) or _rate(alike) or _rate(here)
         seconds = record.run["seconds"] if record else flops / rate if rate else None
-        found.append(Cost(run, run not in todo, flops, seconds))
+        found.append(Cost(run, run.id not in todo, flops, seconds))
     return found
 
 

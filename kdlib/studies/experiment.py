@@ -41,7 +41,7 @@ class Experiment(Call):
         ]
         own = [condition.id for condition in self.plan.conditions]
         settings = self.study.model_dump(mode="json")
-        runs = {id: records.contents(self.runs_folder, id) for id in {*self.plan.runs, *own, *chain(*shown)}}
+        runs = {id: records.contents(self.runs_folder, id) for id in {*self.plan.runs, *chain(*shown)}}
         cells = find_notebook(self.study.notebook, self.parameters.lang).read_text(encoding="utf-8")
         text = json.dumps([self.parameters.lang, settings, runs, own, shown, cells, counts.source()], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]

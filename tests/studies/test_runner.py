@@ -139,7 +139,7 @@ def test_records_of_other_groups_of_images_are_not_taken_for_these(tiny, copy, t
     grouped = replace(tiny, test=test)
     found = small_plan(grouped)
     assert set(found.runs) == set(small_plan(tiny).runs)  # a model sees the same
-    with pytest.raises(UserError, match="is on record with other groups of images: name another output_dir"):
+    with pytest.raises(UserError, match="is on record with other groups of images; name another output_dir for these"):
         runner.execute(found, copy, "cpu")
     assert trained == []
 

@@ -103,8 +103,8 @@ def _is_there(run: Run, folder: Path) -> bool:
     record = records.read(folder, run.id)
     if record is None or not record.intact:
         return False
-    about, data = record.run["dataset"], run.dataset  # other groups of the same images are no other id
-    if data.test.groups is not None and data.describe()["group_counts"] != about.get("group_counts"):
+    data = run.dataset  # other groups of the same images are no other id
+    if data.test.groups is not None and data.describe()["group_counts"] != record.run["dataset"].get("group_counts"):
         raise UserError(f"run {run.id} is on record with other groups of images; name another output_dir for these")
     return True
 

@@ -243,30 +243,29 @@ def _pruning(results: Results) -> Iterable[Verdict]:
     study = pruning_runs.read(results)
     if study is None or study.original.mean is None:
         return
-    for setting in ("report", "macs"):
+    for setting in study.main:
         floor = study.where("finetuned", pruning_runs.RANDOM, setting)
         for criterion in study.criteria(setting):
             if criterion != pruning_runs.RANDOM:
                 found = study.gap(study.where("finetuned", criterion, setting), floor)
                 called = both(_criterion_at, study, setting, criterion)
                 yield from _asked(AGAINST_RANDOM, called, found, subject=criterion)
-    for setting in ("report", "macs"):
+    for setting in study.main:
         pairs = study.pairs(("distilled", setting), ("finetuned", setting))
         yield from _mean(study, setting, N_("distilled − plain fine-tuning"), pairs)
     for other in neighbours(study):
-        if "report" not in study.settings or other.spec.ratio != study.spec.ratio:
-            continue
-        pairs = study.pairs(("finetuned", "report"), ("finetuned", "report"), other)
-        if other.spec.model == study.spec.model:
-            alike = other.spec.protect_se == study.spec.protect_se and other.spec.scope != study.spec.scope
-            originals = [side.results.select(role="original")[0][1] for side in (study, other)]
-            if alike and study.spec.scope == "global" and same_images(*originals):
-                for criterion, pair in pairs.items():
-                    called = both(_criterion_at, study, "report", criterion)
+        alike = [name for name in study.main if study.settings[name] == other.settings.get(name)]
+        if other.spec.model != study.spec.model:
+            comparable = other.spec.scope == study.spec.scope and other.spec.ratio == study.spec.ratio
+            if comparable and "report" in study.settings:
+                pairs = study.pairs(("finetuned", "report"), ("finetuned", "report"), other)
+                question = N_("change of accuracy, this network − the other")
+                yield from _mean(study, "report", question, pairs, other, lost=True)
+        elif study.spec.scope == "global" != other.spec.scope and same_images(study.whole, other.whole):
+            for setting in alike:
+                for criterion, pair in study.pairs(("finetuned", setting), ("finetuned", setting), other).items():
+                    called = both(_criterion_at, study, setting, criterion)
                     yield from _asked(N_("global − layer-wise"), called, study.gap(*pair, other), subject=criterion)
-        elif other.spec.scope == study.spec.scope:
-            question = N_("change of accuracy, this network − the other")
-            yield from _mean(study, "report", question, pairs, other, lost=True)
     if not study.spec.protect_se:
         pairs = study.pairs(("finetuned", "protected"), ("finetuned", "report"))
         yield from _mean(study, "report", N_("squeeze-excite protected − open"), pairs)

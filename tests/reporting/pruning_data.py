@@ -371,6 +371,8 @@ def measured(study, plan, records) -> dict:
     for condition, _ in plan:
         if condition.role not in ("original", "pruned") or condition.seed != first or condition.id not in records:
             continue
+        if condition.role == "pruned" and condition.macs is None and condition.ratio != spec.ratio:
+            continue  # as kdlib.studies.compactness measures them
         pruning = records[condition.id].run.get("pruning") or {"macs": [1, 1], "size_bytes": [68.11 * 2**20] * 2}
         kept, channels = pruning["macs"][1] / pruning["macs"][0], pruning.get("channels", {})
         latency = {

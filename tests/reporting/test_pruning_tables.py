@@ -145,6 +145,7 @@ def test_distillation_over_seeds_has_a_paired_interval(tmp_path):
         "10% of channels",
         "10% of channels, squeeze-excite protected",
         "85% of its MACs kept",
+        *("5% of channels", "20% of channels", "30% of channels"),
     ]
     # seeds 0 to 2: 78.7 - 77.5 = 1.2, 79.0 - 77.7 = 1.3, 79.3 - 77.9 = 1.4; half width 4.303 * 0.1 / sqrt(3) = 0.25
     taylor = cells(sheet)[3]

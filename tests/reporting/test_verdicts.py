@@ -154,6 +154,16 @@ def test_pruning_asks_five_questions(tmp_path):
     assert found["squeeze-excite protected − open"][0].found.mean == pytest.approx(0.006)
 
 
+def test_criteria_and_scopes_are_compared_at_every_ratio_that_was_fine_tuned(tmp_path):
+    found = by_question(pruning_results(tmp_path))
+    at = {text(one.setting, "en"): one for one in found["criterion − random channels, fine-tuned"]}
+    said = ["10% of channels", "85% of its MACs kept", "5% of channels", "20% of channels", "30% of channels"]
+    assert list(dict.fromkeys(key.split(":")[0] for key in at)) == said
+    assert at["30% of channels: Taylor"].found.mean == pytest.approx(0.095)
+    scopes = {text(one.setting, "en").split(":")[0] for one in found["global − layer-wise"]}
+    assert scopes == set(said)
+
+
 def test_networks_are_compared_by_what_each_loses(tmp_path):
     found = pruning_results(tmp_path)
     for condition, record in found.beside["ts4"].select(role="finetuned", criterion="taylor", ratio=0.1):

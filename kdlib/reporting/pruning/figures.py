@@ -184,7 +184,7 @@ def sweep(results: Results, lang: str, filters: dict):
         return
     figure, axes = canvas.panels(1, len(panels), (canvas.PAGE, 4.0))
     original = study.original.mean
-    chance = 1 / len(results.select(role="original")[0][1].run["dataset"]["classes"])
+    chance = 1 / len(study.whole.run["dataset"]["classes"])
     labels = {"xlabel": say("Pruning ratio (% of channels)", lang), "ylabel": say("Test accuracy (%)", lang)}
     for ax, (head, lines) in zip(axes[0], panels.items(), strict=True):
         _sweep_panel(study, ax, lines, chance, lang)

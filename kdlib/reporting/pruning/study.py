@@ -14,7 +14,6 @@ from kdlib.reporting.core.results import Cell, Estimate, Results, best_by_valida
 from kdlib.studies import artifacts, schema
 
 RANDOM = "random"
-SETTINGS = ("report", "protected", "macs", "macs_protected")
 SCOPES = {"global": N_("global"), "layerwise": N_("layer-wise")}
 GIGA, MEBI = 1e9, 2**20
 
@@ -30,6 +29,11 @@ class PruningStudy:
     def original(self) -> Cell:
         """Test accuracy of the unpruned model, a fraction."""
         return self.results.cell({"role": "original"})
+
+    @property
+    def whole(self):
+        """The record of the unpruned model."""
+        return self.results.select(role="original")[0][1]
 
     @cached_property
     def original_size(self) -> float | None:
@@ -47,18 +51,28 @@ class PruningStudy:
         """Name -> what the conditions of that setting share; those no condition belongs to are left out.
 
         ``report``: the report's ratio; ``macs``: equal MACs; ``protected`` and ``macs_protected``: the same with
-        squeeze-excite bottlenecks spared where the report leaves them open.
+        squeeze-excite bottlenecks spared where the report leaves them open. Other ratios, where networks were
+        fine-tuned, go by the ratio: ``0.3``.
         """
-        asked = {"report": self.report}
+        asked, amounts = {}, {"report": self.report}
         if self.spec.macs is not None:
-            asked["macs"] = {**self.report, "ratio": None, "macs": self.spec.macs}
-        if not self.spec.protect_se:
-            spared = {"report": "protected", "macs": "macs_protected"}
-            asked |= {spared[name]: {**where, "protect_se": True} for name, where in asked.items()}
+            amounts["macs"] = {**self.report, "ratio": None, "macs": self.spec.macs}
+        for name, where in amounts.items():
+            asked[name] = where
+            if not self.spec.protect_se:
+                asked["protected" if name == "report" else "macs_protected"] = {**where, "protect_se": True}
+        tuned = self.results.settings(role="finetuned", macs=None, protect_se=self.spec.protect_se)
+        for ratio in sorted({where["ratio"] for where in tuned} - {self.spec.ratio}):
+            asked[f"{ratio:g}"] = {**self.report, "ratio": ratio}
         have = {name: where for name, where in asked.items() if self.results.select(**where)}
         if "macs" not in have and "macs_protected" in have:  # no runs to set it beside
             have["macs"] = have.pop("macs_protected")
-        return {name: have[name] for name in SETTINGS if name in have}
+        return have
+
+    @property
+    def main(self) -> list[str]:
+        """The settings that questions are asked at: all but those that exist beside one of them."""
+        return [name for name in self.settings if not name.endswith("protected")]
 
     def criteria(self, setting: str, role: str = "finetuned") -> list[str]:
         """The criteria that converged in a role at a setting, in the study's order, random last."""

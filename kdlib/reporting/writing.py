@@ -16,7 +16,7 @@ from kdlib.reporting.tables import tables
 def write(results: Results, out_dir: Path, lang: str) -> list[Path]:
     """Write tables and findings of a study in all languages, figures in ``lang``; return the paths written.
 
-    ``tables/<id>.<lang>.{html,md,tex,csv}``, ``figures/<stem>.<lang>.{pdf,svg,png}``, ``figures/figures.<lang>.json``
+    ``tables/<id>.<lang>.{md,tex,csv}``, ``figures/<stem>.<lang>.{pdf,svg,png}``, ``figures/figures.<lang>.json``
     (alt text and caption of each figure), ``findings.<lang>.md``. Raises UserError, before anything is written, for a
     table whose cells mix settings.
     """
@@ -37,7 +37,6 @@ def write(results: Results, out_dir: Path, lang: str) -> list[Path]:
 def _table(table, folder: Path, lang: str) -> list[Path]:
     name = f"{table.id}.{lang}"
     return [
-        put(folder / f"{name}.html", table.page(lang)),
         put(folder / f"{name}.md", table.markdown(lang)),
         put(folder / f"{name}.tex", table.latex(lang)),
         # Turkish Excel takes a file for UTF-8 only when it begins with the byte order mark.

@@ -74,7 +74,6 @@ def test_every_format_has_title_numbers_bold_and_notes():
     assert "<b>2,50</b>" in html
     legend = "In g; kalın: sonrakinden farkının %95 aralığı sıfırı dışlıyor; raporda kalın: rapordaki en yüksek."
     assert f"<p>{legend}</p><p>50 % of A_b</p></div>" in html
-    assert "<title>Başlık</title>" in table.page("tr")
     assert "| 1,5 | **1,50**<br><sub>**2,50**</sub> |" in markdown.splitlines()
     assert r"1,5 & \textbf{1,50} \\" in tex.splitlines()
     assert r"\label{study-x-s}" in tex

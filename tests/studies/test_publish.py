@@ -26,7 +26,7 @@ def published(tiny, tmp_path_factory):
         "notebook.en.html",
         "findings.en.md",
         "tables/a.en.csv",
-        "tables/a.en.html",
+        "tables/a.en.md",
     ):
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_text("words")

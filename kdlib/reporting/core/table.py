@@ -259,16 +259,6 @@ class Table:
         """Of each row its labels, their spans, whether a block begins there, and its cells."""
         return zip(self.row_labels(lang), self.spans(lang), self.starts(), self.cells, strict=True)
 
-    def page(self, lang: str) -> str:
-        """The fragment as a document of its own."""
-        return (
-            f'<!doctype html>\n<html lang="{lang}"><head><meta charset="utf-8">'
-            '<meta name="viewport" content="width=device-width,initial-scale=1">'
-            '<meta name="color-scheme" content="light dark">'
-            f"<title>{escape(self.title(lang))}</title></head>\n"
-            f'<body style="font-family:system-ui,sans-serif;margin:2em">\n{self.html(lang)}</body></html>\n'
-        )
-
     def markdown(self, lang: str) -> str:
         """The table for GitHub: the report's number small, on a second line of the cell."""
         head, columns = self.head(lang), self.columns(lang)

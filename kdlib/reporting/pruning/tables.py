@@ -9,9 +9,8 @@ from dataclasses import replace
 from functools import partial
 
 from kdlib.reporting.core import names, numbers
-from kdlib.reporting.core.evidence import Difference
 from kdlib.reporting.core.i18n import N_, both, say, text, translations
-from kdlib.reporting.core.results import Results, estimate
+from kdlib.reporting.core.results import MIN_SEEDS, Results, estimate
 from kdlib.reporting.core.table import Cell, Row, Table, Text, accuracy_cell, difference_cell, estimate_cell
 from kdlib.reporting.pruning.study import (
     GIGA,
@@ -186,8 +185,8 @@ def _hooks(study: PruningStudy) -> list[Text]:
 
 
 def every_setting(study: PruningStudy) -> Table | None:
-    """Each criterion at each setting: accuracy right after pruning, fine-tuned and distilled, what distillation added
-    with its evidence, and what is left of the network."""
+    """Each criterion at each setting: accuracy right after pruning, fine-tuned and distilled, what distillation added,
+    and what is left of the network."""
     rows, over, teacher = [], set(), None
     for setting in study.settings:
         best = _leader(study, setting)
@@ -199,13 +198,17 @@ def every_setting(study: PruningStudy) -> Table | None:
                 accuracy_cell(study.cell(role, criterion, setting)) for role in ("pruned", "finetuned", "distilled")
             ]
             cells[1] = replace(cells[1], best=criterion == best)
-            cells += [difference_cell(gap), _evidence(gap), *_what_is_left(study.structures(criterion, setting))]
+            cells += [difference_cell(gap), *_what_is_left(study.structures(criterion, setting))]
             rows.append(Row([_setting(study, setting), named(study, criterion)], cells, setting))
     if not rows:
         return None
-    distilled = [N_("Fine-tuned, distilled"), N_("Distilled − plain (points)"), N_("Interval")]
-    columns = [N_("Right after pruning"), N_("Fine-tuned"), *distilled, N_("Channels removed (%)")]
-    columns += [N_("MACs left (%)"), N_("Parameters left (%)"), COLUMNS["size_mb"], N_("Fewest channels left")]
+    columns = [
+        N_("Right after pruning"),
+        N_("Fine-tuned"),
+        N_("Fine-tuned, distilled"),
+        N_("Distilled − plain (points)"),
+    ]
+    columns += [N_("Channels removed (%)"), N_("MACs left (%)"), COLUMNS["size_mb"]]
     legend = _spread(study)
     accuracy = translations(
         "The original's own accuracy: {accuracy}.",
@@ -221,47 +224,21 @@ def every_setting(study: PruningStudy) -> Table | None:
         brackets = N_("brackets: 95% interval of the difference")
         legend = both(lambda lang: f"{text(_spread(study), lang)}; {say(brackets, lang)}")
     else:  # nothing was distilled
-        columns = columns[:2] + columns[5:]
-        rows = [Row(row.labels, row.cells[:2] + row.cells[5:], row.group) for row in rows]
+        columns = columns[:2] + columns[4:]
+        rows = [Row(row.labels, row.cells[:2] + row.cells[4:], row.group) for row in rows]
     data = next(record.run["dataset"] for _, record in study.results.select(role="finetuned"))
-    fewest = N_(
-        "Fewest channels left: in any one layer but the output, before → after, the fewest of all seeds; of several "
-        "such layers the first."
-    )
-    notes += [translations("MACs are counted for one image at {here}.", here=_image(data)), fewest]
-    notes += [N_("An interval over test images leaves out the noise between seeds.")] if "images" in over else []
+    notes.append(translations("MACs are counted for one image at {here}.", here=_image(data)))
+    if "images" in over:
+        few = N_("Of fewer than {n} seeds an interval is over the test images: it leaves out the noise between seeds.")
+        notes.append(translations(few, n=MIN_SEEDS))
     notes += [*_checked(study), *_dagger(rows), both(study.provenance)]
     title = translations("Every setting, {scope}: test accuracy (%) and what is left", scope=study.scope)
     return Table("settings", title, [N_("Setting"), N_("Criterion")], columns, rows, legend, notes, study.study.name)
 
 
-def _evidence(gap: Difference | None) -> Text:
-    """What a difference's interval was drawn over."""
-    if gap is None or not gap.over:
-        return numbers.DASH
-    message = N_("paired t, {n} seeds") if gap.over == "seeds" else N_("bootstrap, {n} test images")
-    return translations(message, n=lambda lang: numbers.integer(gap.n, lang))
-
-
-def _what_is_left(cuts: list[dict]) -> list[Cell | str]:
+def _what_is_left(cuts: list[dict]) -> list[Cell]:
     removed = estimate(one["removed"][0] / one["removed"][1] for one in cuts)
-    shares = [estimate_cell(share, 100, 1) for share in (removed, left(cuts, "macs"), left(cuts, "params"))]
-    few = narrowest(cuts)
-    return [*shares, estimate_cell(size(cuts), 1, 2), f"{few[1]} → {few[0]} ({few[2]})" if few else numbers.DASH]
-
-
-def narrowest(cuts: list[dict]) -> tuple[int, int, str] | None:
-    """(left, before, layer) of the layer with fewest channels left in any seed; of several the first.
-
-    The output does not count: its channels are the classes.
-    """
-    found = [
-        (after, before, name)
-        for one in cuts
-        for name, (before, after) in one["channels"].items()
-        if one["protected"].get(name) != "output"
-    ]
-    return min(found, key=lambda layer: layer[0], default=None)
+    return [*(estimate_cell(share, 100, 1) for share in (removed, left(cuts, "macs"))), estimate_cell(size(cuts), 1, 2)]
 
 
 def _checked(study: PruningStudy) -> list[Text]:

@@ -80,13 +80,14 @@ def _direction(change: float, found: Difference) -> str:
 
 def _pruned(results: Results) -> Iterable[Reproduced]:
     """Accuracies after fine-tuning, each against the unpruned model, and what else the report gives of each network;
-    nothing of it was run where another network stands in for the report's."""
+    nothing of it was run where another network stands in for the report's, or another share of channels left."""
     study = pruning_runs.read(results)
     if study is None:
         return
     report = as_reported(results.study.name) or study.spec
     base = report.reported["original"].accuracy if "original" in report.reported else None
-    ours = ["original", *study.criteria("report")] if report.model == study.spec.model else []
+    ours = ["original"] if report.model == study.spec.model else []
+    ours += study.criteria("report") if study.spec.reported else []  # at another ratio nothing is beside it
     for row, said in report.reported.items():
         called = pruning_tables.named(study, row)
         cells = pruning_tables.measures(study, row) if row in ours else None

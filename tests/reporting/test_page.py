@@ -6,11 +6,13 @@ from html import unescape
 from pathlib import Path
 
 import pytest
+from pruning_data import results as pruning_results
 
 import kdlib
 from kdlib import reporting
 from kdlib.errors import UserError
 from kdlib.reporting import page, reproduction
+from kdlib.reporting.core.i18n import text
 from kdlib.reporting.verdicts import verdicts
 
 PUBLISHED = Path(__file__).resolve().parents[2] / "outputs" / "published" / "reduced"
@@ -88,6 +90,13 @@ def test_a_direction_is_the_same_where_the_interval_says_so(found):
         low, high = one.found.interval
         wanted = "open" if low <= 0 <= high else "same" if (low > 0) == (one.change > 0) else "opposite"
         assert one.verdict == wanted
+
+
+def test_at_another_ratio_only_the_unpruned_network_stands_beside_the_report(tmp_path):
+    other = pruning_results(tmp_path, beside=False, pruning={"ratio": 0.3, "reported": {}})
+    said = {text(one.where, "en"): one.verdict for one in reproduction.reproduced(other)}
+    assert said["Original · Accuracy (%)"] == "level"
+    assert said["Taylor · Accuracy (%)"] == said["Taylor · Size (MiB)"] == "absent"
 
 
 def test_a_folder_without_studies_is_refused(tmp_path):

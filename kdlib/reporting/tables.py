@@ -95,7 +95,7 @@ def _cells(spec: schema.Table, gathered: list[list[Gathered]]) -> list[list[Cell
     most = max((cell.runs for line in gathered for cell in line), default=0)
 
     def cell(runs: Gathered, reported: float | None) -> Cell:
-        mark = f" [n={runs.n}]" if 0 < runs.runs < most else ""
+        mark = f" [n={runs.n}]" if 1 < runs.runs < most else ""
         mark += f" †{len(runs.diverged)}/{runs.runs}" if runs.diverged else ""
         said = {"reported": reported, "reported_digits": theirs, "n": runs.n, "diverged": len(runs.diverged)}
         return estimate_cell(runs, scale, decimals, mark=mark, **said)
@@ -134,8 +134,11 @@ def _minus(value: float | None, base: float | None) -> float | None:
 def _legend(spec: schema.Table, cells: list[list[Cell]], lang: str) -> str:
     """What the numbers are: unit, spread, difference."""
     parts = [say(_UNITS[spec.unit][2], lang)]
-    if any(cell.sd is not None for line in cells for cell in line):
+    spread = {cell.sd is not None for line in cells for cell in line if cell.number is not None}
+    if True in spread:
         parts.append(say("mean ± standard deviation over seeds", lang))
+    if len(spread) > 1:
+        parts.append(say("without ±: one seed", lang))
     if spec.difference:
         column = text(spec.columns[spec.difference.from_].label, lang)
         parts.append(say("in brackets: change against “{column}”, in percentage points", lang, column=column))

@@ -26,7 +26,8 @@ IN_POINTS = ("T", "alpha", "lam", "loss", "taps", "teacher_epochs")
 class Point(Strict):
     """Distillation settings: the product of its lists, for some or all of the students.
 
-    ``loss`` takes the place of the study's; ``layers``: where a loss on features looks (None: its own choice).
+    ``loss`` takes the place of the study's; ``layers``: where a loss on features looks (None: its own choice);
+    ``seeds``: only the first so many of a distillation study's, unless a call names seeds.
     """
 
     T: list[float] | float | None = None
@@ -35,6 +36,7 @@ class Point(Strict):
     loss: str | None = None
     layers: list[str] | None = None
     students: list[str] | None = None
+    seeds: int | None = None
 
     def settings(self) -> Iterator[tuple[float | None, float, float | None]]:
         """Yield (T, alpha, lam); T is None where the point has none."""
@@ -87,8 +89,9 @@ class Distilling(Study):
         update = taken(call, ("T", "alpha", "lam"))
         if "alpha" in update:
             update.setdefault("lam", None)
-        if "students" in call:
-            update["students"] = None  # other students mean every point applies to all of them
+        for name in ("students", "seeds"):
+            if name in call:  # those of a call are those of every point
+                update[name] = None
         points = [point | update for point in points]
         if taps := call.pop("taps", None):
             points = _tapped(points, call.get("loss", loss), taps)
@@ -221,7 +224,7 @@ class Distillation(Distilling):
             # One teacher for all columns is a condition of its own column.
             return Compared("teacher", "teacher" if shared else column, run)
 
-        for seed in self.seeds:
+        for i, seed in enumerate(self.seeds):
             for model in dict.fromkeys((self.teacher, *self.students)):
                 if isinstance(weights := start(model, seed).get("weights"), Run):
                     yield Compared("source", "source", weights)
@@ -230,6 +233,8 @@ class Distillation(Distilling):
                 for model in self.students:
                     yield Compared("baseline", column, Run(model, recipe_, seed, **common, **start(model, seed)))
                 for point, losses in self.losses:
+                    if point.seeds is not None and i >= point.seeds:
+                        continue
                     for model in self.students:
                         for loss in losses if model in (point.students or self.students) else ():
                             own = {**start(model, seed), "loss": loss, "teacher": taught.run}

@@ -6,13 +6,9 @@ import pytest
 from report_data import Outcome, condition, record, records_of, study_of
 
 from kdlib.errors import UserError
-from kdlib.reporting.core.results import Results, best_by_validation, estimate, t_quantile
+from kdlib.reporting.core.results import Results, best_by_validation, estimate
 from kdlib.reporting.reading import read
 from kdlib.studies import records
-
-
-def test_t_quantiles_of_the_printed_tables():
-    assert [round(t_quantile(df), 3) for df in (1, 2, 10, 120)] == [12.706, 4.303, 2.228, 1.98]
 
 
 def test_estimate_by_hand():

@@ -121,7 +121,9 @@ def test_fewer_seeds_than_elsewhere_are_said(tmp_path):
         condition("baseline", "a", seed=1): 0.8,
         condition("baseline", "b"): 0.9,
     }
-    assert shown(build(tmp_path, spec, outcomes)) == [["80.00 ± 0.00"], ["90.00 [n=1]"]]
+    made = build(tmp_path, spec, outcomes)
+    assert shown(made) == [["80.00 ± 0.00"], ["90.00"]]
+    assert "without ±: one seed" in made.legend("en")
 
 
 def ladder(tmp_path, reported=((64, 67), (87, 87)), best="none"):

@@ -180,9 +180,19 @@ def test_pruning_on_other_images_gets_no_difference(tmp_path):
     assert "global − layer-wise" not in by_question(found)
 
 
+def test_one_seed_of_several_is_compared_by_itself_over_the_test_images(tmp_path):
+    made = pruning_results(tmp_path, given={("finetuned", "random"): [0.68, None]}, beside=False)
+    one = by_question(made)["criterion − random channels, fine-tuned"][0]
+    assert one.found.mean == pytest.approx(0.70 - 0.68)  # of two seeds 0.70 and 0.702
+    assert (one.found.over, one.mark, one.side) == ("images", "◐", "up")
+    assert len(one.found.runs) == 2
+
+
 def test_seeds_that_do_not_pair_have_no_interval(tmp_path):
-    found = by_question(pruning_results(tmp_path, given={("finetuned", "random"): [0.68, None]}, beside=False))
-    one = found["criterion − random channels, fine-tuned"][0]
+    given = {("finetuned", "random"): [0.68, None], ("finetuned", "coverage"): [None, 0.70]}
+    one = by_question(pruning_results(tmp_path, given=given, beside=False))["criterion − random channels, fine-tuned"][
+        0
+    ]
     assert (one.found.interval, one.mark, one.side) == (None, "–", "unknown")
 
 

@@ -149,6 +149,15 @@ def test_each_seed_has_its_own_teacher_unless_the_profile_names_one(tiny):
     assert {condition.seed for condition in shared.conditions if condition.role == "student"} == {3, 4}
 
 
+def test_a_point_may_have_fewer_seeds_unless_the_call_names_them(tiny):
+    def seeds(**values) -> dict[float, set[int]]:
+        made = [one for one in planned(tiny, study="cnn_grid", profile="reduced", **values).conditions if one.alpha]
+        return {alpha: {one.seed for one in made if one.alpha == alpha} for alpha in (0.9, 0.5)}
+
+    assert seeds() == {0.9: {0, 1, 2}, 0.5: {0}}
+    assert seeds(seeds="0,1") == {0.9: {0, 1}, 0.5: {0, 1}}
+
+
 def test_each_column_has_its_own_teacher_unless_the_profile_trains_one(tiny):
     own = planned(tiny, study="tr_kd", profile="paper")
     assert {one.recipe for one in own.conditions if one.role == "teacher"} == {"adam128", "sgd128", "adam64"}

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from kdlib.reporting.core.results import MIN_SEEDS, Cell, Results, estimate, t_quantile
+from kdlib.reporting.core.results import Cell, Results, estimate
 
 RESAMPLES = 10_000
 
@@ -42,20 +42,17 @@ class Difference:
 def difference(first: Cell, second: Cell) -> Difference:
     """`first` minus `second`, two cells that both have a mean, over seeds; without an interval below three seeds.
 
-    Seeds they share are paired (the same split, initialisation and batches), and only those enter then; without two
-    shared seeds but with three each, it is Welch's interval. Equal differences show no spread, and give no interval.
+    Seeds they share are paired (the same split, initialisation and batches), and only those enter; where they share
+    none, it is that of the means. Equal differences show no spread, and give no interval.
     """
-    shared = sorted(set(first.by_seed) & set(second.by_seed))
-    if len(shared) > 1:
+    if shared := paired_seeds(first, second):
         return over_seeds(first.by_seed[s] - second.by_seed[s] for s in shared)
-    mean = first.mean - second.mean
-    parts = [cell.sd**2 / cell.n for cell in (first, second) if cell.n >= MIN_SEEDS]
-    if len(parts) < 2 or not sum(parts):
-        return Difference(mean)
-    df = sum(parts) ** 2 / sum(part**2 / (cell.n - 1) for part, cell in zip(parts, (first, second), strict=True))
-    error = math.sqrt(sum(parts))
-    half = t_quantile(df) * error
-    return Difference(mean, (mean - half, mean + half), "seeds", min(first.n, second.n), _p(mean / error, df))
+    return Difference(first.mean - second.mean)
+
+
+def paired_seeds(first: Cell, second: Cell) -> list[int]:
+    """The seeds that two cells share."""
+    return sorted(set(first.by_seed) & set(second.by_seed))
 
 
 def over_seeds(differences: Iterable[float]) -> Difference:
@@ -74,16 +71,18 @@ def _p(t: float, df: float) -> float:
 
 
 def compare(results: Results, one: dict | None, others: Results, other: dict | None) -> Difference | None:
-    """Test accuracy at ``one`` minus that at ``other`` (of ``others``): over seeds, else over the test images of the
-    seeds that both have. None where one of them is not there."""
+    """Test accuracy at ``one`` minus that at ``other`` (of ``others``), of the seeds that both have: over these, else
+    over their test images. None where one of them is not there."""
     if one is None or other is None:
         return None
     cells = results.cell(one), others.cell(other)
     if cells[0].mean is None or cells[1].mean is None:
         return None
     found = difference(*cells)
-    if found.interval is None and cells[0].seeds == cells[1].seeds:  # one seed against several: nothing pairs
-        found = over_images(found.mean, [changes(results, one, others, other)])
+    if seeds := paired_seeds(*cells):
+        one, other = {**one, "seed": seeds}, {**other, "seed": seeds}
+        if found.interval is None:
+            found = over_images(found.mean, [changes(results, one, others, other)])
     return replace(found, runs=(*ids(results, one), *ids(others, other)))
 
 
@@ -155,17 +154,16 @@ def bootstrap(changes: np.ndarray) -> np.ndarray | None:
 def changes(results: Results, one: dict, others: Results, other: dict) -> np.ndarray | None:
     """How often each test image (N,) is right at `one` less how often at `other` (of `others`), a mean over seeds.
 
-    Seeds that both have are paired; without such the first runs that converged are. None where the two were not tested
-    on the same images, where these come in groups (several of one patient are no independent draws), or where a record
-    was published without its predictions.
+    Seeds that both have are paired. None where there are none, where the two were not tested on the same images, where
+    these come in groups (several of one patient are no independent draws), or where a record is without its
+    predictions.
     """
     sides = []
     for where_in, where in ((results, one), (others, other)):
         found = where_in.select(**where)
         sides.append({condition.seed: record for condition, record in reversed(found) if not record.diverged})
-    shared = sorted(set(sides[0]) & set(sides[1]))
-    pairs = [(sides[0][s], sides[1][s]) for s in shared] or [tuple(side[min(side)] for side in sides)]
-    if any(not same_images(*pair) or pair[0].run["dataset"].get("group_counts") for pair in pairs):
+    pairs = [(sides[0][s], sides[1][s]) for s in sorted(set(sides[0]) & set(sides[1]))]
+    if not pairs or any(not same_images(*pair) or pair[0].run["dataset"].get("group_counts") for pair in pairs):
         return None
     try:
         return np.mean([first.correct().astype(int) - second.correct() for first, second in pairs], axis=0)

@@ -17,13 +17,6 @@ from kdlib.studies.records import Condition
 MIN_SEEDS = 3
 
 
-def t_quantile(df: float) -> float:
-    """The 97.5 % quantile of Student's t with `df` degrees of freedom."""
-    from scipy.special import stdtrit
-
-    return float(stdtrit(df, 0.975))
-
-
 @dataclass(frozen=True)
 class Estimate:
     """A mean over seeds with its spread; `sd` (ddof=1) needs two values, `interval` (95 % Student t) three."""
@@ -39,9 +32,11 @@ class Estimate:
 
         None for equal values, whose spread is unknown rather than zero.
         """
+        from scipy.special import stdtrit  # Student's t by its quantile
+
         if self.n < MIN_SEEDS or not self.sd:
             return None
-        half = t_quantile(self.n - 1) * self.sd / math.sqrt(self.n)
+        half = float(stdtrit(self.n - 1, 0.975)) * self.sd / math.sqrt(self.n)
         return self.mean - half, self.mean + half
 
 

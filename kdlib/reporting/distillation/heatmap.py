@@ -34,18 +34,21 @@ def _drawing(results, lang: str, here: dict, grid, alphas, temperatures) -> dict
     accuracy = np.array([[where and results.cell(where).mean for where in row] for row in grid], dtype=float)
     settings = [where for row in grid for where in row if where]
     best = best_by_validation(results, settings)
+    gaps = [[compare(results, where, results, base) for where in row] for row in grid]
+    gains = np.array([[gap and gap.mean for gap in row] for row in gaps], dtype=float)
     theirs, their_alone = _reported(results, grid)
     panels = 1 if theirs is None else 2
     size = (canvas.PAGE, 1.6 + panels * (0.6 + 0.44 * len(alphas)))
     figure, axes = canvas.panels(panels, 1, size, sharex=True)
-    ours = _labels(accuracy, alone, _marks(results, grid, base), lang)
-    shown = [accuracy if alone is None else accuracy - alone]
+    sides = {"up": " ▲", "down": " ▼"}
+    marks = [[sides.get(gap.verdict, "") if gap else "" for gap in row] for row in gaps]
+    shown = [accuracy if alone is None else gains]
     shown += [] if theirs is None else [theirs - their_alone]
     finite = np.concatenate([one[np.isfinite(one)] for one in shown])
     ends = (finite.min(), finite.max()) if finite.size else (0.0, 1.0)  # every run may have diverged
-    mesh = _map(axes[0][0], 100 * shown[0], ours, ends)
+    mesh = _map(axes[0][0], 100 * shown[0], _labels(accuracy, gains, marks, lang), ends)
     if theirs is not None:
-        _map(axes[1][0], 100 * shown[1], _labels(theirs, their_alone, None, lang), ends)
+        _map(axes[1][0], 100 * shown[1], _labels(theirs, shown[1], None, lang), ends)
         axes[0][0].set_title(say("here", lang))
         axes[1][0].set_title(say("the report", lang))
     _map_axes(figure, axes[:, 0], mesh, alphas, temperatures, alone, lang)
@@ -61,6 +64,10 @@ def _drawing(results, lang: str, here: dict, grid, alphas, temperatures) -> dict
         model=names.label(results.study, here["model"], lang),
         baseline=numbers.percent(alone, 2, lang),
     )
+    cells = [results.cell(where) for where in settings]
+    if len({cell.n for cell in cells if cell.n}) > 1:
+        fewer = N_("Where cells are of fewer seeds than others a difference is of the seeds that both have.")
+        caption += f" {say(fewer, lang)}"
     return canvas.finished(results, figure, title, caption, lang, handles=handles)
 
 
@@ -79,19 +86,12 @@ def _reported(results, grid) -> tuple[np.ndarray | None, float | None]:
     return (out, base) if np.isfinite(out).mean() > 0.6 else (None, None)
 
 
-def _marks(results, grid, base: dict) -> list[list[str]]:
-    """▲ or ▼ where the difference to the student alone leaves zero out."""
-    sides = {"up": " ▲", "down": " ▼"}
-    found = [[compare(results, where, results, base) for where in row] for row in grid]
-    return [[sides.get(one.verdict, "") if one else "" for one in row] for row in found]
-
-
-def _labels(accuracy: np.ndarray, alone: float | None, marks: list[list[str]] | None, lang: str) -> np.ndarray:
+def _labels(accuracy: np.ndarray, gains: np.ndarray, marks: list[list[str]] | None, lang: str) -> np.ndarray:
     labels = np.full(accuracy.shape, "", dtype=object)
     for i, j in zip(*np.nonzero(np.isfinite(accuracy)), strict=True):
         labels[i, j] = numbers.decimal(100 * accuracy[i, j], 2, lang)
-        if alone is not None:
-            labels[i, j] += "\n" + numbers.signed(100 * (accuracy[i, j] - alone), 2, lang)
+        if np.isfinite(gains[i, j]):
+            labels[i, j] += "\n" + numbers.signed(100 * gains[i, j], 2, lang)
             labels[i, j] += marks[i][j] if marks else ""
     return labels
 

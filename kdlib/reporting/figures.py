@@ -57,7 +57,8 @@ class Drawing:
 
     @cached_property
     def _laid_out(self) -> Figure:
-        # Laying out costs as much as drawing: do it once for all formats.
+        # Laying out costs as much as drawing: do it once for all formats, letters as wide as the PNG has them.
+        self.figure.set_dpi(PNG_DPI)
         with canvas.style():
             self.figure.get_layout_engine().execute(self.figure)
         self.figure.set_layout_engine("none")

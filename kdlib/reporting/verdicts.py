@@ -254,6 +254,8 @@ def _pruning(results: Results) -> Iterable[Verdict]:
         pairs = study.pairs(("distilled", setting), ("finetuned", setting))
         yield from _mean(study, setting, N_("distilled − plain fine-tuning"), pairs)
     for other in neighbours(study):
+        if not same_images(study.whole, other.whole):
+            continue
         alike = [name for name in study.main if study.settings[name] == other.settings.get(name)]
         if other.spec.model != study.spec.model:
             comparable = other.spec.scope == study.spec.scope and other.spec.ratio == study.spec.ratio
@@ -261,7 +263,7 @@ def _pruning(results: Results) -> Iterable[Verdict]:
                 pairs = study.pairs(("finetuned", "report"), ("finetuned", "report"), other)
                 question = N_("change of accuracy, this network − the other")
                 yield from _mean(study, "report", question, pairs, other, lost=True)
-        elif study.spec.scope == "global" != other.spec.scope and same_images(study.whole, other.whole):
+        elif study.spec.scope == "global" != other.spec.scope:
             for setting in alike:
                 for criterion, pair in study.pairs(("finetuned", setting), ("finetuned", setting), other).items():
                     called = both(_criterion_at, study, setting, criterion)

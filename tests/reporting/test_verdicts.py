@@ -175,9 +175,12 @@ def test_networks_are_compared_by_what_each_loses(tmp_path):
 
 def test_pruning_on_other_images_gets_no_difference(tmp_path):
     found = pruning_results(tmp_path)
-    for record in found.beside["ts5"].records.values():
-        record.run["dataset"]["fingerprint"] = "other"
-    assert "global − layer-wise" not in by_question(found)
+    for beside in found.beside.values():
+        for record in beside.records.values():
+            record.run["dataset"]["fingerprint"] = "other"
+    asked = by_question(found)
+    assert "global − layer-wise" not in asked
+    assert "change of accuracy, this network − the other" not in asked
 
 
 def test_one_seed_of_several_is_compared_by_itself_over_the_test_images(tmp_path):

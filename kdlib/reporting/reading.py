@@ -29,8 +29,8 @@ def _one(folder: Path) -> Results:
     found = {one.id: record for one in conditions if (record := records.read(runs, one.id))}
     study, profile = schema.load(about["study"]), about["profile"]
     asked = {name: value for name, value in (about.get("parameters") or {}).items() if name in study.takes}
-    called, plain = study.with_(profile, asked), study.with_(profile)
-    seeds = asked.pop("seeds", None) and {"seeds": plain.seeds}  # how many is no other setting
-    changed = sorted(asked) if called.model_copy(update=seeds) != plain else []
+    called = study.with_(profile, asked)
+    seeds = {"seeds": asked.pop("seeds")} if "seeds" in asked else {}  # how many is no other setting
+    changed = sorted(asked) if called != study.with_(profile, seeds) else []
     # Of a study that prunes the call may have asked for another ratio or other criteria than the report's.
     return Results(called if study.timed else study, conditions, found, profile, folder, changed=changed)

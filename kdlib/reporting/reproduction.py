@@ -68,7 +68,7 @@ def _accuracy(results: Results, label: Text, where: dict, number, scale=100.0, c
         return Reproduced(results.study.name, label, number, digits, None, "absent", scale, change)
     found = compare(results, where, results, base)
     verdict = _direction(change, found) if found and change else "level"
-    runs = found.runs if found else tuple(ids(results, where))
+    runs = tuple(dict.fromkeys((*ids(results, where), *(found.runs if found else ()))))
     return Reproduced(results.study.name, label, number, digits, scale * cell.mean, verdict, scale, change, found, runs)
 
 

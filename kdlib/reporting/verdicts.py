@@ -256,7 +256,6 @@ def _pruning(results: Results) -> Iterable[Verdict]:
     for other in neighbours(study):
         if not same_images(study.whole, other.whole):
             continue
-        alike = [name for name in study.main if study.settings[name] == other.settings.get(name)]
         if other.spec.model != study.spec.model:
             comparable = other.spec.scope == study.spec.scope and other.spec.ratio == study.spec.ratio
             if comparable and "report" in study.settings:
@@ -264,8 +263,10 @@ def _pruning(results: Results) -> Iterable[Verdict]:
                 question = N_("change of accuracy, this network − the other")
                 yield from _mean(study, "report", question, pairs, other, lost=True)
         elif study.spec.scope == "global" != other.spec.scope:
-            for setting in alike:
-                for criterion, pair in study.pairs(("finetuned", setting), ("finetuned", setting), other).items():
+            names_there = {tuple(where.values()): name for name, where in other.settings.items()}
+            for setting in study.main:
+                there = names_there.get(tuple(study.settings[setting].values()), "")
+                for criterion, pair in study.pairs(("finetuned", setting), ("finetuned", there), other).items():
                     called = both(_criterion_at, study, setting, criterion)
                     yield from _asked(N_("global − layer-wise"), called, study.gap(*pair, other), subject=criterion)
     if not study.spec.protect_se:

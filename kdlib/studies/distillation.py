@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
-from pydantic import model_validator
+from pydantic import PositiveInt, model_validator
 
 from kdlib.errors import UserError
 from kdlib.studies.report import Strict
@@ -36,7 +36,7 @@ class Point(Strict):
     loss: str | None = None
     layers: list[str] | None = None
     students: list[str] | None = None
-    seeds: int | None = None
+    seeds: PositiveInt | None = None
 
     def settings(self) -> Iterator[tuple[float | None, float, float | None]]:
         """Yield (T, alpha, lam); T is None where the point has none."""
@@ -65,7 +65,9 @@ class Distilling(Study):
     teacher_seed: int | None = None
 
     @model_validator(mode="after")
-    def _layers(self) -> Self:
+    def _points(self) -> Self:
+        if self.kind != "distillation" and any(point.seeds for point in self.points):
+            raise ValueError(f"points: seeds is of studies of kind distillation, not {self.kind}; leave it out")
         looks: dict = {}
         for point in self.points:  # two sets of places would be two methods of one name
             if looks.setdefault(point.loss, point.layers) != point.layers:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+from pydantic import PositiveInt
+
 from kdlib.studies.distillation import IN_POINTS, Distilling
 from kdlib.studies.report import Strict, Text
 from kdlib.studies.study import Compared, taken
@@ -23,7 +25,7 @@ class Cut(Strict):
     """Prunings that a study compares: the product of ratios (or of MACs to keep), SE protection and criteria.
 
     ``train``: what follows each, ``plain`` fine-tuning, ``distilled`` from the unpruned model, or nothing at all.
-    ``seeds``: only the first so many.
+    ``seeds``: only the first so many, unless a call names seeds.
     """
 
     ratio: list[float] = []
@@ -31,7 +33,7 @@ class Cut(Strict):
     protect_se: list[bool] = [True]
     criteria: list[str] | None = None
     train: list[Literal["plain", "distilled"]] = ["plain"]
-    seeds: int | None = None
+    seeds: PositiveInt | None = None
 
 
 class ReportedPruning(Strict):
@@ -121,8 +123,8 @@ class PruningStudy(Distilling):
             protect = told.get("protect_se", fields.get("protect_se", True))
             fields["cuts"] = [{"ratio": ratios, "macs": macs, "protect_se": [protect], "train": ["plain", "distilled"]}]
             fields["ratio"] = ratios[0] if ratios else fields["ratio"]
-        elif "criteria" in told:
-            fields["cuts"] = [{**cut, "criteria": None} for cut in fields["cuts"]]
+        named = [name for name in ("criteria", "seeds") if name in told or name in call]
+        fields["cuts"] = [cut | dict.fromkeys(named) for cut in fields["cuts"]]  # the call's are those of every cut
         fields |= told
         if (fields["model"], fields["ratio"]) != (self.pruning.model, self.pruning.ratio):
             fields["reported"] = {}

@@ -2,54 +2,62 @@
 
 import numpy as np
 import pytest
+from report_data import condition, records_of, study_of
 from scipy.stats import ttest_rel
 
-from kdlib.reporting.core.evidence import Difference, bootstrap, difference, holm, over_images, resampled
-from kdlib.reporting.core.results import Cell, estimate
+from kdlib.reporting.core.evidence import Difference, bootstrap, compare, holm, over_images, resampled
+from kdlib.reporting.core.results import Results
 
 
-def cell(**by_seed) -> Cell:
-    e = estimate(by_seed.values())
-    return Cell(e.mean, e.sd, e.n, e.values, (), tuple(int(k[1:]) for k in by_seed))
+def gap(tmp_path, first: dict[int, float], second: dict[int, float], role="baseline") -> Difference:
+    """A distilled student minus another setting, each by seed."""
+    outcomes = {condition("student", "m", seed=seed, T=2, alpha=0.5): value for seed, value in first.items()}
+    outcomes |= {condition(role, "n", seed=seed): value for seed, value in second.items()}
+    made = Results(study_of(), list(outcomes), records_of(list(outcomes), tmp_path, outcomes.get), "quick")
+    return compare(made, {"role": "student"}, made, {"role": role})
 
 
-def test_seeds_are_paired_where_they_are_shared():
-    found = difference(cell(s0=0.63, s1=0.65, s2=0.65, s7=0.9), cell(s0=0.60, s1=0.61, s2=0.60))
+def test_seeds_are_paired_where_they_are_shared(tmp_path):
+    found = gap(tmp_path, {0: 0.63, 1: 0.65, 2: 0.65, 7: 0.9}, {0: 0.60, 1: 0.61, 2: 0.60})
     half = 4.302653 * 0.01 / np.sqrt(3)
-    assert (found.n, found.over) == (3, "seeds")
+    assert (found.n, found.over, len(found.runs)) == (3, "seeds", 6)
     assert found.mean == pytest.approx(0.04)
     assert found.interval == pytest.approx((0.04 - half, 0.04 + half))
     assert found.p == pytest.approx(ttest_rel([0.63, 0.65, 0.65], [0.60, 0.61, 0.60]).pvalue)
 
 
-def test_only_seeds_that_both_have_enter():
-    found = difference(cell(s0=0.63), cell(s0=0.60, s1=0.61, s2=0.62))
+def test_of_fewer_than_three_shared_seeds_their_test_images_are_drawn(tmp_path):
+    found = gap(tmp_path, {0: 0.63}, {0: 0.60, 1: 0.61, 2: 0.62})
     assert found.mean == pytest.approx(0.03)
-    assert found.interval is None
-    assert found.values == (found.mean,)
+    # 3 % of 10,000 images change: standard error sqrt(0.03 * 0.97 / 10,000)
+    assert found.interval == pytest.approx((0.03 - 1.96 * 0.0017, 0.03 + 1.96 * 0.0017), abs=2e-4)
+    assert (found.n, found.over, len(found.runs)) == (10_000, "images", 2)
 
 
-def test_seeds_that_none_shares_have_no_interval():
-    found = difference(cell(s0=0.63, s1=0.65, s2=0.67), cell(s3=0.60, s4=0.61, s5=0.62))
+def test_a_teacher_that_all_seeds_share_stands_against_each(tmp_path):
+    found = gap(tmp_path, {0: 0.82, 1: 0.76, 2: 0.76}, {0: 0.80}, "teacher")
+    assert found.mean == pytest.approx(-0.02)
+    assert (found.n, found.over, found.verdict) == (3, "seeds", "open")
+    assert gap(tmp_path / "b", {4: 0.82}, {0: 0.80}, "teacher").over == "images"
+
+
+def test_seeds_that_none_shares_have_no_interval(tmp_path):
+    found = gap(tmp_path, {0: 0.63, 1: 0.65, 2: 0.67}, {3: 0.60, 4: 0.61, 5: 0.62})
     assert found.mean == pytest.approx(0.04)
     assert (found.interval, found.values) == (None, ())
 
 
-def test_fewer_than_three_seeds_or_no_spread_have_no_interval():
-    assert difference(cell(s0=0.63), cell(s0=0.60, s1=0.61, s2=0.62)).interval is None
-    assert difference(cell(s0=0.63, s1=0.65), cell(s0=0.60, s1=0.61)).interval is None
-    assert difference(cell(s0=0.63, s1=0.65), cell(s3=0.60, s4=0.61, s5=0.62)).interval is None
-    same = dict.fromkeys(("s0", "s1", "s2"), 0.5)
-    assert difference(cell(**same), cell(**same)).interval is None
+def test_equal_differences_show_no_spread_between_seeds(tmp_path):
+    assert gap(tmp_path, dict.fromkeys((0, 1, 2), 0.52), dict.fromkeys((0, 1, 2), 0.5)).over == "images"
 
 
 def test_the_bootstrap_agrees_with_the_normal_approximation_and_repeats():
     chance = np.random.default_rng(1)
-    gap = (chance.random(5000) < 0.7).astype(float) - (chance.random(5000) < 0.65)
-    found, error = over_images(gap.mean(), [gap]), gap.std() / np.sqrt(5000)
-    assert found.interval == pytest.approx((gap.mean() - 1.96 * error, gap.mean() + 1.96 * error), abs=6e-4)
+    change = (chance.random(5000) < 0.7).astype(float) - (chance.random(5000) < 0.65)
+    found, error = over_images(change.mean(), [change]), change.std() / np.sqrt(5000)
+    assert found.interval == pytest.approx((change.mean() - 1.96 * error, change.mean() + 1.96 * error), abs=6e-4)
     assert (found.over, found.n) == ("images", 5000)
-    assert over_images(gap.mean(), [gap]) == found
+    assert over_images(change.mean(), [change]) == found
     assert found.p == 0.0  # none of the draws lies below zero
 
 

@@ -111,18 +111,19 @@ def test_a_temperature_is_said_only_where_there_is_one(tmp_path):
     }
 
 
-def test_one_seed_has_no_interval(tmp_path):
+def test_one_seed_draws_the_test_images(tmp_path):
     results = methods_results(tmp_path, 0.70, {None: 0.71, "sp": 0.72})
-    assert shown(results)["SP (similarities)"][:3] == ["72.00", "1", "+2.00"]
-    assert "no interval" in sheet(results).legend("en")
+    assert shown(results)["SP (similarities)"][:2] == ["72.00", "1"]
+    assert shown(results)["SP (similarities)"][2].startswith("+2.00 [+1.")
+    assert "of fewer than three over their test images" in sheet(results).legend("en")
 
 
 def test_diverged_runs_enter_no_mean_and_are_marked(tmp_path):
     sp = [0.72, Outcome(0.1, diverged=NAN), 0.73]
     results = methods_results(tmp_path, ALONE, {**DISTILLED, "sp": sp})
     assert shown(results)["SP (similarities)"][:2] == ["72.50 ± 0.71 †1", "2"]
-    # seeds 0 and 2 are shared: 2.0 and 2.0, too few for an interval
-    assert shown(results)["SP (similarities)"][2] == "+2.00"
+    # seeds 0 and 2 are shared: 2.0 and 2.0, too few for an interval over seeds
+    assert shown(results)["SP (similarities)"][2].startswith("+2.00 [+1.")
     assert any(note.startswith("†") for note in sheet(results).notes("tr"))
 
 

@@ -106,9 +106,20 @@ def test_a_setting_of_which_a_seed_diverged_is_not_best_unless_all_have_one(tmp_
     assert best_by_validation(results, results.settings(role="student"))["T"] == 1
 
 
+def test_validation_chooses_over_the_seeds_that_all_settings_have(tmp_path):
+    several = {condition("student", "m", seed=s, T=2, alpha=0.5): v for s, v in enumerate([0.92, 0.80, 0.80])}
+    results = results_of(tmp_path, {**several, condition("student", "m", T=1, alpha=0.5): 0.90})
+    assert best_by_validation(results, results.settings(role="student"))["T"] == 2
+
+
 @pytest.mark.parametrize(
     ("asked", "changed"),
-    [({"T": [8.0]}, ["T"]), ({"epochs": 3, "dataset": "shapes10"}, ["dataset", "epochs"]), ({"seeds": [0, 1]}, [])],
+    [
+        ({"T": [8.0]}, ["T"]),
+        ({"epochs": 3, "dataset": "shapes10"}, ["dataset", "epochs"]),
+        ({"seeds": [0, 1]}, []),
+        ({"seeds": [0, 1], "T": [8.0]}, ["T"]),
+    ],
 )
 def test_paper_profile_with_other_settings_is_not_the_reports(tmp_path, asked, changed):
     about = {"study": "cnn_grid", "profile": "paper", "parameters": {"lang": "tr", **asked}}

@@ -22,6 +22,13 @@ def with_(changes=None, **call):
     return study.model_copy(update={"profiles": {"paper": profile}}).with_("paper", call).pruning
 
 
+def test_points_of_pruning_have_no_seeds_of_their_own():
+    study = schema.load("ts6")
+    profile = {**study.profiles["paper"], "points": [{"T": 4, "alpha": 0.5, "seeds": 1}]}
+    with pytest.raises(UserError, match="seeds is of studies of kind distillation, not pruning; leave it out"):
+        study.model_copy(update={"profiles": {"paper": profile}}).with_("paper")
+
+
 @pytest.mark.parametrize("name", ["ts4", "ts5", "ts6"])
 def test_what_the_reports_did(name):
     study = schema.load(name)

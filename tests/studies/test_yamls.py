@@ -328,6 +328,7 @@ def test_a_study_is_of_a_kind(changed):
         (lambda c: c["tables"][0].update(best="diagonal"), "tables.0.best"),
         (lambda c: c.pop("teacher"), "teacher: Field required"),
         (lambda c: c["points"][0].update(T="hot"), "points.0.T"),
+        (lambda c: c["points"][0].update(seeds=0), "points.0.seeds"),
     ],
 )
 def test_a_yaml_that_does_not_fit_is_refused(changed, change, says):

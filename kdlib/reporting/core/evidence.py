@@ -8,9 +8,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from kdlib.reporting.core.results import Cell, Results, estimate
+from kdlib.reporting.core.results import Results, estimate
+from kdlib.studies.records import Record
 
 RESAMPLES = 10_000
+SHARED = ("teacher", "original")  # roles of which all seeds may have one network
 
 
 @dataclass(frozen=True)
@@ -39,22 +41,6 @@ class Difference:
         return "up" if low > 0 else "down" if high < 0 else "open"
 
 
-def difference(first: Cell, second: Cell) -> Difference:
-    """`first` minus `second`, two cells that both have a mean, over seeds; without an interval below three seeds.
-
-    Seeds they share are paired (the same split, initialisation and batches), and only those enter; where they share
-    none, it is that of the means. Equal differences show no spread, and give no interval.
-    """
-    if shared := paired_seeds(first, second):
-        return over_seeds(first.by_seed[s] - second.by_seed[s] for s in shared)
-    return Difference(first.mean - second.mean)
-
-
-def paired_seeds(first: Cell, second: Cell) -> list[int]:
-    """The seeds that two cells share."""
-    return sorted(set(first.by_seed) & set(second.by_seed))
-
-
 def over_seeds(differences: Iterable[float]) -> Difference:
     """The mean of paired differences, one a seed, with its t-interval."""
     paired = estimate(differences)
@@ -70,20 +56,43 @@ def _p(t: float, df: float) -> float:
     return float(2 * student.sf(abs(t), df))
 
 
+def seed_by_seed(results: Results, one: dict, others: Results, other: dict) -> dict[int, tuple[Record, Record]]:
+    """The converged records of two settings (the second of ``others``) by the seeds that both have: the same split,
+    initialisation and batches. A teacher or an original that all seeds share stands against each of them."""
+    sides = [
+        {condition.seed: record for condition, record in reversed(of.select(**where)) if not record.diverged}
+        for of, where in ((results, one), (others, other))
+    ]
+    for k, where in enumerate((one, other)):
+        if where.get("role") in SHARED and len(sides[k]) == 1:
+            sides[k] = dict.fromkeys(sides[1 - k], *sides[k].values())
+    return {seed: (sides[0][seed], sides[1][seed]) for seed in sorted(set(sides[0]) & set(sides[1]))}
+
+
+def gain(pair: tuple[Record, Record]) -> float:
+    """Test accuracy of the first of two records minus that of the second."""
+    first, second = (record.metrics["test_accuracy"] for record in pair)
+    return first - second
+
+
 def compare(results: Results, one: dict | None, others: Results, other: dict | None) -> Difference | None:
-    """Test accuracy at ``one`` minus that at ``other`` (of ``others``), of the seeds that both have: over these, else
-    over their test images. None where one of them is not there."""
+    """Test accuracy at ``one`` minus that at ``other`` (of ``others``), of the seeds that both have: over these from
+    three on, else over their test images; without an interval where they have none. None where one is not there.
+
+    Equal differences of all seeds show no spread.
+    """
     if one is None or other is None:
         return None
     cells = results.cell(one), others.cell(other)
     if cells[0].mean is None or cells[1].mean is None:
         return None
-    found = difference(*cells)
-    if seeds := paired_seeds(*cells):
-        one, other = {**one, "seed": seeds}, {**other, "seed": seeds}
-        if found.interval is None:
-            found = over_images(found.mean, [changes(results, one, others, other)])
-    return replace(found, runs=(*ids(results, one), *ids(others, other)))
+    pairs = list(seed_by_seed(results, one, others, other).values())
+    if not pairs:
+        return Difference(cells[0].mean - cells[1].mean, runs=(*ids(results, one), *ids(others, other)))
+    found = over_seeds(map(gain, pairs))
+    if found.interval is None:
+        found = over_images(found.mean, [changes(pairs)])
+    return replace(found, runs=tuple(dict.fromkeys(record.id for side in zip(*pairs, strict=True) for record in side)))
 
 
 def ids(results: Results, where: dict) -> list[str]:
@@ -151,18 +160,13 @@ def bootstrap(changes: np.ndarray) -> np.ndarray | None:
     return np.random.default_rng(0).multinomial(n, counts / n, size=RESAMPLES) @ values / n
 
 
-def changes(results: Results, one: dict, others: Results, other: dict) -> np.ndarray | None:
-    """How often each test image (N,) is right at `one` less how often at `other` (of `others`), a mean over seeds.
+def changes(pairs: Sequence[tuple[Record, Record]]) -> np.ndarray | None:
+    """How often each test image (N,) is right in the first of two records less how often in the second, a mean over
+    such pairs.
 
-    Seeds that both have are paired. None where there are none, where the two were not tested on the same images, where
-    these come in groups (several of one patient are no independent draws), or where a record is without its
-    predictions.
+    None without pairs, where two were not tested on the same images, where these come in groups (several of one
+    patient are no independent draws), or where a record is without its predictions.
     """
-    sides = []
-    for where_in, where in ((results, one), (others, other)):
-        found = where_in.select(**where)
-        sides.append({condition.seed: record for condition, record in reversed(found) if not record.diverged})
-    pairs = [(sides[0][s], sides[1][s]) for s in sorted(set(sides[0]) & set(sides[1]))]
     if not pairs or any(not same_images(*pair) or pair[0].run["dataset"].get("group_counts") for pair in pairs):
         return None
     try:

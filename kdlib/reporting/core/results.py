@@ -207,10 +207,20 @@ def best_by_validation(results: Results, settings: list[dict]) -> dict | None:
     A setting of which a seed diverged competes only when all have such a seed: the mean of the survivors flatters
     it. On a tie the first in the study's order; None when none converged.
     """
+    found = by_validation(results, settings, sound=True) or by_validation(results, settings)
+    return max(found, key=lambda pair: pair[1], default=(None, None))[0]
+
+
+def by_validation(results: Results, settings: list[dict], sound: bool = False) -> list[tuple[dict, float]]:
+    """Settings that converged (``sound``: with every seed), each with its mean validation accuracy over the seeds that
+    all of them have: a lucky seed by itself would outdo the mean of several."""
     cells = [(where, results.cell(where, "val_accuracy")) for where in settings]
-    cells = [(where, cell) for where, cell in cells if cell.mean is not None]
-    sound = [(where, cell) for where, cell in cells if not cell.diverged]
-    return max(sound or cells, key=lambda pair: pair[1].mean, default=(None, None))[0]
+    cells = [(where, cell) for where, cell in cells if cell.mean is not None and not (sound and cell.diverged)]
+    shared = set.intersection(*(set(cell.by_seed) for _, cell in cells)) if cells else set()
+    return [
+        (where, math.fsum(cell.by_seed[seed] for seed in shared) / len(shared) if shared else cell.mean)
+        for where, cell in cells
+    ]
 
 
 SETTING = (

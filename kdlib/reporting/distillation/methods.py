@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from kdlib.reporting.core import names, numbers
-from kdlib.reporting.core.evidence import difference
+from kdlib.reporting.core.evidence import compare
 from kdlib.reporting.core.i18n import N_, both, say, translations
 from kdlib.reporting.core.results import Results, estimate
 from kdlib.reporting.core.table import Cell, Row, Table, Text, accuracy_cell, difference_cell
@@ -64,13 +64,9 @@ def _sheet(results: Results, here: dict, id: str) -> Table:
     notes = [note for mark, note in NOTES.items() if any(mark in cell.mark for cell in cells)]
     columns = [N_("Test accuracy (%)"), N_("Seeds"), N_("Against alone (points)"), N_("Time, alone = 1")]
     columns += [N_("Time a step (ms)"), N_("Looks at")]
-    legend = (
-        N_(
-            "Accuracy: mean ± standard deviation over seeds; against alone: difference paired by seed, "
-            "with its 95% t-interval"
-        )
-        if any(results.cell(where).n > 1 for where in wheres)
-        else N_("Accuracy of one seed; against alone: the difference of that seed, which has no interval")
+    legend = N_(
+        "Accuracy: mean ± standard deviation over seeds; against alone: difference of the seeds that both have, with "
+        "its 95% interval over them, of fewer than three over their test images"
     )
     notes.append(both(names.provenance, results))
     title, head = both(_title, results, here), [N_("Method"), N_("Setting")]
@@ -91,7 +87,7 @@ def _row(results: Results, where: dict, alone: dict) -> Row:
     pairs = [(run, other) for run, other in pairs if step_ms(run) and step_ms(other)]
     ratio = estimate(step_ms(run) / step_ms(other) for run, other in pairs)
     apart = any(run.run.get("group") != other.run.get("group") for run, other in pairs)
-    gap = None if where is alone or cell.mean is None or base.mean is None else difference(cell, base)
+    gap = None if where is alone or cell.mean is None or base.mean is None else compare(results, where, results, alone)
     cells = [
         accuracy_cell(cell),
         Cell(cell.n, kind="count"),

@@ -74,9 +74,9 @@ def _panel(ax, results, here: dict, looks: dict, temperatures: list[float], lang
         banded = [(at, band) for at, (_, cell) in zip(x, cells, strict=True) if (band := _band(cell))]
         bands |= {band[0] for _, band in banded}
         at, low, high = [at for at, _ in banded], *([100 * band[k] for _, band in banded] for k in (1, 2))
-        if len(banded) > 1:
+        if len(banded) == len(cells) > 1:
             ax.fill_between(at, low, high, color=colour, alpha=0.15, linewidth=0)
-        else:  # a single temperature has no band to fill
+        else:  # one temperature has no band to fill, nor have some with others of one seed between
             ax.vlines(at, low, high, color=colour, linewidth=1.2)
     return bands
 

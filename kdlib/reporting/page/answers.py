@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from kdlib.reporting.core import names, numbers
 from kdlib.reporting.core.evidence import Difference, compare
 from kdlib.reporting.core.i18n import N_, say, text
-from kdlib.reporting.core.results import Results
+from kdlib.reporting.core.results import Results, by_validation
 from kdlib.reporting.core.table import difference_cell
 from kdlib.reporting.reproduction import VERDICTS, Reproduced, counts
 from kdlib.reporting.verdicts import AGAINST_RANDOM, ALONE, Verdict, verdicts
@@ -119,10 +119,8 @@ def _temperatures(results: Results) -> list[tuple[Results, dict, Difference]]:
     out = []
     for here in names.trained(results, {}):
         settings = [where for where in results.settings(role="student", method=None, **here) if where["T"] is not None]
-        cells = [(where, results.cell(where, "val_accuracy")) for where in settings]
-        sound = [(where, cell.mean) for where, cell in cells if cell.mean is not None and not cell.diverged]
         by_T: dict[float, tuple[float, dict]] = {}  # each T at its best alpha, by validation
-        for where, mean in sound:
+        for where, mean in by_validation(results, settings, sound=True):
             if where["T"] not in by_T or mean > by_T[where["T"]][0]:
                 by_T[where["T"]] = mean, where
         if len(by_T) > 1:

@@ -221,7 +221,8 @@ def _sweep_panel(study: PruningStudy, ax, lines: dict, chance: float, lang: str)
         sd = [100 * (cell.sd or 0.0) for cell in line.values()]
         style = look(study, name)
         if any(sd):
-            ax.errorbar(x, y, sd, color=style["color"], linestyle="none", capsize=2.5, linewidth=1.0)
+            shown = [value or float("nan") for value in sd]  # no bar where one seed has no spread
+            ax.errorbar(x, y, shown, color=style["color"], linestyle="none", capsize=2.5, linewidth=1.0)
         ax.plot(x, y, **style, **EDGE, markersize=6, gid=name)
         heights += [value + sign * spread for value, spread in zip(y, sd, strict=True) for sign in (-1, 1)]
     if study.original.mean is not None:

@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 
 from kdlib.reporting.core import names
-from kdlib.reporting.core.evidence import Difference, changes, compare, over_images, over_seeds
+from kdlib.reporting.core.evidence import Difference, changes, compare, gain, over_images, over_seeds, seed_by_seed
 from kdlib.reporting.core.i18n import N_, say
 from kdlib.reporting.core.results import Cell, Estimate, Results, best_by_validation, estimate, same
 from kdlib.studies import artifacts, schema
@@ -158,9 +158,9 @@ class PruningStudy:
     def mean_gap(self, pairs: dict, beside: PruningStudy | None = None, lost: bool = False) -> tuple | None:
         """(mean over criteria of the gaps, criterion -> gap) for criterion -> (one, other); None where none has both.
 
-        Over seeds the mean's interval is that of each seed's mean; with fewer than three seeds images are drawn, for
-        all criteria at once. With ``lost`` each side counts from its own original (the change of accuracy), here and in
-        ``beside``.
+        Of the seeds that all criteria have: the interval is that of each seed's mean; with fewer than three seeds
+        images are drawn, for all criteria at once. With ``lost`` each side counts from its own original (the change of
+        accuracy), here and in ``beside``.
         """
         second = beside or self
         base = self.original.mean - second.original.mean if lost else 0.0
@@ -172,18 +172,18 @@ class PruningStudy:
         return replace(whole, runs=tuple(dict.fromkeys(id for found in gaps.values() for id in found.runs))), gaps
 
     def _mean(self, gaps: dict, pairs: dict, second: PruningStudy, base: float, lost: bool) -> Difference:
-        mean = float(np.mean([found.mean for found in gaps.values()])) - base
-        sides = [(self.results.cell(pairs[c][0]).by_seed, second.results.cell(pairs[c][1]).by_seed) for c in gaps]
-        shared = sorted(set.intersection(*(set(first) & set(last) for first, last in sides)))
-        if shared and (whole := over_seeds(np.mean([a[s] - b[s] for a, b in sides]) - base for s in shared)).interval:
+        runs = [seed_by_seed(self.results, pairs[c][0], second.results, pairs[c][1]) for c in gaps]
+        shared = sorted(set.intersection(*map(set, runs)))
+        if not shared:
+            return Difference(float(np.mean([found.mean for found in gaps.values()])) - base)
+        whole = over_seeds(float(np.mean([gain(by_seed[s]) for by_seed in runs])) - base for s in shared)
+        if whole.interval:
             return whole
-        if any(found.over != "images" for found in gaps.values()):
-            return Difference(mean)
-        found = [changes(self.results, pairs[c][0], second.results, pairs[c][1]) for c in gaps]
+        found = [changes([by_seed[s] for s in shared]) for by_seed in runs]
         if lost:
-            whole = changes(self.results, {"role": "original"}, second.results, {"role": "original"})
-            found = [None if whole is None or one is None else one - whole for one in found]
-        return over_images(mean, found)
+            originals = changes([(self.whole, second.whole)])
+            found = [None if originals is None or one is None else one - originals for one in found]
+        return over_images(whole.mean, found)
 
 
 def read(results: Results) -> PruningStudy | None:
@@ -192,9 +192,9 @@ def read(results: Results) -> PruningStudy | None:
 
 
 def neighbours(study: PruningStudy) -> list[PruningStudy]:
-    """The pruning studies beside this one that have runs at the report's setting."""
+    """The pruning studies beside this one whose original converged and that were fine-tuned."""
     found = [read(results) for results in study.results.beside.values()]
-    return [one for one in found if one and one.criteria("report")]
+    return [one for one in found if one and one.original.mean is not None and any(map(one.criteria, one.settings))]
 
 
 def as_reported(name: str):

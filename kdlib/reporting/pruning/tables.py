@@ -5,6 +5,7 @@ Everything is read from run records and ``pruned.json`` of the study's folder; s
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from functools import partial
 
@@ -95,8 +96,8 @@ def comparison(study: PruningStudy) -> Table | None:
         *_dagger(rows),
         both(study.provenance),
     ]
-    columns = list(COLUMNS.values())
-    return Table("comparison", title, [N_("Criterion")], columns, rows, _spread(study), notes, study.study.name)
+    columns, legend = list(COLUMNS.values()), _spread(study, ["report"])
+    return Table("comparison", title, [N_("Criterion")], columns, rows, legend, notes, study.study.name)
 
 
 def measures(study: PruningStudy, row: str) -> dict[str, Cell]:
@@ -187,7 +188,7 @@ def _hooks(study: PruningStudy) -> list[Text]:
 def every_setting(study: PruningStudy) -> Table | None:
     """Each criterion at each setting: accuracy right after pruning, fine-tuned and distilled, what distillation added,
     and what is left of the network."""
-    rows, over, teacher = [], set(), None
+    rows, over, teacher, spread = [], set(), None, _spread(study, study.settings)
     for setting in study.settings:
         best = _leader(study, setting)
         for criterion in study.criteria(setting):
@@ -209,7 +210,7 @@ def every_setting(study: PruningStudy) -> Table | None:
         N_("Distilled − plain (points)"),
     ]
     columns += [N_("Channels removed (%)"), N_("MACs left (%)"), COLUMNS["size_mb"]]
-    legend = _spread(study)
+    legend = spread
     accuracy = translations(
         "The original's own accuracy: {accuracy}.",
         accuracy=lambda lang: numbers.percent(study.original.mean, 2, lang),
@@ -222,7 +223,7 @@ def every_setting(study: PruningStudy) -> Table | None:
         )
         notes.append(called)
         brackets = N_("brackets: 95% interval of the difference")
-        legend = both(lambda lang: f"{text(_spread(study), lang)}; {say(brackets, lang)}")
+        legend = both(lambda lang: f"{text(spread, lang)}; {say(brackets, lang)}")
     else:  # nothing was distilled
         columns = columns[:2] + columns[4:]
         rows = [Row(row.labels, row.cells[:2] + row.cells[4:], row.group) for row in rows]
@@ -374,7 +375,7 @@ def _said(study: PruningStudy, key: str, value, lang: str) -> str:
 
 def strategies(study: PruningStudy) -> Table | None:
     """Layer-wise beside global, and one network beside the other: accuracy, its change, and the change of size."""
-    every = [study, *neighbours(study)]
+    every = [study, *(other for other in neighbours(study) if other.criteria("report"))]
     if len(every) == 1 or not study.criteria("report"):
         return None
     rows = []
@@ -386,7 +387,8 @@ def strategies(study: PruningStudy) -> Table | None:
                 rows.append(Row(labels, cells, criterion))
     notes = [N_("Accuracy change is against each network's own original."), *_dagger(rows)]
     for one in every:
-        said = {"study": one.study.name, "spread": partial(text, _spread(one)), "provenance": one.provenance}
+        spread = partial(text, _spread(one, ["report"]))
+        said = {"study": one.study.name, "spread": spread, "provenance": one.provenance}
         notes.append(translations(N_("Study {study}. {spread}. {provenance}"), **said))
     notes += [names.not_run(study.results, name) for name in study.study.beside if name not in study.results.beside]
     head = [N_("Criterion"), N_("Model"), N_("Scope")]
@@ -497,13 +499,16 @@ def _setting(study: PruningStudy, setting: str) -> dict[str, str]:
     return both(study.called, study.settings[setting])
 
 
-def _spread(study: PruningStudy) -> Text:
-    """What the numbers are: means over seeds, or those of one; and whether all seeds share an original."""
-    if len({condition.seed for condition, _ in study.results.select(role="finetuned")}) < 2:
+def _spread(study: PruningStudy, settings: Iterable[str]) -> Text:
+    """What the numbers at some settings are: means over seeds, or those of one; whether all seeds share an original."""
+    counts = {study.cell("finetuned", c, setting).n for setting in settings for c in study.criteria(setting)}
+    if max(counts, default=1) < 2:
         return N_("One seed")
+    parts = [N_("Mean ± standard deviation over seeds")]
     if len({record.id for _, record in study.results.select(role="original")}) == 1:
-        return N_("Mean ± standard deviation over seeds, which all start from one original model")
-    return N_("Mean ± standard deviation over seeds")
+        parts = [N_("Mean ± standard deviation over seeds, which all start from one original model")]
+    parts += [N_("without ±: one seed")] if 1 in counts else []
+    return both(lambda lang: "; ".join(say(part, lang) for part in parts))
 
 
 def _dagger(rows: list[Row]) -> list[Text]:

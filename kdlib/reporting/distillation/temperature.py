@@ -39,8 +39,13 @@ def temperature(results, lang: str, filters: dict):
     caption = say(
         "Test accuracy of distilled students against the temperature T; black: the same network trained alone.", lang
     )
-    notes = ". ".join(say(BANDS[kind], lang) for kind in BANDS if kind in bands)
-    yield stem(results, "temperature", filters), canvas.finished(results, figure, title, caption, lang, notes)
+    notes = [say(BANDS[kind], lang) for kind in BANDS if kind in bands]
+    if bands and any(results.cell(where).n == 1 for where in _warm(results, filters)):
+        notes.append(say("Without one: one seed, beside the mean of all seeds of the student alone", lang))
+    yield (
+        stem(results, "temperature", filters),
+        canvas.finished(results, figure, title, caption, lang, ". ".join(notes)),
+    )
 
 
 def _warm(results, filters: dict, **weights) -> list[dict]:

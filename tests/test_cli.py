@@ -87,7 +87,7 @@ def test_run_leaves_a_finished_study_and_a_second_call_does_nothing(tmp_path, ca
     folder = out / "smoke" / "cifar_conv"
     assert str(folder / "tables") in capsys.readouterr().out
     kinds = {path.suffix for path in (folder / "tables").glob("all_runs.tr.*")}
-    assert kinds == {".html", ".md", ".tex", ".csv"}
+    assert kinds == {".md", ".tex", ".csv"}
     assert (folder / "figures" / "curves.tr.svg").is_file()
     executed = nbformat.read(folder / "notebook.tr.ipynb", 4)
     assert not [o for c in executed.cells for o in c.get("outputs", []) if o.output_type == "error"]

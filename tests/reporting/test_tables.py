@@ -124,6 +124,7 @@ def test_fewer_seeds_than_elsewhere_are_said(tmp_path):
     made = build(tmp_path, spec, outcomes)
     assert shown(made) == [["80.00 ± 0.00"], ["90.00"]]
     assert "without ±: one seed" in made.legend("en")
+    assert made.notes("en")[-1].endswith("seeds: 0, 1, of some settings fewer.")
 
 
 def ladder(tmp_path, reported=((64, 67), (87, 87)), best="none"):

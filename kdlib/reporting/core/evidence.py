@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from kdlib.reporting.core.names import SHARED
 from kdlib.reporting.core.results import Results, estimate
 from kdlib.studies.records import Record
 
 RESAMPLES = 10_000
-SHARED = ("teacher", "original")  # roles of which all seeds may have one network
 
 
 @dataclass(frozen=True)

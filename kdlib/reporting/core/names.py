@@ -28,6 +28,7 @@ TRANSFER = {
     "transfer": N_("transfer"),
 }
 
+SHARED = ("teacher", "original")  # roles of which all seeds may have one network
 REPORTED = "2-3-4"  # the layers that the Turkish report leaves open in its transfer row
 SCRATCH = "scratch"
 
@@ -184,6 +185,8 @@ def provenance(results, lang: str) -> str:
         parts.append(say("epochs: {epochs}", lang, epochs=epochs))
     if seeds := sorted({condition.seed for condition, _ in results.select()}):
         many = N_("seeds: {seeds}") if len(seeds) > 1 else N_("seed: {seeds}")
+        compared = [results.cell(where).runs for where in results.settings() if where["role"] not in SHARED]
+        many = N_("seeds: {seeds}, of some settings fewer") if len(set(compared)) > 1 else many
         parts.append(say(many, lang, seeds=", ".join(map(str, seeds))))
     if missing := results.missing:
         every = missing + len(results.used)

@@ -263,9 +263,8 @@ def _pruning(results: Results) -> Iterable[Verdict]:
                 question = N_("change of accuracy, this network − the other")
                 yield from _mean(study, "report", question, pairs, other, lost=True)
         elif study.spec.scope == "global" != other.spec.scope:
-            names_there = {tuple(where.values()): name for name, where in other.settings.items()}
             for setting in study.main:
-                there = names_there.get(tuple(study.settings[setting].values()), "")
+                there = next((name for name in other.main if other.settings[name] == study.settings[setting]), "")
                 for criterion, pair in study.pairs(("finetuned", setting), ("finetuned", there), other).items():
                     called = both(_criterion_at, study, setting, criterion)
                     yield from _asked(N_("global − layer-wise"), called, study.gap(*pair, other), subject=criterion)

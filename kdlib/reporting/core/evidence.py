@@ -65,7 +65,8 @@ def seed_by_seed(results: Results, one: dict, others: Results, other: dict) -> d
     ]
     for k, where in enumerate((one, other)):
         if where.get("role") in SHARED and len(sides[k]) == 1:
-            sides[k] = dict.fromkeys(sides[1 - k], *sides[k].values())
+            (record,) = sides[k].values()
+            sides[k] = dict.fromkeys(sides[1 - k], record)
     return {seed: (sides[0][seed], sides[1][seed]) for seed in sorted(set(sides[0]) & set(sides[1]))}
 
 

@@ -32,10 +32,10 @@ class Estimate:
 
         None for equal values, whose spread is unknown rather than zero.
         """
-        from scipy.special import stdtrit  # Student's t by its quantile
-
         if self.n < MIN_SEEDS or not self.sd:
             return None
+        from scipy.special import stdtrit  # Student's t by its quantile
+
         half = float(stdtrit(self.n - 1, 0.975)) * self.sd / math.sqrt(self.n)
         return self.mean - half, self.mean + half
 

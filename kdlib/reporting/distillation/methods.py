@@ -78,7 +78,7 @@ def _row(results: Results, where: dict, alone: dict) -> Row:
 
     Times are compared seed by seed, on one machine; ‡ says that some of these pairs were not trained in one group.
     """
-    cell, base = results.cell(where), results.cell(alone)
+    cell = results.cell(where)
     runs, beside = (
         {condition.seed: record for condition, record in results.select(**one) if not record.diverged}
         for one in (where, alone)
@@ -87,7 +87,7 @@ def _row(results: Results, where: dict, alone: dict) -> Row:
     pairs = [(run, other) for run, other in pairs if step_ms(run) and step_ms(other)]
     ratio = estimate(step_ms(run) / step_ms(other) for run, other in pairs)
     apart = any(run.run.get("group") != other.run.get("group") for run, other in pairs)
-    gap = None if where is alone or cell.mean is None or base.mean is None else compare(results, where, results, alone)
+    gap = None if where is alone else compare(results, where, results, alone)
     cells = [
         accuracy_cell(cell),
         Cell(cell.n, kind="count"),

@@ -42,10 +42,8 @@ def temperature(results, lang: str, filters: dict):
     notes = [say(BANDS[kind], lang) for kind in BANDS if kind in bands]
     if bands and any(results.cell(where).n == 1 for where in _warm(results, filters)):
         notes.append(say("Without one: one seed, beside the mean of all seeds of the student alone", lang))
-    yield (
-        stem(results, "temperature", filters),
-        canvas.finished(results, figure, title, caption, lang, ". ".join(notes)),
-    )
+    parts = canvas.finished(results, figure, title, caption, lang, ". ".join(notes))
+    yield stem(results, "temperature", filters), parts
 
 
 def _warm(results, filters: dict, **weights) -> list[dict]:

@@ -203,13 +203,8 @@ def every_setting(study: PruningStudy) -> Table | None:
             rows.append(Row([_setting(study, setting), named(study, criterion)], cells, setting))
     if not rows:
         return None
-    columns = [
-        N_("Right after pruning"),
-        N_("Fine-tuned"),
-        N_("Fine-tuned, distilled"),
-        N_("Distilled − plain (points)"),
-    ]
-    columns += [N_("Channels removed (%)"), N_("MACs left (%)"), COLUMNS["size_mb"]]
+    columns = [N_("Right after pruning"), N_("Fine-tuned"), N_("Fine-tuned, distilled")]
+    columns += [N_("Distilled − plain (points)"), N_("Channels removed (%)"), N_("MACs left (%)"), COLUMNS["size_mb"]]
     legend = spread
     accuracy = translations(
         "The original's own accuracy: {accuracy}.",
